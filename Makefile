@@ -1,0 +1,55 @@
+# `make serve` and `make test` are all that a fresh machine needs; see the README.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL ?= iris
+SOURCES := service.py train.py serving tests benchmarks
+BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
+
+.PHONY: serve test test-system train check format lock bench bench-check clean
+
+serve: $(VENV)/runtime $(BENTO_STORE)/models/$(MODEL)/latest  ## everything, then the service on port 8000
+	$(BIN)/bentoml serve
+
+$(BENTO_STORE)/models/iris/latest: | $(VENV)/runtime
+	$(BIN)/python train.py
+
+train: $(VENV)/runtime
+	$(BIN)/python train.py $(ARGS)
+
+check: $(VENV)/dev
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/pytest tests/unit --cov --cov-report=term-missing:skip-covered
+
+test: check
+	$(BIN)/pytest tests/wire
+
+test-system: $(VENV)/dev
+	.ci/system-packages prometheus chromium
+	$(BIN)/pytest tests/system
+
+bench: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+format: $(VENV)/dev
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+lock: $(VENV)/dev
+	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-dev.in -o requirements-dev.txt
+
+$(VENV)/runtime: requirements.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,130 @@
+"""The service: its settings, its model, and its routes. Start reading here.
+
+``bentoml serve`` imports this module in its own process and in each worker process.
+"""
+
+from pathlib import Path
+
+import bentoml
+import orjson
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from serving.batching import Batcher
+from serving.bento import (
+    BatchInput,
+    BatchOutput,
+    InstanceInput,
+    InstanceOutput,
+    ModelService,
+    get,
+    prepare_bentoml,
+    service_metrics,
+)
+from serving.errors import NOT_FOUND, PROBLEM_TYPES, Problem
+from serving.limits import JSON
+from serving.model import Model, ServedModel, model_info, verify
+from serving.openapi import openapi_document
+from serving.pages import CONTENT_SECURITY_POLICY, docs_page, docs_script, problem_page
+from serving.predictor import Outcome, Predictor
+from serving.schemas import AnswerWriter, RequestSchema, Row
+from serving.settings import LogFormat, load_settings, prepare_process, unknown_variables
+from serving.telemetry import MODEL_INFO, configure_logging, log
+
+settings = load_settings()
+configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)
+prepare_process(settings, Path(__file__).with_name("configuration.yaml"))
+prepare_bentoml()
+
+
+@bentoml.service(name="ModelApi", service_class=ModelService)
+class ModelApi:
+    """Serves a scikit-learn model over HTTP."""
+
+    settings = settings
+    stored = ServedModel(settings.model)
+
+    @bentoml.on_deployment
+    @staticmethod
+    def check() -> None:
+        """Refuse to start, once and before any worker does, with a model that can't be served."""
+        for name in unknown_variables():
+            log.warning("settings.unknown", variable=name)
+        verify(ServedModel(settings.model).resolve())
+
+    def __init__(self) -> None:
+        """Load the model, ask it for predictions to warm it up, and build all that is fixed."""
+        verified = verify(self.stored)
+        model = Model.load(verified)
+        description = model.description
+        self.version = str(verified.tag.version)
+        self.schema = RequestSchema(description.features, settings.max_batch_rows)
+        self.answers = AnswerWriter(description.classes, description.name, self.version)
+        self.predictor = Predictor(model, service_metrics().predicted)
+        example = tuple(feature.example for feature in description.features)
+        warm_up, *_ = model.predict([example, example])
+        example_answer = self.answers.document(warm_up)
+        openapi = openapi_document(description, self.version, settings, example_answer)
+        self.openapi = orjson.dumps(openapi)
+        self.info = orjson.dumps(model_info(verified))
+        self.health_answer = orjson.dumps(
+            {"status": "ok", "model": {"name": description.name, "version": self.version}}
+        )
+        MODEL_INFO.labels(description.name, self.version, description.task).set(1)
+        self.predict = self.predict  # BentoML builds a wrapper at each access of an API
+        self.batcher = Batcher(
+            self.predict, settings.max_batch_rows, service_metrics().batch_started
+        )
+        log.info("model.loaded", model=str(verified.tag), size_bytes=verified.size_bytes)
+
+    @bentoml.api(batchable=True, input_spec=InstanceInput, output_spec=InstanceOutput)
+    def predict(self, rows: list[Row]) -> list[Outcome]:
+        """Predict one instance; concurrent calls meet here as one list of rows."""
+        return self.predictor.predict(rows)
+
+    @bentoml.api(route="/predict/batch", input_spec=BatchInput, output_spec=BatchOutput)
+    async def predict_batch(self, rows: list[Row]) -> list[Outcome]:
+        """Predict many instances, on the same way as single ones."""
+        return await self.batcher.submit(rows)
+
+    @get("/model/info")
+    async def model_info(self, _: Request) -> Response:
+        """Tell what the model is."""
+        return Response(self.info, media_type=JSON)
+
+    @get("/health")
+    async def health(self, _: Request) -> Response:
+        """Tell that the model is loaded and has predicted: before that, no worker listens."""
+        return Response(self.health_answer, media_type=JSON)
+
+    @get("/errors/{slug}")
+    async def problem_type(self, request: Request) -> Response:
+        """Explain a problem type."""
+        kind = PROBLEM_TYPES.get(request.path_params["slug"])
+        if kind is None:
+            raise Problem(NOT_FOUND, "there is no such problem type")
+        return _page(problem_page(kind))
+
+    @get("/docs.json")
+    async def openapi_json(self, _: Request) -> Response:
+        """Give the OpenAPI document."""
+        return Response(self.openapi, media_type=JSON)
+
+    @get("/")
+    async def docs(self, _: Request) -> Response:
+        """Show the OpenAPI document."""
+        return _page(docs_page())
+
+    @get("/docs.js")
+    async def docs_js(self, _: Request) -> Response:
+        """Give the script of that page."""
+        return Response(docs_script(), media_type="text/javascript")
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        """Let the model's thread end."""
+        self.batcher.close()
+
+
+def _page(content: str) -> Response:
+    return HTMLResponse(content, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})

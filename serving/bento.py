@@ -1,0 +1,220 @@
+"""The seam to BentoML: all that leans on how BentoML 1.4 works inside stands here.
+
+BentoML keeps what it is good at: declared APIs, the model store, bentos, workers, the client. What
+stands between it and the contract is replaced at its own joints: its middlewares (the edge does
+their work), its translation of exceptions, and the dispatcher behind ``batchable``. Each joint has
+a test in ``tests/unit/test_bento.py`` that fails when an upgrade moves it.
+"""
+
+import atexit
+import gc
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import bentoml
+from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.context import server_context
+from bentoml._internal.utils.analytics import usage_stats
+from bentoml.exceptions import BentoMLException
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from serving.batching import Batcher
+from serving.edge import Edge, RouteTable, on_exception
+from serving.errors import Problem, from_status
+from serving.limits import JSON, read_json_body
+from serving.predictor import Outcome, unwrap
+from serving.schemas import AnswerWriter, RequestSchema, Row
+from serving.settings import Settings, metrics_folder
+from serving.telemetry import ServiceMetrics, current_record, forget_dead_workers
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class Served(Protocol):
+    """What the seam needs of the service's instance."""
+
+    settings: Settings
+    schema: RequestSchema
+    answers: AnswerWriter
+    batcher: Batcher[Row, Outcome]
+    version: str
+
+
+def get(path: str) -> Callable[[Handler], Handler]:
+    """Declare a method of the service as the answer to GET: ``@bentoml.api`` knows POST alone."""
+
+    def mark(method: Handler) -> Handler:
+        method.__serving_path__ = path  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+@dataclass(slots=True)
+class Rows:
+    """Validated rows, in the shape in which BentoML hands input to an API: by field."""
+
+    model_fields: ClassVar[tuple[str, ...]] = ("rows",)
+    rows: list[Row]
+
+
+class InstanceInput(bentoml.IODescriptor):
+    """The body of ``POST /predict``, for BentoML's client; requests are read by `RequestSchema`."""
+
+    data: Any
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: object) -> Rows:
+        """Read and validate one instance."""
+        served = _served()
+        body = await read_json_body(request, served.settings.max_body_bytes)
+        current_record().rows = 1
+        return Rows([served.schema.instance(body)])
+
+
+class BatchInput(bentoml.IODescriptor):
+    """The body of ``POST /predict/batch``."""
+
+    data: list[Any]
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: object) -> Rows:
+        """Read and validate many instances."""
+        served = _served()
+        rows = served.schema.batch(await read_json_body(request, served.settings.max_body_bytes))
+        current_record().rows = len(rows)
+        return Rows(rows)
+
+
+class InstanceOutput(bentoml.IODescriptor):
+    """The answer to ``POST /predict``."""
+
+    prediction: Any
+
+    @classmethod
+    async def to_http_response(cls, obj: list[Outcome], serde: object) -> Response:
+        """Write the one prediction."""
+        (prediction,) = unwrap(obj)
+        answer = _served().answers.instance(prediction, current_record().id)
+        return Response(answer, media_type=JSON)
+
+
+class BatchOutput(bentoml.IODescriptor):
+    """The answer to ``POST /predict/batch``."""
+
+    predictions: list[Any]
+
+    @classmethod
+    async def to_http_response(cls, obj: list[Outcome], serde: object) -> Response:
+        """Write the predictions, in order."""
+        answer = _served().answers.batch(unwrap(obj), current_record().id)
+        return Response(answer, media_type=JSON)
+
+
+def _served() -> Served:
+    return bentoml.get_current_service()  # type: ignore[no-any-return]
+
+
+class AppFactory(ServiceAppFactory):
+    """Builds the ASGI application of a service, without the layers that the edge replaces."""
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The methods marked with `get`, before BentoML's own routes."""
+        methods = [
+            (name, method.__serving_path__)
+            for name, method in vars(self.service.inner).items()
+            if hasattr(method, "__serving_path__")
+        ]
+        ours = [Route(path, partial(self._get, name)) for name, path in methods]
+        return [*ours, *super().routes]
+
+    async def _get(self, name: str, request: Request) -> Response:
+        return await getattr(self._service_instance, name)(request)  # type: ignore[no-any-return]
+
+    @property
+    def middlewares(self) -> list[Middleware]:
+        """The request context, for APIs that take a ``bentoml.Context``; nothing else."""
+        return [Middleware(ContextMiddleware, context=self.service.context)]
+
+    async def api_endpoint_wrapper(self, name: str, request: Request) -> Response:
+        """Let exceptions through to our handler; BentoML would log inputs and answer lists."""
+        try:
+            return await self.api_endpoint(name, request)  # type: ignore[no-any-return]
+        except BentoMLException as exc:
+            raise from_status(exc.error_code) from exc
+
+    async def batch_infer(
+        self, name: str, input_args: tuple[Any, ...], input_kwargs: dict[str, Any]
+    ) -> list[Outcome]:
+        """Send the rows of a batchable API to our batcher, in place of BentoML's dispatcher."""
+        (rows,) = (*input_args, *input_kwargs.values())
+        return await self._service_instance.batcher.submit(rows)  # type: ignore[no-any-return]
+
+    async def create_instance(self, app: Any) -> None:  # noqa: ANN401 (BentoML's own)
+        """Load the model, then leave all that lives by now out of garbage collection.
+
+        A full collection over all imported modules takes 100 to 200 ms, the worst case of a request
+        that it falls on.
+        """
+        if (folder := metrics_folder()) is not None:
+            forget_dead_workers(folder)
+        await super().create_instance(app)
+        self.edge.model_version = self._service_instance.version
+        gc.collect()
+        gc.freeze()
+
+    def __call__(self) -> Edge:
+        """Build the application with the edge around it."""
+        app = super().__call__()
+        for exception in (Problem, HTTPException, ClientDisconnect, Exception):
+            app.add_exception_handler(exception, on_exception)
+        settings: Settings = self.service.inner.settings
+        self.edge = Edge(
+            app,
+            RouteTable(app.routes),
+            service_metrics(),
+            timeout_s=settings.request_timeout_s,
+            cors_origins=settings.cors_origins,
+        )
+        return self.edge
+
+
+class ModelService(bentoml.Service):
+    """A BentoML service whose every answer goes through the edge."""
+
+    def to_asgi(self, is_main: bool = True) -> Edge:
+        """Build the application for a worker process."""
+        self.inject_config()
+        return AppFactory(self, is_main=is_main)()
+
+
+@cache
+def service_metrics() -> ServiceMetrics:
+    """Give this worker's metrics, labelled as BentoML names the bento and the worker."""
+    return ServiceMetrics(
+        server_context.bento_name, server_context.bento_version, server_context.worker_index or 0
+    )
+
+
+def prepare_bentoml() -> None:
+    """Set in BentoML what no setting of its own reaches; to be called while a service is imported.
+
+    It reports usage unless told otherwise before its command line starts, and keeps the metrics of
+    all servers of a model store in one folder, which each empties when it starts.
+    """
+    usage_stats.do_not_track.cache_clear()
+    folder = Path(tempfile.gettempdir()) / f"model-api-metrics-{os.getpid()}"
+    BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)

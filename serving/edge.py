@@ -1,0 +1,193 @@
+"""The door: every request comes in and every answer goes out here.
+
+Outermost of all. Gives each request its id and record, bounds it by the deadline, turns every
+exception into a problem+json answer, and writes the one log line and the metrics when the answer
+is out. Never raises: what goes wrong further in ends here.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterable
+from uuid import uuid4
+
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.errors import DEADLINE_EXCEEDED, MEDIA_TYPE, Problem, from_status
+from serving.telemetry import (
+    RequestRecord,
+    ServiceMetrics,
+    current_record,
+    log,
+    open_record,
+    stack_trace,
+)
+
+UNMATCHED = "unmatched"
+CLIENT_GONE = 499  # as nginx logs a request that got no answer; nobody receives it
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:+/=~-]{1,128}")
+_EXPOSED_HEADERS = ("X-Request-ID", "Retry-After")
+_ALLOWED_HEADERS = ("Content-Type", "X-Request-ID")
+
+
+class RouteTable:
+    """Finds the template of a path, so that metrics and logs never have a series for each path."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        """Learn the routes of the application."""
+        self._exact: set[str] = set()
+        self._patterns: list[tuple[re.Pattern[str], str]] = []
+        for route in routes:
+            if isinstance(route, Mount):
+                self._patterns.append((route.path_regex, f"{route.path}/{{path}}"))
+            elif isinstance(route, Route) and route.param_convertors:
+                self._patterns.append((route.path_regex, route.path))
+            elif isinstance(route, Route):
+                self._exact.add(route.path)
+
+    def template(self, path: str) -> str:
+        """Give the template that a path belongs to, or `UNMATCHED`."""
+        if path in self._exact:
+            return path
+        for pattern, template in self._patterns:
+            if pattern.match(path):
+                return template
+        return UNMATCHED
+
+
+class Edge:
+    """Wraps the whole application as one ASGI application."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        routes: RouteTable,
+        metrics: ServiceMetrics,
+        *,
+        timeout_s: float,
+        cors_origins: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Take the application and what is noted about its requests."""
+        self._app = app
+        self._routes = routes
+        self._metrics = metrics
+        self._timeout_s = timeout_s
+        self.model_version: str | None = None
+        self._clock = clock
+        self._answer: ASGIApp = self._bounded
+        if cors_origins:
+            self._answer = CORSMiddleware(
+                self._bounded,
+                allow_origins=cors_origins,
+                allow_methods=("GET", "POST"),
+                allow_headers=_ALLOWED_HEADERS,
+                expose_headers=_EXPOSED_HEADERS,
+            )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, from its id to its log line."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = self._clock()
+        request_id = _request_id(scope)
+        client = scope.get("client")
+        record = RequestRecord(
+            id=request_id.decode("ascii"),
+            method=scope["method"],
+            route=self._routes.template(scope["path"]),
+            client=client[0] if client else None,
+        )
+        open_record(record)
+        in_progress = self._metrics.in_progress(record.route)
+        in_progress.inc()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, send_with_id)
+        finally:
+            in_progress.dec()
+            record.status = record.status or CLIENT_GONE
+            self._write_down(record, self._clock() - started)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer within the deadline, and whatever is raised further in."""
+        record = current_record()
+        try:
+            # Nothing may escape from here to the server.
+            async with asyncio.timeout(self._timeout_s) as deadline:
+                await self._app(scope, receive, send)
+        except Exception as exc:
+            if record.status:
+                # Starlette has answered 500 before it raised on; or the answer broke off midway.
+                record.exception = record.exception or exc
+            elif deadline.expired():
+                detail = f"the answer was not ready within {self._timeout_s:g} s"
+                problem = Problem(DEADLINE_EXCEEDED, detail)
+                await answer_problem(problem)(scope, receive, send)
+            else:
+                record.exception = exc
+                await answer_problem(from_status(500))(scope, receive, send)
+
+    def _write_down(self, record: RequestRecord, duration_s: float) -> None:
+        """Write the log line and the metrics of an answered request."""
+        self._metrics.request_finished(record, duration_s)
+        write = log.info if record.exception is None else log.error
+        write(
+            "request.finished",
+            request_id=record.id,
+            method=record.method,
+            route=record.route,
+            status=record.status,
+            duration_ms=round(duration_s * 1000, 3),
+            client=record.client,
+            model_version=self.model_version,
+            rows=record.rows,
+            problem=record.problem,
+            exception=stack_trace(record.exception) if record.exception else None,
+        )
+
+
+async def on_exception(request: Request, exc: Exception) -> Response:
+    """Turn whatever a route raises into its answer: Starlette's one exception handler."""
+    if isinstance(exc, Problem):
+        return answer_problem(exc)
+    if isinstance(exc, HTTPException):
+        return answer_problem(from_status(exc.status_code, exc.headers))
+    if isinstance(exc, ClientDisconnect):
+        return Response(status_code=CLIENT_GONE)
+    current_record().exception = exc
+    return answer_problem(from_status(500))
+
+
+def answer_problem(problem: Problem) -> Response:
+    """Write a problem as an answer, and note it."""
+    record = current_record()
+    record.problem = problem.kind.slug
+    return Response(
+        problem.body(record.id),
+        status_code=problem.kind.status,
+        headers=problem.headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _request_id(scope: Scope) -> bytes:
+    """Keep the client's request id when it is sane, otherwise make one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            if _SANE_ID.fullmatch(value):
+                return value  # type: ignore[no-any-return]
+            break
+    return uuid4().hex.encode()

@@ -1,0 +1,184 @@
+"""Every answer outside 2xx: one exception family, one body shape (RFC 9457).
+
+Any room may raise a `Problem`; the edge alone turns it into an answer. Here stands what each kind
+of problem means to the client, for the answer itself, for its page at ``/errors/{slug}`` and for
+``docs/errors.md``. Texts name places and what is accepted; they never repeat input values.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A kind of problem: its slug in ``/errors/{slug}``, its status, and what it tells a client."""
+
+    slug: str
+    status: int
+    title: str
+    cause: str
+    remedy: str
+
+    @property
+    def uri(self) -> str:
+        """The ``type`` member: a relative reference that this service answers with a page.
+
+        A status without a kind of its own has no page (RFC 9457, section 4.2.1).
+        """
+        return f"/errors/{self.slug}" if self.slug else "about:blank"
+
+
+MALFORMED_BODY = ProblemType(
+    "malformed-body",
+    400,
+    "Malformed body",
+    "The body is not JSON: a syntax error, no UTF-8, a key given twice, NaN or Infinity, a number "
+    "too large for a double, or nesting that is too deep.",
+    "Send one JSON object as RFC 8259 describes it. The detail tells where reading stopped.",
+)
+NOT_FOUND = ProblemType(
+    "not-found",
+    404,
+    "Not found",
+    "There is nothing at this path.",
+    "Look the path up in the OpenAPI document at /docs.json.",
+)
+METHOD_NOT_ALLOWED = ProblemType(
+    "method-not-allowed",
+    405,
+    "Method not allowed",
+    "The path exists, but not for this HTTP method.",
+    "Use one of the methods in the Allow header.",
+)
+BODY_TOO_LARGE = ProblemType(
+    "body-too-large",
+    413,
+    "Body too large",
+    "The request body is larger than this service accepts.",
+    "Send fewer rows in a request. The operator sets the limit (SERVING_MAX_BODY_BYTES).",
+)
+BATCH_TOO_LARGE = ProblemType(
+    "batch-too-large",
+    413,
+    "Batch too large",
+    "The batch has more rows than this service accepts in one request.",
+    "Split the batch. The operator sets the limit (SERVING_MAX_BATCH_ROWS).",
+)
+UNSUPPORTED_MEDIA_TYPE = ProblemType(
+    "unsupported-media-type",
+    415,
+    "Unsupported media type",
+    "The body is not declared as JSON, or it is compressed.",
+    "Send the header Content-Type: application/json and an uncompressed body.",
+)
+INVALID_INPUT = ProblemType(
+    "invalid-input",
+    422,
+    "Invalid input",
+    "The body is JSON, but not what the model takes: a feature is missing, unknown, of the wrong "
+    "type, or a number outside the domain that the model can compute with.",
+    "Mend the places that the pointers in errors name (RFC 6901). GET /model/info lists the "
+    "features, their types and domains, and an example of each.",
+)
+INTERNAL_ERROR = ProblemType(
+    "internal-error",
+    500,
+    "Internal error",
+    "A defect in this service or in its model. It was logged with its stack trace.",
+    "Report the request_id to the operator, who finds the log line by it.",
+)
+UNAVAILABLE = ProblemType(
+    "unavailable",
+    503,
+    "Unavailable",
+    "This server can't answer now: it is starting, draining, or has no model.",
+    "Try again after the seconds in the Retry-After header.",
+)
+DEADLINE_EXCEEDED = ProblemType(
+    "deadline-exceeded",
+    504,
+    "Deadline exceeded",
+    "The answer was not ready before the request's deadline; its work was dropped.",
+    "Try again later, or with fewer rows. The operator sets the deadline "
+    "(SERVING_REQUEST_TIMEOUT_S).",
+)
+
+PROBLEM_TYPES: Mapping[str, ProblemType] = {
+    kind.slug: kind
+    for kind in (
+        MALFORMED_BODY,
+        NOT_FOUND,
+        METHOD_NOT_ALLOWED,
+        BODY_TOO_LARGE,
+        BATCH_TOO_LARGE,
+        UNSUPPORTED_MEDIA_TYPE,
+        INVALID_INPUT,
+        INTERNAL_ERROR,
+        UNAVAILABLE,
+        DEADLINE_EXCEEDED,
+    )
+}
+_BY_STATUS = {kind.status: kind for kind in PROBLEM_TYPES.values() if kind is not BATCH_TOO_LARGE}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One mistake in a body: its place as a JSON Pointer (RFC 6901), and what is wrong there."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(Exception):
+    """A request that ends outside 2xx, and all that its answer says."""
+
+    def __init__(
+        self,
+        kind: ProblemType,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Describe one occurrence of a kind of problem."""
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+        if kind is UNAVAILABLE:
+            self.headers.setdefault("Retry-After", RETRY_AFTER_S)
+
+    def body(self, request_id: str) -> bytes:
+        """Write the problem+json body (RFC 9457, section 3)."""
+        document: dict[str, Any] = {
+            "type": self.kind.uri,
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            document["errors"] = self.errors
+        document["request_id"] = request_id
+        return orjson.dumps(document)
+
+
+def from_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:
+    """Give the problem for a bare HTTP status, such as a framework raises."""
+    kind = _BY_STATUS.get(status)
+    if kind is None:
+        phrase = HTTPStatus(status).phrase
+        return Problem(ProblemType("", status, phrase, phrase, ""), phrase, headers=headers)
+    return Problem(kind, kind.cause, headers=headers)
+
+
+def pointer(*parts: str | int) -> str:
+    """Write a JSON Pointer: ``~`` and ``/`` within a part are escaped (RFC 6901, section 3)."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)

@@ -1,0 +1,47 @@
+"""What a request may bring: a JSON body of limited size. Refuses with 413 and 415."""
+
+from starlette.requests import Request
+
+from serving.errors import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem
+
+JSON = "application/json"
+
+
+async def read_json_body(request: Request, max_body_bytes: int) -> bytes:
+    """Read the body of a request, never more of it than the limit.
+
+    A client that goes away while sending raises Starlette's ``ClientDisconnect``.
+
+    Raises:
+        Problem: 413 as soon as the body is known to be too large, 415 when it is not declared as
+            plain JSON.
+    """
+    headers = request.headers
+    content_type = headers.get("content-type", "")
+    if content_type != JSON and content_type.partition(";")[0].strip().lower() != JSON:
+        raise Problem(
+            UNSUPPORTED_MEDIA_TYPE,
+            "the body must be application/json",
+            headers={"Accept-Post": JSON},
+        )
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem(
+            UNSUPPORTED_MEDIA_TYPE,
+            "the body must not be compressed",
+            headers={"Accept-Encoding": "identity"},
+        )
+    length = headers.get("content-length")
+    if length is not None and int(length) > max_body_bytes:
+        raise _too_large(max_body_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > max_body_bytes:
+            raise _too_large(max_body_bytes)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(max_body_bytes: int) -> Problem:
+    return Problem(BODY_TOO_LARGE, f"the body is larger than {max_body_bytes} bytes")

@@ -1,0 +1,237 @@
+"""What an operator sees: one record a request, JSON log lines, and all metrics, declared once.
+
+The edge opens a `RequestRecord` for each request; rooms further in note on it what they learn (how
+many rows, what went wrong), and the edge writes it down as one log line and as metrics.
+No input value and no key is ever noted.
+"""
+
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import orjson
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.multiprocess import mark_process_dead
+
+FRAMEWORK_LOGGERS = ("bentoml", "circus", "uvicorn", "uvicorn.error", "py.warnings")
+MAX_CLASS_SERIES = 100
+OTHER_CLASSES = "other"
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is known of the request that is under way."""
+
+    id: str
+    method: str
+    route: str
+    client: str | None
+    status: int = 0
+    rows: int | None = None
+    problem: str | None = None
+    exception: BaseException | None = None
+
+
+_record: ContextVar[RequestRecord] = ContextVar("request_record")
+open_record = _record.set
+current_record = _record.get
+
+
+def stack_trace(exc: BaseException) -> str:
+    """Format an exception and its causes without their messages, which may repeat input values."""
+    parts = []
+    seen: BaseException | None = exc
+    while seen is not None:
+        kind = f"{type(seen).__module__}.{type(seen).__qualname__}".removeprefix("builtins.")
+        parts.append("".join(traceback.format_tb(seen.__traceback__)) + kind)
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return "\n\nThe above exception caused the following one:\n\n".join(reversed(parts))
+
+
+def configure_logging(level: str, *, as_json: bool) -> None:
+    """Send every log line of this process, whoever writes it, to stdout in one shape.
+
+    BentoML configures logging just before it imports the service, in the parent and in each worker,
+    so what is set while the service is imported stays.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(serializer=_dumps)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, _in_order, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                *shared,
+                structlog.stdlib.add_logger_name,
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _in_order,
+                renderer,
+            ],
+        )
+    )
+    logging.captureWarnings(capture=True)
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    for name in FRAMEWORK_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
+    silent = logging.getLogger("uvicorn.access")  # the edge writes the line of a request
+    silent.handlers.clear()
+    silent.propagate = False
+    sys.excepthook = _log_crash
+    threading.excepthook = lambda args: _log_crash(
+        args.exc_type, args.exc_value, args.exc_traceback
+    )
+
+
+def _dumps(event: Mapping[str, Any], **_: object) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _in_order(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put first what every line has, and leave out what this one does not know."""
+    head = {name: event.pop(name) for name in ("timestamp", "level", "event")}
+    return head | {name: value for name, value in event.items() if value is not None}
+
+
+def _log_crash(
+    kind: type[BaseException], exc: BaseException | None, trace: TracebackType | None
+) -> None:
+    if exc is not None and not issubclass(kind, KeyboardInterrupt):
+        logging.getLogger("process").critical("process.crashed", exc_info=(kind, exc, trace))
+
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+# BentoML's names and labels, so that dashboards made for it work; what its middlewares would count
+# is counted at the edge, with the route's template for ``endpoint``.
+_LABELS = ("endpoint", "service_name", "service_version", "runner_name")
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_ROWS = tuple(2**power for power in range(13))
+
+REQUESTS = Counter(
+    "bentoml_service_request_total",
+    "HTTP requests answered.",
+    (*_LABELS, "http_response_code"),
+)
+DURATION = Histogram(
+    "bentoml_service_request_duration_seconds",
+    "Time from a request's head to the end of its answer.",
+    (*_LABELS, "http_response_code"),
+    buckets=_SECONDS,
+)
+IN_PROGRESS = Gauge(
+    "bentoml_service_request_in_progress",
+    "HTTP requests being answered.",
+    _LABELS,
+    multiprocess_mode="livesum",
+)
+BATCH_SIZE = Histogram(
+    "bentoml_service_adaptive_batch_size",
+    "Rows that went through the model together.",
+    ("method_name", "service_name", "service_version", "runner_name", "worker_index"),
+    buckets=_ROWS,
+)
+ERRORS = Counter(
+    "serving_errors_total", "Requests answered with a problem, by its type.", ("type",)
+)
+PREDICTIONS = Counter(
+    "serving_predictions_total",
+    f"Predictions, by predicted class; beyond {MAX_CLASS_SERIES} classes, all as one.",
+    ("class",),
+)
+WAITING = Gauge("serving_waiting_rows", "Rows waiting for the model.", multiprocess_mode="livesum")
+MODEL_INFO = Gauge(
+    "serving_model_info",
+    "1 for the model that is served.",
+    ("name", "version", "task"),
+    multiprocess_mode="livemax",
+)
+
+
+class ServiceMetrics:
+    """The metrics of one service in one worker process, with its labels bound once."""
+
+    def __init__(self, service_name: str, service_version: str, worker_index: int) -> None:
+        """Name the service as BentoML names it."""
+        common = {
+            "service_name": service_name,
+            "service_version": service_version,
+            "runner_name": service_name,
+        }
+        # A label lookup costs more than the count itself; routes and statuses are few.
+        self.in_progress = cache(lambda route: IN_PROGRESS.labels(endpoint=route, **common))
+        self._answered = cache(
+            lambda route, status: (
+                REQUESTS.labels(endpoint=route, http_response_code=status, **common),
+                DURATION.labels(endpoint=route, http_response_code=status, **common),
+            )
+        )
+        self._batch_size = BATCH_SIZE.labels(
+            method_name="predict", worker_index=worker_index, **common
+        )
+        self._classes: dict[str, Counter] = {}
+
+    def request_finished(self, record: RequestRecord, duration_s: float) -> None:
+        """Count one answered request."""
+        total, duration = self._answered(record.route, record.status)
+        total.inc()
+        duration.observe(duration_s)
+        if record.problem is not None:
+            ERRORS.labels(record.problem).inc()
+
+    def batch_started(self, rows: int, waiting: int) -> None:
+        """Count the rows that go into the model together, and those that still wait."""
+        if rows:
+            self._batch_size.observe(rows)
+        WAITING.set(waiting)
+
+    def predicted(self, labels: Mapping[Any, int]) -> None:
+        """Count predictions by their label; at most so many labels become series."""
+        for label, count in labels.items():
+            name = str(label)
+            if name not in self._classes and len(self._classes) >= MAX_CLASS_SERIES:
+                name = OTHER_CLASSES
+            if name not in self._classes:
+                self._classes[name] = PREDICTIONS.labels(name)
+            self._classes[name].inc(count)
+
+
+def forget_dead_workers(folder: Path) -> None:
+    """Drop the gauges of worker processes that died without a word, so that sums stay right."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            with suppress(OSError):
+                mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+        except PermissionError:
+            pass  # it lives, as another user
