@@ -97,8 +97,13 @@ class Batcher(Generic[Item, Outcome]):
             outcomes: list[Outcome] | Exception
             try:
                 outcomes = self._run(items)
+                if len(outcomes) != len(items):
+                    raise ValueError(f"{len(outcomes)} outcomes for {len(items)} items")
             except Exception as exc:
                 outcomes = exc
+            except BaseException as exc:  # SystemExit, say: it must not end the thread or the loop
+                outcomes = RuntimeError("the batch was ended")
+                outcomes.__cause__ = exc
             self._loop.call_soon_threadsafe(self._finish, batch, outcomes)
 
     def _finish(

@@ -14,11 +14,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import bentoml
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory
+from bentoml import get_current_service  # bound once: bentoml's own attributes are lazy
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.context import server_context
 from bentoml._internal.utils.analytics import usage_stats
@@ -42,7 +44,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class Served(Protocol):
-    """What the seam needs of the service's instance."""
+    """What the seam needs of the service's instance, which ``get_current_service`` gives."""
 
     settings: Settings
     schema: RequestSchema
@@ -77,10 +79,10 @@ class InstanceInput(bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: object) -> Rows:
         """Read and validate one instance."""
-        served = _served()
-        body = await read_json_body(request, served.settings.max_body_bytes)
+        served: Served = get_current_service()
+        row = served.schema.instance(await read_json_body(request, served.settings.max_body_bytes))
         current_record().rows = 1
-        return Rows([served.schema.instance(body)])
+        return Rows([row])
 
 
 class BatchInput(bentoml.IODescriptor):
@@ -91,7 +93,7 @@ class BatchInput(bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: object) -> Rows:
         """Read and validate many instances."""
-        served = _served()
+        served: Served = get_current_service()
         rows = served.schema.batch(await read_json_body(request, served.settings.max_body_bytes))
         current_record().rows = len(rows)
         return Rows(rows)
@@ -106,7 +108,7 @@ class InstanceOutput(bentoml.IODescriptor):
     async def to_http_response(cls, obj: list[Outcome], serde: object) -> Response:
         """Write the one prediction."""
         (prediction,) = unwrap(obj)
-        answer = _served().answers.instance(prediction, current_record().id)
+        answer = get_current_service().answers.instance(prediction, current_record().id)
         return Response(answer, media_type=JSON)
 
 
@@ -118,12 +120,8 @@ class BatchOutput(bentoml.IODescriptor):
     @classmethod
     async def to_http_response(cls, obj: list[Outcome], serde: object) -> Response:
         """Write the predictions, in order."""
-        answer = _served().answers.batch(unwrap(obj), current_record().id)
+        answer = get_current_service().answers.batch(unwrap(obj), current_record().id)
         return Response(answer, media_type=JSON)
-
-
-def _served() -> Served:
-    return bentoml.get_current_service()  # type: ignore[no-any-return]
 
 
 class AppFactory(ServiceAppFactory):
@@ -153,6 +151,8 @@ class AppFactory(ServiceAppFactory):
         try:
             return await self.api_endpoint(name, request)  # type: ignore[no-any-return]
         except BentoMLException as exc:
+            if exc.error_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
             raise from_status(exc.error_code) from exc
 
     async def batch_infer(
@@ -178,6 +178,8 @@ class AppFactory(ServiceAppFactory):
     def __call__(self) -> Edge:
         """Build the application with the edge around it."""
         app = super().__call__()
+        app.debug = False  # with BENTOML_DEBUG, Starlette would show clients the stack trace
+        app.router.redirect_slashes = False  # to an address that the client's Host header names
         for exception in (Problem, HTTPException, ClientDisconnect, Exception):
             app.add_exception_handler(exception, on_exception)
         settings: Settings = self.service.inner.settings

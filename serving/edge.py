@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from uuid import uuid4
 
 from starlette.exceptions import HTTPException
@@ -144,19 +145,20 @@ class Edge:
         """Write the log line and the metrics of an answered request."""
         self._metrics.request_finished(record, duration_s)
         write = log.info if record.exception is None else log.error
-        write(
-            "request.finished",
-            request_id=record.id,
-            method=record.method,
-            route=record.route,
-            status=record.status,
-            duration_ms=round(duration_s * 1000, 3),
-            client=record.client,
-            model_version=self.model_version,
-            rows=record.rows,
-            problem=record.problem,
-            exception=stack_trace(record.exception) if record.exception else None,
-        )
+        with suppress(OSError):  # a full disk or a closed pipe is no reason to drop the client
+            write(
+                "request.finished",
+                request_id=record.id,
+                method=record.method,
+                route=record.route,
+                status=record.status,
+                duration_ms=round(duration_s * 1000, 3),
+                client=record.client,
+                model_version=self.model_version,
+                rows=record.rows,
+                problem=record.problem,
+                exception=stack_trace(record.exception) if record.exception else None,
+            )
 
 
 async def on_exception(request: Request, exc: Exception) -> Response:

@@ -47,7 +47,7 @@ class ServedModel(bentoml.models.BentoModel):
         if self.stored is None:
             raise ModelError(
                 f"no model {self.tag} in the BentoML model store: train one with "
-                "`python train.py`, or name another with SERVING_MODEL (`bentoml models list` shows them)"
+                "`python train.py`, or name another with SERVING_MODEL (see `bentoml models list`)"
             )
         return super().resolve(*args, **kwargs)
 
@@ -176,12 +176,15 @@ class Model:
     def _ask(self, rows: list[Row]) -> tuple[list[Prediction], list[int]]:
         """Ask the estimator once; also tell which rows are all but tied."""
         features = np.array(rows, dtype=np.float64)
-        labels = np.asarray(self._estimator.predict(features))
+        # The rows were checked at the door, and the parameters when the estimator was fitted.
+        with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+            labels = np.asarray(self._estimator.predict(features))
+            probabilities = self._estimator.predict_proba(features) if self._has_proba else None
         if labels.shape != (len(rows),):
             raise ValueError(f"predict gave an array of shape {labels.shape}")
-        if not self._has_proba:
+        if probabilities is None:
             return [Prediction(label, None) for label in labels.tolist()], []
-        probabilities = np.asarray(self._estimator.predict_proba(features))
+        probabilities = np.asarray(probabilities)
         if probabilities.shape != (len(rows), len(self.description.classes)):
             raise ValueError(f"predict_proba gave an array of shape {probabilities.shape}")
         if not np.isfinite(probabilities).all():

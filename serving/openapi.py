@@ -138,7 +138,7 @@ def openapi_document(
             },
         },
         "components": {
-            "schemas": _schemas(description, version, settings),
+            "schemas": _schemas(description, version),
             "responses": {kind.slug: _problem_response(kind) for kind in PROBLEM_TYPES.values()},
             "headers": {
                 "X-Request-ID": {
@@ -235,7 +235,7 @@ def _closed(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Sc
     }
 
 
-def _schemas(description: Description, version: str, settings: Settings) -> Schema:
+def _schemas(description: Description, version: str) -> Schema:
     features = description.features
     text: Schema = {"type": "string"}
     number: Schema = {"type": "number"}
@@ -264,15 +264,8 @@ def _schemas(description: Description, version: str, settings: Settings) -> Sche
         },
         "Instance": {"oneOf": [_ref("Values"), _ref("Named")]},
         "PredictBody": _closed({"data": _ref("Instance")}),
-        "BatchBody": _closed(
-            {
-                "data": {
-                    "type": "array",
-                    "items": _ref("Instance"),
-                    "maxItems": settings.max_batch_rows,
-                }
-            }
-        ),
+        # No maxItems: what the schema refuses is 422, a batch over the limit 413.
+        "BatchBody": _closed({"data": {"type": "array", "items": _ref("Instance")}}),
         "Prediction": _closed(prediction, optional),
         "PredictAnswer": _closed({**prediction, **closing}, optional),
         "BatchAnswer": _closed(
