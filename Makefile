@@ -2,13 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MODEL ?= iris
 SOURCES := service.py train.py serving tests benchmarks
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
-.PHONY: serve test test-system train check format lock bench bench-check clean
+.PHONY: serve test test-system train check format lock bench clean
 
-serve: $(VENV)/runtime $(BENTO_STORE)/models/$(MODEL)/latest  ## everything, then the service on port 8000
+serve: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## everything, then the service on port 8000
 	$(BIN)/bentoml serve
 
 $(BENTO_STORE)/models/iris/latest: | $(VENV)/runtime
@@ -27,7 +26,7 @@ test: check
 	$(BIN)/pytest tests/wire
 
 test-system: $(VENV)/dev
-	.ci/system-packages prometheus chromium
+	.ci/system-packages promtool=prometheus chromium=chromium
 	$(BIN)/pytest tests/system
 
 bench: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest

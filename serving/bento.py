@@ -25,6 +25,7 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.context import server_context
 from bentoml._internal.utils.analytics import usage_stats
 from bentoml.exceptions import BentoMLException
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -143,8 +144,11 @@ class AppFactory(ServiceAppFactory):
 
     @property
     def middlewares(self) -> list[Middleware]:
-        """The request context, for APIs that take a ``bentoml.Context``; nothing else."""
-        return [Middleware(ContextMiddleware, context=self.service.context)]
+        """Keep the request context, and tracing where ``configuration.yaml`` turns it on."""
+        kept = {ContextMiddleware}
+        if BentoMLContainer.tracing.exporter_type.get() is not None:
+            kept.add(OpenTelemetryMiddleware)
+        return [layer for layer in super().middlewares if layer.cls in kept]
 
     async def api_endpoint_wrapper(self, name: str, request: Request) -> Response:
         """Let exceptions through to our handler; BentoML would log inputs and answer lists."""
@@ -206,7 +210,12 @@ class ModelService(bentoml.Service):
 def service_metrics() -> ServiceMetrics:
     """Give this worker's metrics, labelled as BentoML names the bento and the worker."""
     return ServiceMetrics(
-        server_context.bento_name, server_context.bento_version, server_context.worker_index or 0
+        {
+            "service_name": server_context.bento_name,
+            "service_version": server_context.bento_version,
+            "runner_name": server_context.service_name or server_context.bento_name,
+        },
+        worker_index=server_context.worker_index or 0,
     )
 
 

@@ -56,6 +56,7 @@ def openapi_document(
         "paths": {
             "/predict": {
                 "post": _operation(
+                    "Predictions",
                     "predict",
                     "Predict one instance",
                     "Concurrent calls are batched inside; each is answered as if it were alone.",
@@ -66,6 +67,7 @@ def openapi_document(
             },
             "/predict/batch": {
                 "post": _operation(
+                    "Predictions",
                     "predictBatch",
                     "Predict many instances",
                     f"At most {settings.max_batch_rows} rows; the answers are in their order.",
@@ -76,11 +78,12 @@ def openapi_document(
             },
             "/model/info": {
                 "get": _operation(
-                    "modelInfo", "What the model is", "", _ok("ModelInfo"), (UNAVAILABLE,)
+                    "Model", "modelInfo", "What the model is", "", _ok("ModelInfo"), (UNAVAILABLE,)
                 )
             },
             "/health": {
                 "get": _operation(
+                    "Operations",
                     "health",
                     "Whether this server can predict",
                     "200 once the model is loaded and has answered a warm-up prediction.",
@@ -93,6 +96,7 @@ def openapi_document(
             "/healthz": {"get": _probe("healthz", "Liveness probe, under its older name", ())},
             "/metrics": {
                 "get": _operation(
+                    "Operations",
                     "metrics",
                     "Prometheus metrics",
                     "Text exposition format, for all worker processes of this server.",
@@ -103,6 +107,7 @@ def openapi_document(
             "/errors/{slug}": {
                 "get": {
                     **_operation(
+                        "Documents",
                         "problemType",
                         "What a problem type means and what to do",
                         "Every `type` in a problem links here.",
@@ -120,10 +125,13 @@ def openapi_document(
                 }
             },
             "/docs.json": {
-                "get": _operation("openapi", "This document", "", _object("OpenAPI 3.1"), ())
+                "get": _operation(
+                    "Documents", "openapi", "This document", "", _object("OpenAPI 3.1"), ()
+                )
             },
             "/schema.json": {
                 "get": _operation(
+                    "Documents",
                     "bentomlSchema",
                     "The description that BentoML's own client reads",
                     "",
@@ -133,7 +141,12 @@ def openapi_document(
             },
             "/": {
                 "get": _operation(
-                    "docs", "This document as a page", "", _text("A page", "text/html"), ()
+                    "Documents",
+                    "docs",
+                    "This document as a page",
+                    "",
+                    _text("A page", "text/html"),
+                    (),
                 )
             },
         },
@@ -160,6 +173,7 @@ def openapi_document(
 
 
 def _operation(
+    tag: str,
     name: str,
     summary: str,
     description: str,
@@ -170,7 +184,12 @@ def _operation(
     responses: Schema = {"200": success}
     for kind in (*problems, METHOD_NOT_ALLOWED, INTERNAL_ERROR, DEADLINE_EXCEEDED):
         responses.setdefault(str(kind.status), {"$ref": f"#/components/responses/{kind.slug}"})
-    operation: Schema = {"operationId": name, "summary": summary, "responses": responses}
+    operation: Schema = {
+        "tags": [tag],
+        "operationId": name,
+        "summary": summary,
+        "responses": responses,
+    }
     if description:
         operation["description"] = description
     if body is not None:
@@ -202,7 +221,7 @@ def _text(description: str, media_type: str) -> Schema:
 
 
 def _probe(name: str, summary: str, problems: tuple[ProblemType, ...]) -> Schema:
-    return _operation(name, summary, "", _text("Yes", "text/plain"), problems)
+    return _operation("Operations", name, summary, "", _text("Yes", "text/plain"), problems)
 
 
 def _response(description: str, media_type: str, content: Schema) -> Schema:

@@ -98,7 +98,8 @@ def _complaints(exc: ValidationError) -> list[str]:
     for error in exc.errors(include_url=False, include_input=False):
         name = str(error["loc"][0])
         meaning = Settings.model_fields[name].description
-        lines.append(f"{PREFIX}{name.upper()}: {error['msg']} ({meaning})")
+        problem = error["msg"].removeprefix("Value error, ")
+        lines.append(f"{PREFIX}{name.upper()}: {problem} ({meaning})")
     return lines
 
 

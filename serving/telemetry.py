@@ -90,6 +90,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _lift_stack_trace,
                 _in_order,
                 renderer,
             ],
@@ -115,6 +116,16 @@ def _dumps(event: Mapping[str, Any], **_: object) -> str:
     return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
+def _lift_stack_trace(
+    _: object, __: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Move a stack trace that is logged as the message, as uvicorn does, to its own field."""
+    if event["event"].startswith("Traceback (most recent call last)"):
+        event["exception"] = event["event"].rstrip()
+        event["event"] = event["exception"].splitlines()[-1]
+    return event
+
+
 def _in_order(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Put first what every line has, and leave out what this one does not know."""
     head = {name: event.pop(name) for name in ("timestamp", "level", "event")}
@@ -132,31 +143,31 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 # BentoML's names and labels, so that dashboards made for it work; what its middlewares would count
 # is counted at the edge, with the route's template for ``endpoint``.
-_LABELS = ("endpoint", "service_name", "service_version", "runner_name")
+SERVICE_LABELS = ("service_name", "service_version", "runner_name")
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _ROWS = tuple(2**power for power in range(13))
 
 REQUESTS = Counter(
     "bentoml_service_request_total",
     "HTTP requests answered.",
-    (*_LABELS, "http_response_code"),
+    ("endpoint", *SERVICE_LABELS, "http_response_code"),
 )
 DURATION = Histogram(
     "bentoml_service_request_duration_seconds",
     "Time from a request's head to the end of its answer.",
-    (*_LABELS, "http_response_code"),
+    ("endpoint", *SERVICE_LABELS, "http_response_code"),
     buckets=_SECONDS,
 )
 IN_PROGRESS = Gauge(
     "bentoml_service_request_in_progress",
     "HTTP requests being answered.",
-    _LABELS,
+    ("endpoint", *SERVICE_LABELS),
     multiprocess_mode="livesum",
 )
 BATCH_SIZE = Histogram(
     "bentoml_service_adaptive_batch_size",
     "Rows that went through the model together.",
-    ("method_name", "service_name", "service_version", "runner_name", "worker_index"),
+    ("method_name", *SERVICE_LABELS, "worker_index"),
     buckets=_ROWS,
 )
 ERRORS = Counter(
@@ -179,13 +190,8 @@ MODEL_INFO = Gauge(
 class ServiceMetrics:
     """The metrics of one service in one worker process, with its labels bound once."""
 
-    def __init__(self, service_name: str, service_version: str, worker_index: int) -> None:
-        """Name the service as BentoML names it."""
-        common = {
-            "service_name": service_name,
-            "service_version": service_version,
-            "runner_name": service_name,
-        }
+    def __init__(self, common: Mapping[str, str], worker_index: int) -> None:
+        """Take the labels by which BentoML tells services apart: `SERVICE_LABELS`."""
         # A label lookup costs more than the count itself; routes and statuses are few.
         self.in_progress = cache(lambda route: IN_PROGRESS.labels(endpoint=route, **common))
         self._answered = cache(
