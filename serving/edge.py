@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from uuid import uuid4
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -83,7 +84,7 @@ class Edge:
         self._clock = clock
         self._answer: ASGIApp = self._bounded
         if cors_origins:
-            self._answer = CORSMiddleware(
+            self._answer = _Cors(
                 self._bounded,
                 allow_origins=cors_origins,
                 allow_methods=("GET", "POST"),
@@ -161,12 +162,25 @@ class Edge:
             )
 
 
+class _Cors(CORSMiddleware):
+    """Answers preflights; a refused one is told by the headers that it lacks, not by an error."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Tell a browser what it may send: it goes by the headers alone (Fetch, 4.8)."""
+        headers = dict(super().preflight_response(request_headers).headers)
+        del headers["content-length"], headers["content-type"]
+        return Response(status_code=204, headers=headers)
+
+
 async def on_exception(request: Request, exc: Exception) -> Response:
     """Turn whatever a route raises into its answer: Starlette's one exception handler."""
     if isinstance(exc, Problem):
         return answer_problem(exc)
     if isinstance(exc, HTTPException):
-        return answer_problem(from_status(exc.status_code, exc.headers))
+        headers = exc.headers
+        if exc.status_code == 405:  # RFC 9110, 15.5.6: Allow is due; StaticFiles leaves it out
+            headers = {"Allow": "GET, HEAD", **(headers or {})}
+        return answer_problem(from_status(exc.status_code, headers))
     if isinstance(exc, ClientDisconnect):
         return Response(status_code=CLIENT_GONE)
     current_record().exception = exc
