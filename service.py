@@ -28,7 +28,13 @@ from serving.openapi import openapi_document
 from serving.pages import CONTENT_SECURITY_POLICY, docs_page, docs_script, problem_page
 from serving.predictor import Outcome, Predictor
 from serving.schemas import AnswerWriter, RequestSchema, Row
-from serving.settings import LogFormat, load_settings, prepare_process, unknown_variables
+from serving.settings import (
+    LogFormat,
+    load_settings,
+    pin_model,
+    prepare_process,
+    unknown_variables,
+)
 from serving.telemetry import MODEL_INFO, configure_logging, log
 
 settings = load_settings()
@@ -47,10 +53,11 @@ class ModelApi:
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Refuse to start, once and before any worker does, with a model that can't be served."""
+        """Choose the model's version for all workers, and refuse to start if it can't be served."""
         for name in unknown_variables():
             log.warning("settings.unknown", variable=name)
-        verify(ServedModel(settings.model).resolve())
+        verified = verify(ServedModel(settings.model).resolve())
+        pin_model(str(verified.tag))
 
     def __init__(self) -> None:
         """Load the model, ask it for predictions to warm it up, and build all that is fixed."""

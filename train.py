@@ -7,6 +7,7 @@ same pipeline fitted without the held-out ones.
 
 import argparse
 import hashlib
+import re
 from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -111,12 +112,28 @@ def numeric_domain(estimator: Pipeline, center: Array, seed: int) -> float:
     return 10.0**largest
 
 
+def synthetic_row(values: Array) -> Array:
+    """Give a typical row that is none of the table's, which may be somebody's.
+
+    The medians, of which as many as needed are moved halfway to a neighbouring value.
+    """
+    row = np.median(values, axis=0)
+    for index, column in enumerate(values.T):
+        if not (values == row).all(axis=1).any():
+            break
+        seen = np.unique(column)
+        if len(seen) > 1:
+            above = min(int(np.searchsorted(seen, row[index], side="right")), len(seen) - 1)
+            row[index] = seen[above - 1 : above + 1].mean()
+    return row
+
+
 def describe(
     name: str, table: Table, estimator: Pipeline, metrics: Metrics, seed: int
 ) -> Description:
-    """Describe a fitted estimator; examples are medians, so no row of the table appears."""
-    medians = np.median(table.values, axis=0)
-    limit = numeric_domain(estimator, medians, seed)
+    """Describe a fitted estimator."""
+    example = synthetic_row(table.values)
+    limit = numeric_domain(estimator, example, seed)
     features = tuple(
         Feature(
             name=feature_name,
@@ -124,10 +141,10 @@ def describe(
             nullable=False,
             trained=Interval(minimum=float(column.min()), maximum=float(column.max())),
             domain=Interval(minimum=-limit, maximum=limit),
-            example=float(median),
+            example=float(value),
         )
-        for feature_name, column, median in zip(
-            table.feature_names, table.values.T, medians, strict=True
+        for feature_name, column, value in zip(
+            table.feature_names, table.values.T, example, strict=True
         )
     )
     return Description(
@@ -164,27 +181,55 @@ def summary(tag: str, description: Description, pipeline: Pipeline) -> str:
     )
 
 
-def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+def model_name(text: str) -> str:
+    """Check a name for the model store, which gives the version itself."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", text):
+        raise argparse.ArgumentTypeError("expected lower-case letters, digits, '_', '.' and '-'")
+    return text
+
+
+def seed(text: str) -> int:
+    """Check a seed as NumPy takes it."""
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError("expected a whole number from 0 to 4294967295")
+    return value
+
+
+def share(text: str) -> float:
+    """Check a share of the rows."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError("expected a number between 0 and 1")
+    return value
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declare the command line."""
     parser = argparse.ArgumentParser(description="Train a model and save it to the model store")
-    parser.add_argument("--name", default="iris", help="name in the model store (%(default)s)")
-    parser.add_argument("--seed", type=int, default=42, help="of every random choice (%(default)s)")
     parser.add_argument(
-        "--test-size", type=float, default=0.25, help="share of rows held out (%(default)s)"
+        "--name", type=model_name, default="iris", help="name in the model store (%(default)s)"
     )
-    args = parser.parse_args(argv)
-    if not 0 < args.test_size < 1:
-        parser.error("--test-size must lie between 0 and 1")
-    return args
+    parser.add_argument(
+        "--seed", type=seed, default=42, help="of every random choice (%(default)s)"
+    )
+    parser.add_argument(
+        "--test-size", type=share, default=0.25, help="share of rows held out (%(default)s)"
+    )
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train, save, and tell about it."""
-    args = arguments(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
     forbid_usage_reports()
     table = iris()
     pipeline = build_pipeline(args.seed)
-    metrics = evaluate(pipeline, table, args.test_size, args.seed)
+    try:
+        metrics = evaluate(pipeline, table, args.test_size, args.seed)
+    except ValueError as exc:  # too few rows are left on one side of the split
+        parser.error(f"--test-size: {exc}")
     pipeline.fit(table.values, table.target)
     description = describe(args.name, table, pipeline, metrics, args.seed)
     tag = save(pipeline, description)

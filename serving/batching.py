@@ -99,11 +99,12 @@ class Batcher(Generic[Item, Outcome]):
                 outcomes = self._run(items)
                 if len(outcomes) != len(items):
                     raise ValueError(f"{len(outcomes)} outcomes for {len(items)} items")
-            except Exception as exc:
-                outcomes = exc
-            except BaseException as exc:  # SystemExit, say: it must not end the thread or the loop
-                outcomes = RuntimeError("the batch was ended")
-                outcomes.__cause__ = exc
+            except BaseException as exc:
+                if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
+                    outcomes = exc
+                else:  # a future takes no StopIteration, and SystemExit would end the event loop
+                    outcomes = RuntimeError("the batch failed")
+                    outcomes.__cause__ = exc
             self._loop.call_soon_threadsafe(self._finish, batch, outcomes)
 
     def _finish(

@@ -104,6 +104,9 @@ class InstanceOutput(bentoml.IODescriptor):
     """The answer to ``POST /predict``."""
 
     prediction: Any
+    probabilities: Any = None
+    model: dict[str, str]
+    request_id: str
 
     @classmethod
     async def to_http_response(cls, obj: list[Outcome], serde: object) -> Response:
@@ -117,6 +120,8 @@ class BatchOutput(bentoml.IODescriptor):
     """The answer to ``POST /predict/batch``."""
 
     predictions: list[Any]
+    model: dict[str, str]
+    request_id: str
 
     @classmethod
     async def to_http_response(cls, obj: list[Outcome], serde: object) -> Response:

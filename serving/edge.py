@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import DEADLINE_EXCEEDED, MEDIA_TYPE, Problem, from_status
+from serving.errors import DEADLINE_EXCEEDED, MEDIA_TYPE, UNAVAILABLE, Problem, from_status
 from serving.telemetry import (
     RequestRecord,
     ServiceMetrics,
@@ -130,6 +130,11 @@ class Edge:
             # Nothing may escape from here to the server.
             async with asyncio.timeout(self._timeout_s) as deadline:
                 await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server ends what still runs when its time to shut down is over.
+            if not record.status:
+                problem = Problem(UNAVAILABLE, "the server is shutting down")
+                await answer_problem(problem)(scope, receive, send)
         except Exception as exc:
             if record.status:
                 # Starlette has answered 500 before it raised on; or the answer broke off midway.

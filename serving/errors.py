@@ -174,7 +174,7 @@ def from_status(status: int, headers: Mapping[str, str] | None = None) -> Proble
     """Give the problem for a bare HTTP status, such as a framework raises."""
     kind = _BY_STATUS.get(status)
     if kind is None:
-        phrase = HTTPStatus(status).phrase
+        phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
         return Problem(ProblemType("", status, phrase, phrase, ""), phrase, headers=headers)
     return Problem(kind, kind.cause, headers=headers)
 

@@ -18,7 +18,7 @@ import joblib
 import numpy as np
 import sklearn
 from bentoml.exceptions import BentoMLException
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 from pydantic import ValidationError
 
 from serving.description import Description
@@ -26,9 +26,10 @@ from serving.schemas import Prediction, Row
 
 ARTIFACT = "saved_model.pkl"
 DESCRIPTION = "description.json"
-# Two classes whose probabilities lie closer than this may change places with the rounding of linear
-# algebra, which depends on how many rows are computed together.
+# Two classes whose scores lie closer than this, relative to them, may change places by rounding.
 TIE_TOLERANCE = 1e-9
+# Up to so many times the magnitudes seen in training, rounding stays below 1e-12 in an answer.
+USUAL = 100
 
 
 class ModelError(BentoMLException):
@@ -108,7 +109,7 @@ def verify(stored: bentoml.Model) -> VerifiedModel:
         ) from exc
     if digest != description.artifact_sha256:
         raise ModelError(f"model {stored.tag} is damaged: {ARTIFACT} is not the file saved")
-    _check_version(stored.tag, description.versions["scikit-learn"])
+    _check_version(stored.tag, description.versions.get("scikit-learn", ""))
     return VerifiedModel(stored.tag, path, description)
 
 
@@ -117,7 +118,11 @@ def _check_version(tag: bentoml.Tag, fitted: str) -> None:
 
     https://scikit-learn.org/stable/model_persistence.html#security-maintainability-limitations
     """
-    ours, theirs = Version(sklearn.__version__), Version(fitted)
+    ours = Version(sklearn.__version__)
+    try:
+        theirs = Version(fitted)
+    except InvalidVersion as exc:
+        raise ModelError(f"model {tag} does not tell which scikit-learn fitted it") from exc
     if ours.release[:2] != theirs.release[:2]:
         raise ModelError(
             f"model {tag} was fitted with scikit-learn {theirs}, but {ours} is installed: "
@@ -139,9 +144,14 @@ class Model:
 
     def __init__(self, estimator: Any, description: Description) -> None:  # noqa: ANN401 (scikit-learn has no type for it)
         """Take an estimator with ``predict`` and, if it has it, ``predict_proba``."""
+        self.description = description
         self._estimator = estimator
         self._has_proba = hasattr(estimator, "predict_proba")
-        self.description = description
+        self._scores = getattr(
+            estimator, "predict_proba" if self._has_proba else "decision_function", None
+        )
+        ranges = [feature.trained for feature in description.features]
+        self._usual = USUAL * np.array([max(abs(r.minimum), abs(r.maximum)) for r in ranges])
 
     @classmethod
     def load(cls, stored: VerifiedModel) -> "Model":
@@ -159,51 +169,59 @@ class Model:
     def predict(self, rows: list[Row]) -> list[Prediction]:
         """Predict rows of ``n_features_in_`` floats, each as the estimator would alone.
 
-        Labels are those of ``predict`` and not of the largest probability, which may differ. Rows
-        whose two best classes are all but tied are computed one at a time, so that their
-        neighbours can't decide.
+        Labels are those of ``predict`` and not of the largest probability, which may differ.
+        Linear algebra may round a row differently in batches of different size. Rows where that
+        could be seen are computed one at a time: those whose two best classes are all but tied, and
+        those far outside of what was seen in training.
 
         Raises:
             Exception: what the estimator raises.
             ValueError: it gave numbers that are not finite, or not one answer for each row.
         """
-        predictions, tied = self._ask(rows)
+        predictions, sensitive = self._ask(rows)
         if len(rows) > 1:
-            for index in tied:
+            for index in sensitive:
                 predictions[index] = self._ask([rows[index]])[0][0]
         return predictions
 
     def _ask(self, rows: list[Row]) -> tuple[list[Prediction], list[int]]:
-        """Ask the estimator once; also tell which rows are all but tied."""
+        """Ask the estimator once; also tell which rows are sensitive to rounding."""
+        count = len(rows)
         features = np.array(rows, dtype=np.float64)
         # The rows were checked at the door, and the parameters when the estimator was fitted.
         with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
             labels = np.asarray(self._estimator.predict(features))
-            probabilities = self._estimator.predict_proba(features) if self._has_proba else None
-        if labels.shape != (len(rows),):
+            scores = None if self._scores is None else np.asarray(self._scores(features))
+        if labels.shape != (count,):
             raise ValueError(f"predict gave an array of shape {labels.shape}")
-        if probabilities is None:
-            return [Prediction(label, None) for label in labels.tolist()], []
-        probabilities = np.asarray(probabilities)
-        if probabilities.shape != (len(rows), len(self.description.classes)):
-            raise ValueError(f"predict_proba gave an array of shape {probabilities.shape}")
-        if not np.isfinite(probabilities).all():
-            raise ValueError("predict_proba gave numbers that are not finite")
-        return (
-            [
-                Prediction(label, row)
-                for label, row in zip(labels.tolist(), probabilities.tolist(), strict=True)
-            ],
-            _tied(probabilities),
-        )
+        sensitive = (np.abs(features) > self._usual).any(axis=1)
+        if scores is not None:
+            sensitive |= _tied(scores)
+        probabilities: list[list[float]] | list[None] = [None] * count
+        if self._has_proba and scores is not None:
+            if scores.shape != (count, len(self.description.classes)):
+                raise ValueError(f"predict_proba gave an array of shape {scores.shape}")
+            if not np.isfinite(scores).all():
+                raise ValueError("predict_proba gave numbers that are not finite")
+            probabilities = scores.tolist()
+        predictions = map(Prediction, labels.tolist(), probabilities)
+        return list(predictions), np.flatnonzero(sensitive).tolist()
 
 
-def _tied(probabilities: np.ndarray) -> list[int]:
-    """Find the rows whose two largest probabilities lie within the tolerance."""
-    if probabilities.shape[1] < 2:
-        return []
-    best = np.partition(probabilities, -2, axis=1)[:, -2:]
-    return np.flatnonzero(best[:, 1] - best[:, 0] < TIE_TOLERANCE).tolist()
+def _tied(scores: np.ndarray) -> np.ndarray:
+    """Tell for each row whether its two best classes' scores lie within the tolerance.
+
+    ``scores`` is what ``predict_proba`` gives, or ``decision_function``: then a vector for two
+    classes, whose sign decides.
+    """
+    if scores.ndim == 1:
+        gap, largest = np.abs(scores), np.abs(scores)
+    elif scores.shape[1] < 2:
+        return np.zeros(len(scores), dtype=bool)
+    else:
+        best = np.partition(scores, -2, axis=1)[:, -2:]
+        gap, largest = best[:, 1] - best[:, 0], np.abs(best).max(axis=1)
+    return gap < TIE_TOLERANCE * np.maximum(largest, 1)  # type: ignore[no-any-return]
 
 
 def model_info(verified: VerifiedModel) -> dict[str, Any]:

@@ -134,6 +134,11 @@ def forbid_usage_reports() -> None:
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 
+def pin_model(tag: str) -> None:
+    """Fix the model's version for the workers of this server, those started later among them."""
+    os.environ[f"{PREFIX}MODEL"] = tag
+
+
 def metrics_folder() -> Path | None:
     """Tell where the worker processes of this server keep their metrics, if they do."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")

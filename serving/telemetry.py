@@ -5,6 +5,7 @@ many rows, what went wrong), and the edge writes it down as one log line and as 
 No input value and no key is ever noted.
 """
 
+import json
 import logging
 import os
 import sys
@@ -51,11 +52,13 @@ current_record = _record.get
 def stack_trace(exc: BaseException) -> str:
     """Format an exception and its causes without their messages, which may repeat input values."""
     parts = []
-    seen: BaseException | None = exc
-    while seen is not None:
-        kind = f"{type(seen).__module__}.{type(seen).__qualname__}".removeprefix("builtins.")
-        parts.append("".join(traceback.format_tb(seen.__traceback__)) + kind)
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    link: BaseException | None = exc
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        kind = f"{type(link).__module__}.{type(link).__qualname__}".removeprefix("builtins.")
+        parts.append("".join(traceback.format_tb(link.__traceback__)) + kind)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return "\n\nThe above exception caused the following one:\n\n".join(reversed(parts))
 
 
@@ -113,7 +116,10 @@ def configure_logging(level: str, *, as_json: bool) -> None:
 
 
 def _dumps(event: Mapping[str, Any], **_: object) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # a lone surrogate, or an integer beyond 64 bits
+        return json.dumps(event, default=str)
 
 
 def _lift_stack_trace(
