@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from serving.batching import Batcher
+from serving.batching import Again, Batcher
 from serving.bento import (
     BatchInput,
     BatchOutput,
@@ -21,13 +21,12 @@ from serving.bento import (
     prepare_bentoml,
     service_metrics,
 )
-from serving.errors import NOT_FOUND, PROBLEM_TYPES, Problem
-from serving.limits import JSON
+from serving.errors import JSON_MEDIA_TYPE, NOT_FOUND, PROBLEM_TYPES, UNAVAILABLE, Problem
 from serving.model import Model, ServedModel, model_info, verify
 from serving.openapi import openapi_document
 from serving.pages import CONTENT_SECURITY_POLICY, docs_page, docs_script, problem_page
-from serving.predictor import Outcome, Predictor
-from serving.schemas import AnswerWriter, RequestSchema, Row
+from serving.predictor import Predictor
+from serving.schemas import AnswerWriter, Prediction, RequestSchema, Row
 from serving.settings import (
     LogFormat,
     load_settings,
@@ -57,10 +56,11 @@ class ModelApi:
         for name in unknown_variables():
             log.warning("settings.unknown", variable=name)
         verified = verify(ServedModel(settings.model).resolve())
+        Model.load(verified).warm_up()
         pin_model(str(verified.tag))
 
     def __init__(self) -> None:
-        """Load the model, ask it for predictions to warm it up, and build all that is fixed."""
+        """Load the model, warm it up, and build all that is fixed from then on."""
         verified = verify(self.stored)
         model = Model.load(verified)
         description = model.description
@@ -68,9 +68,7 @@ class ModelApi:
         self.schema = RequestSchema(description.features, settings.max_batch_rows)
         self.answers = AnswerWriter(description.classes, description.name, self.version)
         self.predictor = Predictor(model, service_metrics().predicted)
-        example = tuple(feature.example for feature in description.features)
-        warm_up, *_ = model.predict([example, example])
-        example_answer = self.answers.document(warm_up)
+        example_answer = self.answers.document(model.warm_up())
         openapi = openapi_document(description, self.version, settings, example_answer)
         self.openapi = orjson.dumps(openapi)
         self.info = orjson.dumps(model_info(verified))
@@ -85,24 +83,35 @@ class ModelApi:
         log.info("model.loaded", model=str(verified.tag), size_bytes=verified.size_bytes)
 
     @bentoml.api(batchable=True, input_spec=InstanceInput, output_spec=InstanceOutput)
-    def predict(self, rows: list[Row]) -> list[Outcome]:
+    def predict(self, rows: list[Row]) -> list[Prediction | Again]:
         """Predict one instance; concurrent calls meet here as one list of rows."""
         return self.predictor.predict(rows)
 
     @bentoml.api(route="/predict/batch", input_spec=BatchInput, output_spec=BatchOutput)
-    async def predict_batch(self, rows: list[Row]) -> list[Outcome]:
+    async def predict_batch(self, rows: list[Row]) -> list[Prediction]:
         """Predict many instances, on the same way as single ones."""
         return await self.batcher.submit(rows)
 
     @get("/model/info")
     async def model_info(self, _: Request) -> Response:
         """Tell what the model is."""
-        return Response(self.info, media_type=JSON)
+        return Response(self.info, media_type=JSON_MEDIA_TYPE)
 
     @get("/health")
     async def health(self, _: Request) -> Response:
-        """Tell that the model is loaded and has predicted: before that, no worker listens."""
-        return Response(self.health_answer, media_type=JSON)
+        """Tell whether the model answers. No worker listens before it has, once."""
+        if self.hangs:
+            raise Problem(UNAVAILABLE, "the model has not answered within a request's deadline")
+        return Response(self.health_answer, media_type=JSON_MEDIA_TYPE)
+
+    async def __is_ready__(self) -> bool:
+        """Answer ``/readyz``, for BentoML, as ``/health`` is answered."""
+        return not self.hangs
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the model works at a batch for longer than any request waits for it."""
+        return self.batcher.running_s > settings.request_timeout_s
 
     @get("/errors/{slug}")
     async def problem_type(self, request: Request) -> Response:
@@ -115,7 +124,7 @@ class ModelApi:
     @get("/docs.json")
     async def openapi_json(self, _: Request) -> Response:
         """Give the OpenAPI document."""
-        return Response(self.openapi, media_type=JSON)
+        return Response(self.openapi, media_type=JSON_MEDIA_TYPE)
 
     @get("/")
     async def docs(self, _: Request) -> Response:

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import re
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 MAX_EXPONENT = 308  # of ten, in a double
 MAX_CORNERS = 1024
+MAX_PROBED_ROWS = 200
+PROBED_BATCH_SIZES = (2, 3, 7, 16, 64, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,35 @@ def evaluate(pipeline: Pipeline, table: Table, test_size: float, seed: int) -> M
     )
 
 
+def _scores_of(estimator: Pipeline) -> Callable[[Array], Array]:
+    """Give the method by which a classifier tells how sure it is."""
+    for name in ("predict_proba", "decision_function"):
+        if hasattr(estimator, name):
+            return getattr(estimator, name)  # type: ignore[no-any-return]
+    return lambda points: np.zeros(len(points))
+
+
+def is_batch_invariant(estimator: Pipeline, values: Array) -> bool:
+    """Tell whether rows are answered alone and in batches of several sizes alike, bit for bit.
+
+    So it is where each row is computed by itself, as by trees. Where linear algebra computes them
+    together it may round them differently, and serving then takes care of what that could change.
+    """
+    rows = values[:: max(1, len(values) // MAX_PROBED_ROWS)]
+
+    def answers(size: int) -> list[Array]:
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        ask = (estimator.predict, _scores_of(estimator))
+        return [np.concatenate([method(part) for part in parts]) for method in ask]
+
+    alone = answers(1)
+    return all(
+        np.array_equal(one, other)
+        for size in PROBED_BATCH_SIZES
+        for one, other in zip(alone, answers(size), strict=True)
+    )
+
+
 def numeric_domain(estimator: Pipeline, center: Array, seed: int) -> float:
     """Find the largest power of ten within which the estimator's answers stay finite.
 
@@ -95,6 +127,7 @@ def numeric_domain(estimator: Pipeline, center: Array, seed: int) -> float:
     else:
         signs = np.random.default_rng(seed).choice((-1, 1), size=(MAX_CORNERS, count))
     axes = np.concatenate([np.eye(count), -np.eye(count)])
+    scores = _scores_of(estimator)
 
     def fails(exponent: int) -> bool:
         extreme = 10.0**exponent
@@ -102,7 +135,7 @@ def numeric_domain(estimator: Pipeline, center: Array, seed: int) -> float:
         try:
             with np.errstate(over="raise", invalid="raise", divide="raise"):
                 estimator.predict(points)
-                return not np.isfinite(estimator.predict_proba(points)).all()
+                return not np.isfinite(scores(points)).all()
         except (ValueError, FloatingPointError, OverflowError):
             return True
 
@@ -157,6 +190,7 @@ def describe(
         training=Training(rows=len(table.target), fingerprint=table.fingerprint),
         versions=library_versions(),
         artifact_sha256="",
+        batch_invariant=is_batch_invariant(estimator, table.values),
     )
 
 

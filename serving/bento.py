@@ -10,6 +10,7 @@ import atexit
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,12 +35,17 @@ from starlette.routing import BaseRoute, Route
 
 from serving.batching import Batcher
 from serving.edge import Edge, RouteTable, on_exception
-from serving.errors import Problem, from_status
-from serving.limits import JSON, read_json_body
-from serving.predictor import Outcome, unwrap
-from serving.schemas import AnswerWriter, RequestSchema, Row
+from serving.errors import JSON_MEDIA_TYPE, Problem, from_status
+from serving.limits import read_json_body
+from serving.protocol import install_protocol
+from serving.schemas import AnswerWriter, Prediction, RequestSchema, Row
 from serving.settings import Settings, metrics_folder
-from serving.telemetry import ServiceMetrics, current_record, forget_dead_workers
+from serving.telemetry import (
+    PrintsAsLog,
+    ServiceMetrics,
+    current_record,
+    forget_dead_workers,
+)
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -50,7 +56,7 @@ class Served(Protocol):
     settings: Settings
     schema: RequestSchema
     answers: AnswerWriter
-    batcher: Batcher[Row, Outcome]
+    batcher: Batcher[Row, Prediction]
     version: str
 
 
@@ -109,11 +115,11 @@ class InstanceOutput(bentoml.IODescriptor):
     request_id: str
 
     @classmethod
-    async def to_http_response(cls, obj: list[Outcome], serde: object) -> Response:
+    async def to_http_response(cls, obj: list[Prediction], serde: object) -> Response:
         """Write the one prediction."""
-        (prediction,) = unwrap(obj)
+        (prediction,) = obj
         answer = get_current_service().answers.instance(prediction, current_record().id)
-        return Response(answer, media_type=JSON)
+        return Response(answer, media_type=JSON_MEDIA_TYPE)
 
 
 class BatchOutput(bentoml.IODescriptor):
@@ -124,10 +130,10 @@ class BatchOutput(bentoml.IODescriptor):
     request_id: str
 
     @classmethod
-    async def to_http_response(cls, obj: list[Outcome], serde: object) -> Response:
+    async def to_http_response(cls, obj: list[Prediction], serde: object) -> Response:
         """Write the predictions, in order."""
-        answer = get_current_service().answers.batch(unwrap(obj), current_record().id)
-        return Response(answer, media_type=JSON)
+        answer = get_current_service().answers.batch(obj, current_record().id)
+        return Response(answer, media_type=JSON_MEDIA_TYPE)
 
 
 class AppFactory(ServiceAppFactory):
@@ -166,7 +172,7 @@ class AppFactory(ServiceAppFactory):
 
     async def batch_infer(
         self, name: str, input_args: tuple[Any, ...], input_kwargs: dict[str, Any]
-    ) -> list[Outcome]:
+    ) -> list[Prediction]:
         """Send the rows of a batchable API to our batcher, in place of BentoML's dispatcher."""
         (rows,) = (*input_args, *input_kwargs.values())
         return await self._service_instance.batcher.submit(rows)  # type: ignore[no-any-return]
@@ -177,6 +183,7 @@ class AppFactory(ServiceAppFactory):
         A full collection over all imported modules takes 100 to 200 ms, the worst case of a request
         that it falls on.
         """
+        sys.stdout = PrintsAsLog()
         if (folder := metrics_folder()) is not None:
             forget_dead_workers(folder)
         await super().create_instance(app)
@@ -231,6 +238,7 @@ def prepare_bentoml() -> None:
     all servers of a model store in one folder, which each empties when it starts.
     """
     usage_stats.do_not_track.cache_clear()
+    install_protocol()
     folder = Path(tempfile.gettempdir()) / f"model-api-metrics-{os.getpid()}"
     BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -3,12 +3,26 @@
 The features here guard the door (``schemas.py``) and fill ``/model/info`` and the OpenAPI document.
 """
 
+import json
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+)
 
 Label = StrictBool | StrictInt | StrictFloat | StrictStr
+
+
+def label_key(label: Label) -> str:
+    """Give a label as a key of a JSON object: a string as it is, another as JSON writes it."""
+    return label if isinstance(label, str) else json.dumps(label)
 
 
 class _Frozen(BaseModel):
@@ -55,7 +69,8 @@ class Description(_Frozen):
     """All that training knows about a model.
 
     ``versions`` holds the Python and package versions that fitted it, ``artifact_sha256`` the
-    digest of the file that holds the estimator.
+    digest of the file that holds the estimator. ``batch_invariant`` tells that training saw the
+    estimator answer rows alone and in batches of several sizes alike, bit for bit.
     """
 
     name: str
@@ -67,3 +82,11 @@ class Description(_Frozen):
     training: Training
     versions: dict[str, str]
     artifact_sha256: str
+    batch_invariant: bool
+
+    @field_validator("classes")
+    @classmethod
+    def _told_apart(cls, classes: tuple[Label, ...]) -> tuple[Label, ...]:
+        if len({label_key(label) for label in classes}) < len(classes):
+            raise ValueError("two classes have the same name in JSON")
+        return classes

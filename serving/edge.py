@@ -9,7 +9,6 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from uuid import uuid4
 
 from starlette.datastructures import Headers
@@ -32,6 +31,7 @@ from serving.telemetry import (
 
 UNMATCHED = "unmatched"
 CLIENT_GONE = 499  # as nginx logs a request that got no answer; nobody receives it
+MAX_CLIENT_CHARS = 64  # a trusted proxy's X-Forwarded-For may hold anything
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:+/=~-]{1,128}")
 _EXPOSED_HEADERS = ("X-Request-ID", "Retry-After")
 _ALLOWED_HEADERS = ("Content-Type", "X-Request-ID")
@@ -104,7 +104,7 @@ class Edge:
             id=request_id.decode("ascii"),
             method=scope["method"],
             route=self._routes.template(scope["path"]),
-            client=client[0] if client else None,
+            client=client[0][:MAX_CLIENT_CHARS] if client else None,
         )
         open_record(record)
         in_progress = self._metrics.in_progress(record.route)
@@ -151,20 +151,19 @@ class Edge:
         """Write the log line and the metrics of an answered request."""
         self._metrics.request_finished(record, duration_s)
         write = log.info if record.exception is None else log.error
-        with suppress(OSError):  # a full disk or a closed pipe is no reason to drop the client
-            write(
-                "request.finished",
-                request_id=record.id,
-                method=record.method,
-                route=record.route,
-                status=record.status,
-                duration_ms=round(duration_s * 1000, 3),
-                client=record.client,
-                model_version=self.model_version,
-                rows=record.rows,
-                problem=record.problem,
-                exception=stack_trace(record.exception) if record.exception else None,
-            )
+        write(
+            "request.finished",
+            request_id=record.id,
+            method=record.method,
+            route=record.route,
+            status=record.status,
+            duration_ms=round(duration_s * 1000, 3),
+            client=record.client,
+            model_version=self.model_version,
+            rows=record.rows,
+            problem=record.problem,
+            exception=stack_trace(record.exception) if record.exception else None,
+        )
 
 
 class _Cors(CORSMiddleware):

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 MEDIA_TYPE = "application/problem+json"
+JSON_MEDIA_TYPE = "application/json"
 RETRY_AFTER_S = "1"
 
 
@@ -155,6 +156,8 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         if kind is UNAVAILABLE:
             self.headers.setdefault("Retry-After", RETRY_AFTER_S)
+        if kind is UNSUPPORTED_MEDIA_TYPE:
+            self.headers.setdefault("Accept-Post", JSON_MEDIA_TYPE)
 
     def body(self, request_id: str) -> bytes:
         """Write the problem+json body (RFC 9457, section 3)."""

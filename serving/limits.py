@@ -2,9 +2,7 @@
 
 from starlette.requests import Request
 
-from serving.errors import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem
-
-JSON = "application/json"
+from serving.errors import BODY_TOO_LARGE, JSON_MEDIA_TYPE, UNSUPPORTED_MEDIA_TYPE, Problem
 
 
 async def read_json_body(request: Request, max_body_bytes: int) -> bytes:
@@ -18,13 +16,9 @@ async def read_json_body(request: Request, max_body_bytes: int) -> bytes:
     """
     headers = request.headers
     content_type = headers.get("content-type", "")
-    if content_type != JSON and content_type.partition(";")[0].strip().lower() != JSON:
-        raise Problem(
-            UNSUPPORTED_MEDIA_TYPE,
-            "the body must be application/json",
-            headers={"Accept-Post": JSON},
-        )
-    if headers.get("content-encoding", "identity").lower() != "identity":
+    if content_type.partition(";")[0].strip().lower() != JSON_MEDIA_TYPE:
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+    if any(coding.lower() != "identity" for coding in headers.getlist("content-encoding")):
         raise Problem(
             UNSUPPORTED_MEDIA_TYPE,
             "the body must not be compressed",

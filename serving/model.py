@@ -151,6 +151,7 @@ class Model:
             estimator, "predict_proba" if self._has_proba else "decision_function", None
         )
         ranges = [feature.trained for feature in description.features]
+        self._classes = frozenset(description.classes)
         self._usual = USUAL * np.array([max(abs(r.minimum), abs(r.maximum)) for r in ranges])
 
     @classmethod
@@ -166,26 +167,35 @@ class Model:
             raise ModelError(f"model {stored.tag} can't be unpickled: {exc!r}") from exc
         return cls(estimator, stored.description)
 
-    def predict(self, rows: list[Row]) -> list[Prediction]:
-        """Predict rows of ``n_features_in_`` floats, each as the estimator would alone.
+    def warm_up(self) -> Prediction:
+        """Ask for the example's prediction, alone and in company: what is lazy happens now.
+
+        Raises:
+            ModelError: the estimator fails on its own example.
+        """
+        example = tuple(feature.example for feature in self.description.features)
+        try:
+            self.predict([example, example])
+            return self.predict([example])[0][0]
+        except Exception as exc:
+            raise ModelError(
+                f"model {self.description.name} fails on its example: {exc!r}"
+            ) from exc
+
+    def predict(self, rows: list[Row]) -> tuple[list[Prediction], list[int]]:
+        """Predict rows of ``n_features_in_`` floats.
 
         Labels are those of ``predict`` and not of the largest probability, which may differ.
-        Linear algebra may round a row differently in batches of different size. Rows where that
-        could be seen are computed one at a time: those whose two best classes are all but tied, and
-        those far outside of what was seen in training.
+        Linear algebra may round a row differently in batches of different size. So the indexes of
+        the rows where that could be seen come too: those whose two best classes are all but tied,
+        and those far outside of what was seen in training. Asked for alone, they get the answers
+        that the estimator gives in process.
 
         Raises:
             Exception: what the estimator raises.
-            ValueError: it gave numbers that are not finite, or not one answer for each row.
+            ValueError: it gave numbers that are not finite, a label that is none of the classes, or
+                not one answer for each row.
         """
-        predictions, sensitive = self._ask(rows)
-        if len(rows) > 1:
-            for index in sensitive:
-                predictions[index] = self._ask([rows[index]])[0][0]
-        return predictions
-
-    def _ask(self, rows: list[Row]) -> tuple[list[Prediction], list[int]]:
-        """Ask the estimator once; also tell which rows are sensitive to rounding."""
         count = len(rows)
         features = np.array(rows, dtype=np.float64)
         # The rows were checked at the door, and the parameters when the estimator was fitted.
@@ -194,18 +204,22 @@ class Model:
             scores = None if self._scores is None else np.asarray(self._scores(features))
         if labels.shape != (count,):
             raise ValueError(f"predict gave an array of shape {labels.shape}")
-        sensitive = (np.abs(features) > self._usual).any(axis=1)
-        if scores is not None:
-            sensitive |= _tied(scores)
+        if not self._classes.issuperset(labels.tolist()):
+            raise ValueError("predict gave a label that is none of the classes")
         probabilities: list[list[float]] | list[None] = [None] * count
         if self._has_proba and scores is not None:
-            if scores.shape != (count, len(self.description.classes)):
+            if scores.shape != (count, len(self._classes)):
                 raise ValueError(f"predict_proba gave an array of shape {scores.shape}")
             if not np.isfinite(scores).all():
                 raise ValueError("predict_proba gave numbers that are not finite")
             probabilities = scores.tolist()
-        predictions = map(Prediction, labels.tolist(), probabilities)
-        return list(predictions), np.flatnonzero(sensitive).tolist()
+        predictions = list(map(Prediction, labels.tolist(), probabilities))
+        if count == 1 or self.description.batch_invariant:
+            return predictions, []
+        sensitive = (np.abs(features) > self._usual).any(axis=1)
+        if scores is not None:
+            sensitive |= _tied(scores)
+        return predictions, np.flatnonzero(sensitive).tolist()
 
 
 def _tied(scores: np.ndarray) -> np.ndarray:
@@ -226,7 +240,9 @@ def _tied(scores: np.ndarray) -> np.ndarray:
 
 def model_info(verified: VerifiedModel) -> dict[str, Any]:
     """Tell all that is public about a model: the answer to ``GET /model/info``."""
-    info = verified.description.model_dump(mode="json", exclude={"artifact_sha256"})
+    info = verified.description.model_dump(
+        mode="json", exclude={"artifact_sha256", "batch_invariant"}
+    )
     return info | {
         "version": str(verified.tag.version),
         "runtime": {"name": "sklearn", "proven": "the fitted estimator itself answers"},

@@ -6,7 +6,7 @@ writes and which problems each endpoint may answer with, and nothing that is not
 
 from typing import Any
 
-from serving.description import Description, Feature, Label
+from serving.description import Description, Feature, Label, label_key
 from serving.errors import (
     BATCH_TOO_LARGE,
     BODY_TOO_LARGE,
@@ -151,7 +151,7 @@ def openapi_document(
             },
         },
         "components": {
-            "schemas": _schemas(description, version),
+            "schemas": _schemas(description, version, "probabilities" in example_answer),
             "responses": {kind.slug: _problem_response(kind) for kind in PROBLEM_TYPES.values()},
             "headers": {
                 "X-Request-ID": {
@@ -254,19 +254,20 @@ def _closed(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Sc
     }
 
 
-def _schemas(description: Description, version: str) -> Schema:
+def _schemas(description: Description, version: str, has_probabilities: bool) -> Schema:
     features = description.features
     text: Schema = {"type": "string"}
     number: Schema = {"type": "number"}
     prediction: dict[str, Schema] = {
         "prediction": _label(description.classes),
-        "probabilities": _closed({str(label): number for label in description.classes}),
+        "probabilities": _closed({label_key(label): number for label in description.classes}),
     }
+    if not has_probabilities:
+        del prediction["probabilities"]
     closing = {
         "model": _closed({"name": {"const": description.name}, "version": {"const": version}}),
         "request_id": text,
     }
-    optional = ("probabilities",)
     interval = _closed({"minimum": number, "maximum": number})
     return {
         "Values": {
@@ -285,8 +286,8 @@ def _schemas(description: Description, version: str) -> Schema:
         "PredictBody": _closed({"data": _ref("Instance")}),
         # No maxItems: what the schema refuses is 422, a batch over the limit 413.
         "BatchBody": _closed({"data": {"type": "array", "items": _ref("Instance")}}),
-        "Prediction": _closed(prediction, optional),
-        "PredictAnswer": _closed({**prediction, **closing}, optional),
+        "Prediction": _closed(prediction),
+        "PredictAnswer": _closed({**prediction, **closing}),
         "BatchAnswer": _closed(
             {"predictions": {"type": "array", "items": _ref("Prediction")}, **closing}
         ),

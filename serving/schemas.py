@@ -6,7 +6,8 @@ body that fails is looked at again, row by row, to tell all that is wrong with i
 refuses: 400 for what is not JSON, 413 for too many rows, 422 for what the model does not take.
 """
 
-import math
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +18,7 @@ import jiter
 import orjson
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
-from serving.description import Feature, Label
+from serving.description import Feature, Label, label_key
 from serving.errors import (
     BATCH_TOO_LARGE,
     INVALID_INPUT,
@@ -31,6 +32,9 @@ MAX_PROBLEMS = 100
 MAX_NAME_CHARS = 200
 
 Row = tuple[float, ...]
+
+# What a number has that a double may not hold: a long exponent, or a long integer part.
+_PERHAPS_HUGE = re.compile(rb"[eE]\+?[0-9]{2}|(?<![0-9])[0-9]{299}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,13 @@ class RequestSchema:
         Raises:
             Problem: 400 or 422.
         """
-        item, mistakes = self._data(body)
+        item, mistakes = _data(body)
         if not mistakes:
             try:
                 return self._row(item)
             except ValidationError:
                 pass  # told in full below
-        _refuse(mistakes + self._mistakes(item, ("data",)))
+        _refuse(body, mistakes + self._mistakes(item, ("data",)))
 
     def batch(self, body: bytes) -> list[Row]:
         """Read the body of ``POST /predict/batch``: ``{"data": [X, X, …]}``.
@@ -95,9 +99,9 @@ class RequestSchema:
         Raises:
             Problem: 400, 413 or 422.
         """
-        items, mistakes = self._data(body)
+        items, mistakes = _data(body)
         if type(items) is not list:
-            _refuse([*mistakes, _expected("an array of instances", items, ("data",))])
+            _refuse(body, [*mistakes, _expected("an array of instances", items, ("data",))])
         if len(items) > self._max_batch_rows:
             raise Problem(
                 BATCH_TOO_LARGE,
@@ -114,20 +118,7 @@ class RequestSchema:
             if len(mistakes) >= MAX_PROBLEMS:
                 break
             mistakes += self._mistakes(item, ("data", index))
-        _refuse(mistakes)
-
-    def _data(self, body: bytes) -> tuple[Any, list[FieldError]]:
-        """Take the one member out of the body, and tell of any other."""
-        document = parse_json(body)
-        if type(document) is dict and len(document) == 1 and "data" in document:
-            return document["data"], []
-        if type(document) is not dict:
-            _refuse([_expected('an object {"data": …}', document, ())])
-        unknown = (_unknown(name, ()) for name in document if name != "data")
-        mistakes = list(islice(unknown, MAX_PROBLEMS))
-        if "data" not in document:
-            _refuse([FieldError(pointer("data"), "missing"), *mistakes])
-        return document["data"], mistakes
+        _refuse(body, mistakes)
 
     def _row(self, item: object) -> Row:
         """Check one instance, in either form; tuple of ``n_features_in_`` floats."""
@@ -161,8 +152,28 @@ class RequestSchema:
         return mistakes
 
 
-def _refuse(mistakes: list[FieldError]) -> NoReturn:
-    """Raise the 422 that lists the mistakes, up to the limit."""
+def _data(body: bytes) -> tuple[Any, list[FieldError]]:
+    """Take the one member out of the body, and tell of any other."""
+    document = parse_json(body)
+    if type(document) is dict and len(document) == 1 and "data" in document:
+        return document["data"], []
+    if type(document) is not dict:
+        _refuse(body, [_expected('an object {"data": …}', document, ())])
+    unknown = (_unknown(name, ()) for name in document if name != "data")
+    mistakes = list(islice(unknown, MAX_PROBLEMS))
+    if "data" not in document:
+        _refuse(body, [FieldError(pointer("data"), "missing"), *mistakes])
+    return document["data"], mistakes
+
+
+def _refuse(body: bytes, mistakes: list[FieldError]) -> NoReturn:
+    """Raise the 422 that lists the mistakes, up to the limit.
+
+    Or 400 if any number of the body overflows a double, wherever it stands: then the body can't be
+    read for what it says.
+    """
+    if _PERHAPS_HUGE.search(body) and _overflows(parse_json(body)):
+        raise Problem(MALFORMED_BODY, "a number overflows a double")
     count = len(mistakes)
     if count < MAX_PROBLEMS:
         detail = f"{count} problem{'s' * (count != 1)} in the request body"
@@ -171,6 +182,21 @@ def _refuse(mistakes: list[FieldError]) -> NoReturn:
             f"{MAX_PROBLEMS} or more problems in the request body; no more than that are listed"
         )
     raise Problem(INVALID_INPUT, detail, errors=mistakes[:MAX_PROBLEMS])
+
+
+def _overflows(document: object) -> bool:
+    """Tell whether JSON holds a number beyond the doubles, which jiter gives as infinity or int."""
+    containers = [document] if type(document) in {dict, list} else [[document]]
+    while containers:
+        container = containers.pop()
+        for value in container.values() if type(container) is dict else container:  # type: ignore[attr-defined]
+            kind = type(value)
+            if kind is float or kind is int:
+                if not -sys.float_info.max <= value <= sys.float_info.max:
+                    return True
+            elif kind is list or kind is dict:
+                containers.append(value)
+    return False
 
 
 def _number(feature: Feature) -> core_schema.CoreSchema:
@@ -185,14 +211,8 @@ def _wrong_number(
 ) -> list[FieldError]:
     if type(value) is not float and type(value) is not int:
         return [_expected("a number", value, place)]
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if math.isinf(number):
-        raise Problem(MALFORMED_BODY, f"the number at {pointer(*place)} overflows a double")
     low, high = feature.domain.minimum, feature.domain.maximum
-    if low <= number <= high:
+    if low <= value <= high:
         return []
     return [FieldError(pointer(*place), f"expected a number between {low!r} and {high!r}")]
 
@@ -218,7 +238,7 @@ class AnswerWriter:
 
     def __init__(self, classes: Sequence[Label], name: str, version: str) -> None:
         """Name the model that every answer names, and its classes in ``classes_`` order."""
-        self._keys = [label if isinstance(label, str) else str(label) for label in classes]
+        self._keys = [label_key(label) for label in classes]
         self._model = {"name": name, "version": version}
 
     def instance(self, prediction: Prediction, request_id: str) -> bytes:

@@ -5,6 +5,7 @@ mistake. BentoML's own settings (port, workers) stay in ``configuration.yaml``.
 """
 
 import os
+import re
 from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
@@ -31,6 +32,13 @@ class LogFormat(StrEnum):
 
     JSON = "json"
     CONSOLE = "console"
+
+
+def _origin(value: str) -> str:
+    """Check that a value is an origin as browsers send it (RFC 6454, 6.2), or ``*`` for any."""
+    if value != "*" and not re.fullmatch(r"https?://[^/\s]+", value):
+        raise ValueError(f"{value!r} is no origin such as https://example.org")
+    return value
 
 
 def _network(value: str) -> str:
@@ -63,7 +71,7 @@ class Settings(BaseSettings):
         ge=1,
         description="threads that BLAS, OpenMP and joblib may use",
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    cors_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode] = Field(
         (), description="origins that browsers may call from, comma-separated"
     )
     trusted_proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode] = (

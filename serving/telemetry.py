@@ -5,6 +5,7 @@ many rows, what went wrong), and the edge writes it down as one log line and as 
 No input value and no key is ever noted.
 """
 
+import io
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
@@ -62,12 +63,41 @@ def stack_trace(exc: BaseException) -> str:
     return "\n\nThe above exception caused the following one:\n\n".join(reversed(parts))
 
 
+class _LossyStream:
+    """A stream that loses what it can't write: a full disk or a closed pipe ends no service."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+class PrintsAsLog(io.TextIOBase):
+    """Takes the place of stdout for what estimators print, which may repeat input values.
+
+    It is logged at level debug, so that stdout has log lines alone.
+    """
+
+    def write(self, text: str) -> int:
+        """Log the lines of a text."""
+        for line in filter(str.strip, text.splitlines()):
+            logging.getLogger("stdout").debug(line)
+        return len(text)
+
+
 def configure_logging(level: str, *, as_json: bool) -> None:
     """Send every log line of this process, whoever writes it, to stdout in one shape.
 
     BentoML configures logging just before it imports the service, in the parent and in each worker,
     so what is set while the service is imported stays.
     """
+    stdout = cast(TextIO, _LossyStream(sys.stdout))
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
@@ -80,10 +110,10 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     structlog.configure(
         processors=[*shared, _in_order, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(stdout),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[

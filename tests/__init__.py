@@ -1,0 +1,1 @@
+"""The tests: by room, over the wire, and with system packages."""

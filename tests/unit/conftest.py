@@ -1,0 +1,66 @@
+"""What the unit tests share: a model store and metrics of their own, and clean settings."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+# BentoML reads the first, prometheus_client the second while it is imported.
+os.environ["BENTOML_HOME"] = tempfile.mkdtemp(prefix="model-api-unit-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(dir=os.environ["BENTOML_HOME"])
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+
+from serving.edge import Edge
+from serving.settings import PREFIX
+from serving.telemetry import RequestRecord, ServiceMetrics, open_record
+from tests.unit.fakes import RecordingLog, service_labels
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pass the warnings that BentoML's own code gives when it is imported or served from."""
+    for message in ("GitWildMatchPattern", "The `__get_pydantic_core_schema__` method"):
+        config.addinivalue_line("filterwarnings", f"ignore:{message}:DeprecationWarning")
+
+
+# How long an example takes tells of the machine; a failure prints how to have it again.
+hypothesis.settings.register_profile("unit", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("unit")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_store() -> Iterator[None]:
+    """Leave nothing behind."""
+    yield
+    shutil.rmtree(os.environ["BENTOML_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> None:
+    """Test the defaults, whatever the person who runs the tests has set."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+
+
+@pytest.fixture
+def metrics(request: pytest.FixtureRequest) -> ServiceMetrics:
+    """Give metrics that no other test counts on: the test's name is the service's."""
+    return ServiceMetrics(service_labels(request.node.name), worker_index=0)
+
+
+@pytest.fixture
+def record() -> RequestRecord:
+    """Open the record of a request that is under way."""
+    opened = RequestRecord(id="id-1", method="POST", route="/predict", client="192.0.2.7")
+    open_record(opened)
+    return opened
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """Give the lines that the edge logs."""
+    recording = RecordingLog()
+    monkeypatch.setattr(f"{Edge.__module__}.log", recording)
+    return recording.lines

@@ -1,0 +1,205 @@
+"""Stand-ins for what surrounds a room: an HTTP server, a log, estimators."""
+
+import asyncio
+import json
+import logging
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import structlog
+from prometheus_client import REGISTRY
+from starlette.types import ASGIApp, Message, Scope
+
+from serving.telemetry import FRAMEWORK_LOGGERS, log
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an application sent."""
+
+    status: int
+    raw_headers: Headers
+    body: bytes
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers, by their names in lower case."""
+        return {name.decode().lower(): value.decode() for name, value in self.raw_headers}
+
+    def json(self) -> Any:  # noqa: ANN401 (any JSON)
+        """Read the body."""
+        return json.loads(self.body)
+
+
+def http_scope(method: str, path: str, headers: Headers = ()) -> Scope:
+    """Give what a server tells of a request's head."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in headers],
+        "client": ("192.0.2.7", 50000),
+        "server": ("testserver", 8000),
+    }
+
+
+async def ask(
+    app: ASGIApp,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: Headers = (),
+    body: bytes | Iterable[bytes] = b"",
+    leaves: bool = False,
+) -> Answer:
+    """Send a request as a server would, in as many chunks as the body has.
+
+    A client that ``leaves`` is gone when the body has been sent as far as it is given.
+    """
+    chunks = [body] if isinstance(body, bytes) else list(body)
+    last = len(chunks) - 1
+    to_receive: list[Message] = [
+        {"type": "http.request", "body": chunk, "more_body": leaves or index < last}
+        for index, chunk in enumerate(chunks)
+    ]
+    if leaves:
+        to_receive.append({"type": "http.disconnect"})
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if to_receive:
+            return to_receive.pop(0)
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(http_scope(method, path, headers), receive, send)
+    if not sent:
+        return Answer(0, (), b"")
+    start, *rest = sent
+    return Answer(
+        start["status"], start["headers"], b"".join(message.get("body", b"") for message in rest)
+    )
+
+
+@asynccontextmanager
+async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
+    """Start an application and shut it down, as a server would."""
+    to_app: asyncio.Queue[Message] = asyncio.Queue()
+    from_app: asyncio.Queue[Message] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    running = asyncio.create_task(_run(app, scope, to_app, from_app))
+    await to_app.put({"type": "lifespan.startup"})
+    started = await from_app.get()
+    if started["type"] != "lifespan.startup.complete":
+        raise RuntimeError(started.get("message"))
+    yield
+    await to_app.put({"type": "lifespan.shutdown"})
+    await from_app.get()
+    await running
+
+
+async def _run(
+    app: ASGIApp, scope: Scope, to_app: asyncio.Queue[Message], from_app: asyncio.Queue[Message]
+) -> None:
+    await app(scope, to_app.get, from_app.put)
+
+
+@dataclass(slots=True)
+class RecordingLog:
+    """A log that keeps its lines."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Keep a line."""
+        self._keep("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """Keep a line."""
+        self._keep("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Keep a line."""
+        self._keep("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Keep a line."""
+        self._keep("error", event, fields)
+
+    def _keep(self, level: str, event: str, fields: dict[str, object]) -> None:
+        self.lines.append({"level": level, "event": event, **fields})
+
+
+def service_labels(name: str) -> dict[str, str]:
+    """Give the labels by which BentoML would tell a service of this name apart."""
+    return {"service_name": name, "service_version": "v1", "runner_name": name}
+
+
+def sample(name: str, **labels: str) -> float:
+    """Read a metric of this process; zero if nothing was counted yet."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+class SignEstimator:
+    """Classifies by the sign of the first feature; picklable, and without ``predict_proba``."""
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Give one of two labels for each row."""
+        return np.where(features[:, 0] < 0, "ham", "spam")
+
+
+class ProbaEstimator(SignEstimator):
+    """Also gives the probabilities that it was made with, whatever the rows are."""
+
+    def __init__(self, probabilities: Any) -> None:  # noqa: ANN401 (whatever numpy takes)
+        """Take one row of probabilities, or a whole array."""
+        self.probabilities = np.asarray(probabilities, dtype=np.float64)
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Give the same probabilities for each row."""
+        if self.probabilities.ndim != 1:
+            return self.probabilities
+        return np.tile(self.probabilities, (len(features), 1))
+
+
+@contextmanager
+def restored_logging() -> Iterator[None]:
+    """Undo, at the end of a block, what `configure_logging` does to the process."""
+    root = logging.getLogger()
+    root_level = root.level
+    states = [
+        (logger, logger.handlers[:], logger.level, logger.propagate)
+        for logger in map(logging.getLogger, (*FRAMEWORK_LOGGERS, "uvicorn.access"))
+    ]
+    hooks = sys.excepthook, threading.excepthook
+    try:
+        yield
+    finally:
+        # pytest's handlers come and go with each phase of a test; ours is of the plain class.
+        root.handlers[:] = [
+            handler for handler in root.handlers if type(handler) is not logging.StreamHandler
+        ]
+        root.setLevel(root_level)
+        for logger, handlers, level, propagate in states:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+            logger.propagate = propagate
+        sys.excepthook, threading.excepthook = hooks
+        logging.captureWarnings(capture=False)
+        structlog.reset_defaults()
+        vars(log).pop("bind", None)  # where structlog keeps what it has set up

@@ -1,0 +1,118 @@
+"""Who may import whom, read from the syntax trees: the layers that docs/architecture.md draws."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# From the bottom to the top: a room imports what lies below it, never what lies beside or above.
+LAYERS = (
+    {"errors", "settings", "description"},
+    {"schemas", "telemetry"},
+    {"limits", "batching", "model", "pages", "openapi", "protocol"},
+    {"edge", "predictor"},
+    {"bento"},
+    {"service"},
+)
+FIRST_WITHOUT_SIBLINGS = 2  # in the two layers below, values may be made of values
+TRAINING_USES = LAYERS[0] | LAYERS[1] | {"model"}
+
+FOREIGN = {
+    "bentoml": {"service", "model", "bento"},
+    "_bentoml_impl": {"bento"},
+    "_bentoml_sdk": set[str](),
+    "prometheus_client": {"telemetry"},
+    "structlog": {"telemetry"},
+    "sklearn": {"model", "train"},
+}
+
+FILES = {file.stem: file for file in (ROOT / "serving").glob("*.py") if file.stem != "__init__"}
+FILES |= {name: ROOT / f"{name}.py" for name in ("service", "train")}
+TREES = {name: ast.parse(file.read_text()) for name, file in FILES.items()}
+LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
+
+
+def imported(name: str) -> set[str]:
+    """Give the modules that a module imports, wherever in it."""
+    modules: set[str] = set()
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            assert node.module is not None
+            if node.module == "serving":
+                modules |= {f"serving.{alias.name}" for alias in node.names}
+            else:
+                modules.add(node.module)
+    return modules
+
+
+def rooms(name: str) -> set[str]:
+    """Give the rooms that a module imports."""
+    own = {
+        module.removeprefix("serving.")
+        for module in imported(name)
+        if module.startswith("serving.")
+    }
+    return own | (imported(name) & {"service", "train"})
+
+
+def test_every_room_has_its_layer() -> None:
+    assert set(FILES) == set(LEVEL) | {"train"}
+
+
+@pytest.mark.parametrize("name", sorted(LEVEL))
+def test_a_room_imports_only_what_lies_below_it(name: str) -> None:
+    for other in rooms(name):
+        assert LEVEL[other] <= LEVEL[name], f"{name} imports {other}, which lies above it"
+        if LEVEL[name] >= FIRST_WITHOUT_SIBLINGS:
+            assert LEVEL[other] < LEVEL[name], f"{name} imports {other}, its sibling"
+
+
+@pytest.mark.parametrize("name", sorted(LAYERS[0]))
+def test_a_room_at_the_bottom_imports_no_other(name: str) -> None:
+    assert rooms(name) == set()
+
+
+def test_training_uses_only_what_it_needs() -> None:
+    assert rooms("train") <= TRAINING_USES
+
+
+def test_nobody_imports_the_top() -> None:
+    for name in FILES:
+        assert not rooms(name) & {"service", "train"}
+
+
+@pytest.mark.parametrize("package", FOREIGN)
+def test_a_foreign_package_is_known_to_few(package: str) -> None:
+    users = {
+        name for name in FILES if package in {module.partition(".")[0] for module in imported(name)}
+    }
+    assert users == FOREIGN[package]
+
+
+def test_only_the_settings_know_the_environment() -> None:
+    users = {
+        name
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv", "putenv"})
+        or (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "os"
+            and {alias.name for alias in node.names} & {"environ", "getenv", "putenv"}
+        )
+    }
+    assert users == {"settings"}
+
+
+def test_the_rules_would_notice_a_room_that_breaks_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TREES, "limits", ast.parse("def f():\n    from serving import edge"))
+    with pytest.raises(AssertionError, match="limits imports edge, which lies above it"):
+        test_a_room_imports_only_what_lies_below_it("limits")
+    monkeypatch.setitem(TREES, "limits", ast.parse("import serving.model"))
+    with pytest.raises(AssertionError, match="limits imports model, its sibling"):
+        test_a_room_imports_only_what_lies_below_it("limits")

@@ -1,0 +1,611 @@
+"""The service in this process: all its rooms together, on a model that was really trained."""
+
+import asyncio
+import gc
+import importlib
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import bentoml
+import numpy as np
+import orjson
+import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+
+import train
+from serving.edge import Edge
+from serving.model import ModelError
+from tests.unit.fakes import (
+    Answer,
+    Headers,
+    RecordingLog,
+    ask,
+    lifespan,
+    restored_logging,
+    sample,
+)
+
+JSON_TYPE: Headers = [(b"Content-Type", b"application/json")]
+ROW = [5.1, 3.5, 1.4, 0.2]
+INPUT = "31415926"  # a value that must not be told
+
+Ask = Callable[..., Answer]
+Foreign = Any  # scikit-learn and BentoML's decorators have no type for it
+
+
+@pytest.fixture(scope="module")
+def module() -> Iterator[ModuleType]:
+    """Import the service as BentoML does, with a trained model in the store."""
+    train.main([])
+    environment = dict(os.environ)
+    with restored_logging():
+        yield importlib.import_module("service")
+    BentoMLContainer.prometheus_multiproc_dir.reset()
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+@pytest.fixture(scope="module")
+def loop(module: ModuleType) -> Iterator[asyncio.Runner]:
+    """Give the event loop in which the service lives."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def app(module: ModuleType, loop: asyncio.Runner) -> Iterator[Edge]:
+    """Start the service."""
+    application = module.ModelApi.to_asgi()
+    living = lifespan(application)
+    loop.run(living.__aenter__())
+    yield application
+    loop.run(living.__aexit__(None, None, None))
+    gc.unfreeze()
+
+
+@pytest.fixture
+def request_(app: Edge, loop: asyncio.Runner) -> Ask:
+    """Give a way to send requests to the service."""
+
+    def send(path: str, **request: Foreign) -> Answer:
+        return loop.run(ask(app, path, **request))
+
+    return send
+
+
+@pytest.fixture
+def post(request_: Ask) -> Ask:
+    """Give a way to post JSON."""
+
+    def send(path: str, document: object, headers: Headers = ()) -> Answer:
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        return request_(path, method="POST", headers=[*JSON_TYPE, *headers], body=body)
+
+    return send
+
+
+@pytest.fixture(scope="module")
+def instance(app: Edge) -> Foreign:
+    """Give the service's instance."""
+    return bentoml.get_current_service()
+
+
+@pytest.fixture(scope="module")
+def estimator(module: ModuleType) -> Foreign:
+    """Load the served estimator as any user of BentoML would."""
+    return bentoml.sklearn.load_model("iris:latest")
+
+
+@pytest.fixture
+def openapi(request_: Ask) -> dict[str, Any]:
+    """Read the OpenAPI document."""
+    document: dict[str, Any] = request_("/docs.json").json()
+    return document
+
+
+def assert_conforms(document: object, schema: str, openapi: dict[str, Any]) -> None:
+    """Check a body against a schema of the OpenAPI document."""
+    OAS31Validator(
+        {"$ref": f"#/components/schemas/{schema}", "components": openapi["components"]}
+    ).validate(document)
+
+
+def assert_problem(answer: Answer, status: int, slug: str, openapi: dict[str, Any]) -> None:
+    """Check that an answer has the one error shape."""
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == f"/errors/{slug}"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert_conforms(answer.json(), "Problem", openapi)
+
+
+# Predictions
+
+
+def test_one_instance_has_one_prediction(
+    post: Ask, estimator: Foreign, openapi: dict[str, Any]
+) -> None:
+    answer = post("/predict", {"data": ROW}, [(b"X-Request-ID", b"mine")])
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    (probabilities,) = estimator.predict_proba([ROW]).tolist()
+    assert answer.json() == {
+        "prediction": "setosa",
+        "probabilities": dict(zip(estimator.classes_.tolist(), probabilities, strict=True)),
+        "model": {"name": "iris", "version": bentoml.models.get("iris:latest").tag.version},
+        "request_id": "mine",
+    }
+    assert_conforms(answer.json(), "PredictAnswer", openapi)
+
+
+def test_an_instance_by_name_has_the_same_prediction(post: Ask, request_: Ask) -> None:
+    names = [feature["name"] for feature in request_("/model/info").json()["features"]]
+    by_name = post("/predict", {"data": dict(zip(names, ROW, strict=True))}).json()
+    by_place = post("/predict", {"data": ROW}).json()
+    assert by_name["probabilities"] == by_place["probabilities"]
+
+
+def test_a_batch_has_its_predictions_in_order(
+    post: Ask, estimator: Foreign, openapi: dict[str, Any]
+) -> None:
+    rows = np.random.default_rng(0).uniform(0, 8, size=(300, 4))
+    answer = post("/predict/batch", {"data": rows.tolist()})
+    assert answer.status == 200
+    predictions = answer.json()["predictions"]
+    assert [p["prediction"] for p in predictions] == estimator.predict(rows).tolist()
+    np.testing.assert_allclose(
+        [list(p["probabilities"].values()) for p in predictions],
+        estimator.predict_proba(rows),
+        rtol=1e-12,
+        atol=1e-12,
+    )
+    assert_conforms(answer.json(), "BatchAnswer", openapi)
+
+
+def test_an_empty_batch_has_no_predictions(post: Ask) -> None:
+    answer = post("/predict/batch", {"data": []})
+    assert (answer.status, answer.json()["predictions"]) == (200, [])
+
+
+def batches_run() -> tuple[float, float]:
+    """Tell how many batches ran, and with how many rows."""
+    labels = {
+        "method_name": "predict",
+        "worker_index": "0",
+        "service_name": "",
+        "service_version": "not available",
+        "runner_name": "",
+    }
+    name = "bentoml_service_adaptive_batch_size"
+    return sample(f"{name}_count", **labels), sample(f"{name}_sum", **labels)
+
+
+def test_concurrent_calls_are_batched_and_each_gets_its_own_answer(
+    app: Edge,
+    loop: asyncio.Runner,
+    estimator: Foreign,
+) -> None:
+    rows = np.random.default_rng(1).uniform(0, 8, size=(200, 4))
+
+    async def story() -> list[Answer]:
+        return await asyncio.gather(
+            *(
+                ask(
+                    app,
+                    "/predict",
+                    method="POST",
+                    headers=[*JSON_TYPE, (b"X-Request-ID", str(number).encode())],
+                    body=orjson.dumps({"data": row if number % 5 else [None] * 4}),
+                )
+                for number, row in enumerate(rows.tolist())
+            )
+        )
+
+    batches, rows_run = batches_run()
+    answers = loop.run(story())
+    batches, rows_run = batches_run()[0] - batches, batches_run()[1] - rows_run
+    assert rows_run == 160
+    assert batches < rows_run / 2
+    labels = estimator.predict(rows)
+    for number, (answer, label) in enumerate(zip(answers, labels, strict=True)):
+        assert answer.json()["request_id"] == str(number)
+        if number % 5:
+            assert answer.json()["prediction"] == label
+        else:
+            assert answer.status == 422
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+@pytest.mark.parametrize(
+    ("body", "status", "slug"),
+    [
+        (b"", 400, "malformed-body"),
+        (b"{", 400, "malformed-body"),
+        (b'{"data": [NaN, 1, 2, 3]}', 400, "malformed-body"),
+        (b"[" * 100_000, 400, "malformed-body"),
+        (b'{"data": 1, "data": 2}', 400, "malformed-body"),
+        (b"{}", 422, "invalid-input"),
+        (b'{"data": "x"}', 422, "invalid-input"),
+        (b'{"data": [[1e308, 1, 1, 1]]}', 422, "invalid-input"),
+        (b'{"data": {"sepal length (cm)": true}}', 422, "invalid-input"),
+        (b'{"data": "' + b"x" * 2**20 + b'"}', 413, "body-too-large"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_bad_body_is_a_problem(
+    post: Ask,
+    openapi: dict[str, Any],
+    path: str,
+    body: bytes,
+    status: int,
+    slug: str,
+) -> None:
+    assert_problem(post(path, body), status, slug, openapi)
+
+
+def test_a_batch_over_the_limit_is_a_problem(post: Ask, openapi: dict[str, Any]) -> None:
+    assert_problem(post("/predict/batch", {"data": [ROW] * 1001}), 413, "batch-too-large", openapi)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"Content-Type", b"text/plain")],
+        [(b"Content-Type", b"multipart/form-data; boundary=x")],
+        [(b"Content-Type", b"application/vnd.bentoml+pickle")],
+        [*JSON_TYPE, (b"Content-Encoding", b"gzip")],
+    ],
+    ids=str,
+)
+def test_another_media_type_is_a_problem(
+    request_: Ask, openapi: dict[str, Any], headers: Headers
+) -> None:
+    answer = request_("/predict", method="POST", headers=headers, body=b'{"data": [1, 2, 3, 4]}')
+    assert_problem(answer, 415, "unsupported-media-type", openapi)
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/predict/", "/errors/nothing", "/static_content/no"])
+def test_an_unknown_path_is_a_problem(request_: Ask, openapi: dict[str, Any], path: str) -> None:
+    assert_problem(request_(path), 404, "not-found", openapi)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/predict", "POST"),
+        ("PUT", "/predict/batch", "POST"),
+        ("POST", "/health", "GET, HEAD"),
+        ("DELETE", "/model/info", "GET, HEAD"),
+        ("POST", "/livez", "GET, HEAD"),
+        ("POST", "/static_content/swagger-ui.css", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_a_problem(
+    request_: Ask,
+    openapi: dict[str, Any],
+    method: str,
+    path: str,
+    allowed: str,
+) -> None:
+    answer = request_(path, method=method)
+    assert_problem(answer, 405, "method-not-allowed", openapi)
+    assert sorted(answer.headers["allow"].split(", ")) == sorted(allowed.split(", "))
+
+
+def test_a_request_without_a_client_s_patience_is_no_error(
+    request_: Ask, lines: list[dict[str, Any]]
+) -> None:
+    request_("/predict", method="POST", headers=JSON_TYPE, body=b'{"da', leaves=True)
+    assert [(line["level"], line["status"]) for line in lines] == [("info", 499)]
+
+
+# Defects
+
+
+class FailingEstimator:
+    """The served estimator, but for rows with a negative first value."""
+
+    def __init__(self, estimator: Foreign) -> None:
+        """Take the real one."""
+        self.predict_proba = estimator.predict_proba
+        self._predict = estimator.predict
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Predict, or fail with the input in the message."""
+        if (features[:, 0] < 0).any():
+            raise ArithmeticError(INPUT)
+        return self._predict(features)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def failing(instance: Foreign, estimator: Foreign, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the estimator fail for some rows."""
+    monkeypatch.setattr(instance.predictor._model, "_estimator", FailingEstimator(estimator))
+
+
+@pytest.mark.usefixtures("failing")
+@pytest.mark.parametrize(
+    ("path", "data"), [("/predict", [-1.0, 1, 1, 1]), ("/predict/batch", [ROW, [-1, 1, 1, 1]])]
+)
+def test_a_crash_in_the_model_is_told_to_the_log_alone(
+    post: Ask,
+    openapi: dict[str, Any],
+    lines: list[dict[str, Any]],
+    path: str,
+    data: object,
+) -> None:
+    answer = post(path, {"data": data})
+    assert_problem(answer, 500, "internal-error", openapi)
+    (line,) = lines
+    assert line["level"] == "error"
+    assert "ArithmeticError\n\nThe above exception caused" in line["exception"]
+    assert line["exception"].endswith("serving.predictor.EstimatorError")
+    assert "in predict" in line["exception"]
+    assert INPUT not in str(line)
+    assert INPUT.encode() not in answer.body
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_crash_for_one_row_harms_no_neighbour(app: Edge, loop: asyncio.Runner) -> None:
+    async def story() -> list[Answer]:
+        rows = [[-1.0, 1.0, 1.0, 1.0] if number % 7 == 0 else ROW for number in range(50)]
+        return await asyncio.gather(
+            *(
+                ask(
+                    app,
+                    "/predict",
+                    method="POST",
+                    headers=JSON_TYPE,
+                    body=orjson.dumps({"data": row}),
+                )
+                for row in rows
+            )
+        )
+
+    statuses = [answer.status for answer in loop.run(story())]
+    assert statuses == [500 if number % 7 == 0 else 200 for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "slug"),
+    [
+        (bentoml.exceptions.BentoMLException(INPUT), 500, "internal-error"),
+        (bentoml.exceptions.NotFound(INPUT), 404, "not-found"),
+        (bentoml.exceptions.BadInput(INPUT), 400, "malformed-body"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_bentoml_raises_is_a_problem_too(
+    post: Ask,
+    openapi: dict[str, Any],
+    instance: Foreign,
+    lines: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+    slug: str,
+) -> None:
+    async def submit(_: object) -> object:
+        raise error
+
+    monkeypatch.setattr(instance.batcher, "submit", submit)
+    answer = post("/predict", {"data": ROW})
+    assert_problem(answer, status, slug, openapi)
+    assert INPUT.encode() not in answer.body
+    assert [line["level"] for line in lines] == ["error" if status == 500 else "info"]
+    assert (lines[0]["exception"] is not None) == (status == 500)
+
+
+def test_a_request_over_its_deadline_is_dropped(
+    app: Edge,
+    post: Ask,
+    openapi: dict[str, Any],
+    instance: Foreign,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def never(_: object) -> object:
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(instance.batcher, "submit", never)
+    monkeypatch.setattr(app, "_timeout_s", 0.01)
+    assert_problem(post("/predict", {"data": ROW}), 504, "deadline-exceeded", openapi)
+
+
+# The other endpoints
+
+
+def test_model_info_tells_what_the_model_is(request_: Ask, openapi: dict[str, Any]) -> None:
+    info = request_("/model/info").json()
+    assert_conforms(info, "ModelInfo", openapi)
+    assert info["name"] == "iris"
+    assert info["version"] == bentoml.models.get("iris:latest").tag.version
+    assert "artifact_sha256" not in info
+
+
+def test_health_is_good_once_the_model_has_predicted(
+    request_: Ask, openapi: dict[str, Any]
+) -> None:
+    answer = request_("/health")
+    assert answer.status == 200
+    assert_conforms(answer.json(), "Health", openapi)
+
+
+class BusyBatcher:
+    """Runs a batch that began so many seconds ago."""
+
+    def __init__(self, running_s: float) -> None:
+        """Take the seconds."""
+        self.running_s = running_s
+
+
+def test_a_model_that_hangs_makes_the_service_unready_but_not_dead(
+    request_: Ask,
+    openapi: dict[str, Any],
+    instance: Foreign,
+    module: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(instance, "batcher", BusyBatcher(module.settings.request_timeout_s + 0.1))
+    for path in ("/health", "/readyz"):
+        answer = request_(path)
+        assert_problem(answer, 503, "unavailable", openapi)
+        assert answer.headers["retry-after"] == "1"
+    assert request_("/livez").status == 200
+
+
+def test_a_model_that_is_busy_is_healthy(
+    request_: Ask, instance: Foreign, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance, "batcher", BusyBatcher(module.settings.request_timeout_s))
+    for path in ("/health", "/readyz"):
+        assert request_(path).status == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
+def test_the_probes_are_good(request_: Ask, path: str) -> None:
+    assert request_(path).status == 200
+
+
+def test_every_problem_type_has_its_page(request_: Ask, openapi: dict[str, Any]) -> None:
+    (parameter,) = openapi["paths"]["/errors/{slug}"]["get"]["parameters"]
+    for slug in parameter["schema"]["enum"]:
+        answer = request_(f"/errors/{slug}")
+        assert answer.status == 200
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_the_page_of_the_document_loads_what_is_served_here_alone(request_: Ask) -> None:
+    page = request_("/")
+    assert page.status == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assets = re.findall(r'(?:src|href)="([^"]*)"', page.body.decode())
+    assert "docs.js" in assets
+    for asset in (asset for asset in assets if not asset.startswith("data:")):
+        assert not re.match("[a-z]*:|//", asset)
+        assert request_(f"/{asset}").status == 200
+
+
+def test_metrics_are_written_with_templates(request_: Ask) -> None:
+    request_("/errors/not-found")
+    request_("/no/such/path")
+    exposition = request_("/metrics")
+    assert exposition.status == 200
+    text = exposition.body.decode()
+    assert 'endpoint="/errors/{slug}"' in text
+    assert 'endpoint="unmatched"' in text
+    assert "/no/such/path" not in text
+    assert "pid=" not in text  # gauges are those of all workers together
+    assert 'serving_model_info{name="iris"' in text
+
+
+def test_the_document_is_valid_and_true(openapi: dict[str, Any], app: Edge) -> None:
+    validate(openapi)
+    served = {
+        (route.path, method.lower())
+        for route in app._app.routes  # type: ignore[attr-defined]
+        for method in getattr(route, "methods", None) or ()
+        if method != "HEAD"
+    }
+    documented = {
+        (path, method) for path, operations in openapi["paths"].items() for method in operations
+    }
+    assert documented - served == set()
+    assert served - documented == {("/docs.js", "get")}
+
+
+def test_the_examples_in_the_document_are_answered_as_it_says(
+    post: Ask,
+    openapi: dict[str, Any],
+) -> None:
+    for path in ("/predict", "/predict/batch"):
+        operation = openapi["paths"][path]["post"]
+        example = operation["responses"]["200"]["content"]["application/json"]["example"]
+        for body in operation["requestBody"]["content"]["application/json"]["examples"].values():
+            answer = post(path, body["value"])
+            assert answer.status == 200
+            if path == "/predict":
+                assert answer.json()["probabilities"] == pytest.approx(example["probabilities"])
+                assert answer.json()["prediction"] == example["prediction"]
+
+
+def test_each_request_gives_one_line_with_its_rows_and_model(
+    post: Ask, lines: list[dict[str, Any]]
+) -> None:
+    post("/predict", {"data": ROW})
+    post("/predict/batch", {"data": [ROW, ROW]})
+    post("/predict", {"data": [INPUT]})
+    version = bentoml.models.get("iris:latest").tag.version
+    assert [(line["route"], line["rows"], line["model_version"]) for line in lines] == [
+        ("/predict", 1, version),
+        ("/predict/batch", 2, version),
+        ("/predict", None, version),
+    ]
+    assert INPUT not in str(lines)
+
+
+# The start
+
+
+def test_a_deployment_without_its_model_is_refused(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = module.settings.model_copy(update={"model": "nowhere:latest"})
+    monkeypatch.setattr(module, "settings", nowhere)
+    with pytest.raises(ModelError, match="no model nowhere:latest"):
+        module.ModelApi.inner.check()
+
+
+def test_a_deployment_chooses_the_version_for_all_workers(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVING_MODEL", "iris:latest")
+    module.ModelApi.inner.check()
+    assert os.environ["SERVING_MODEL"] == str(bentoml.models.get("iris:latest").tag)
+
+
+def test_a_misspelt_setting_is_warned_of(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = RecordingLog()
+    monkeypatch.setattr(module, "log", recording)
+    monkeypatch.setenv("SERVING_TIMEOUT", INPUT)
+    monkeypatch.setenv("SERVING_MODEL", "iris:latest")  # which the check changes
+    module.ModelApi.inner.check()
+    assert recording.lines == [
+        {"level": "warning", "event": "settings.unknown", "variable": "SERVING_TIMEOUT"}
+    ]
+
+
+def test_the_service_can_be_started_again_and_each_end_closes_its_thread(
+    module: ModuleType,
+    app: Edge,
+    instance: Foreign,
+) -> None:
+    def model_threads() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "model"}
+
+    before = model_threads()
+
+    async def story() -> None:
+        async with lifespan(module.ModelApi.to_asgi()):
+            (started,) = model_threads() - before
+        await asyncio.to_thread(started.join, 30)
+        assert not started.is_alive()
+
+    try:
+        asyncio.run(story())
+    finally:
+        sdk = importlib.import_module("_bentoml_sdk.service")
+        sdk.set_current_service(instance)  # that of the module's other tests

@@ -1,0 +1,242 @@
+"""Settings: read once, checked, frozen, and refused in a way that an operator understands."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import joblib
+import pytest
+from pydantic import ValidationError
+
+from serving.settings import (
+    LogFormat,
+    LogLevel,
+    Settings,
+    forbid_usage_reports,
+    load_settings,
+    metrics_folder,
+    pin_model,
+    prepare_process,
+    unknown_variables,
+)
+
+PASSED_ON = (
+    "BENTOML_CONFIG",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+    "BENTOML_DO_NOT_TRACK",
+    "FORWARDED_ALLOW_IPS",
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder without a file of settings."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Begin without the variables that are passed on, and end with those that were there."""
+    for name in PASSED_ON:
+        monkeypatch.setenv(name, "")  # so that what is set in between is undone
+        monkeypatch.delenv(name)
+    yield monkeypatch
+    for name in PASSED_ON:
+        os.environ.pop(name, None)
+
+
+def refusal() -> list[str]:
+    """Give the lines with which the settings are refused."""
+    with pytest.raises(SystemExit) as caught:
+        load_settings()
+    return str(caught.value).splitlines()
+
+
+def test_nothing_need_be_set() -> None:
+    assert load_settings().model_dump() == {
+        "model": "iris:latest",
+        "request_timeout_s": 10.0,
+        "max_body_bytes": 1_048_576,
+        "max_batch_rows": 1000,
+        "threads": joblib.cpu_count(),
+        "cors_origins": (),
+        "trusted_proxies": (),
+        "log_level": LogLevel.INFO,
+        "log_format": LogFormat.JSON,
+    }
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("SERVING_MODEL", "mail", "mail"),
+        ("SERVING_MODEL", "mail_2.x-y:v1.0_A-b", "mail_2.x-y:v1.0_A-b"),
+        ("SERVING_REQUEST_TIMEOUT_S", "0.5", 0.5),
+        ("SERVING_REQUEST_TIMEOUT_S", "3600", 3600.0),
+        ("SERVING_MAX_BODY_BYTES", "1", 1),
+        ("SERVING_MAX_BATCH_ROWS", "2", 2),
+        ("SERVING_THREADS", "3", 3),
+        ("SERVING_CORS_ORIGINS", "https://a.example", ("https://a.example",)),
+        (
+            "SERVING_CORS_ORIGINS",
+            " https://a.example , http://b.example:8080,",
+            ("https://a.example", "http://b.example:8080"),
+        ),
+        ("SERVING_CORS_ORIGINS", "*", ("*",)),
+        (
+            "SERVING_TRUSTED_PROXIES",
+            "192.0.2.1, 10.0.0.0/8, ::1, 2001:db8::/32",
+            ("192.0.2.1", "10.0.0.0/8", "::1", "2001:db8::/32"),
+        ),
+        ("SERVING_LOG_LEVEL", "error", LogLevel.ERROR),
+        ("SERVING_LOG_FORMAT", "console", LogFormat.CONSOLE),
+    ],
+)
+def test_a_variable_sets_the_field_of_its_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, value: object
+) -> None:
+    monkeypatch.setenv(variable, text)
+    field = variable.removeprefix("SERVING_").lower()
+    assert getattr(load_settings(), field) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "accepted"),
+    [
+        ("SERVING_MODEL", "Iris", "tag of the model in the BentoML model store"),
+        ("SERVING_MODEL", "../iris", "tag of the model"),
+        ("SERVING_MODEL", "iris:", "tag of the model"),
+        ("SERVING_MODEL", "iris:latest\n", "tag of the model"),
+        ("SERVING_REQUEST_TIMEOUT_S", "0", "greater than 0"),
+        ("SERVING_REQUEST_TIMEOUT_S", "-1", "greater than 0"),
+        ("SERVING_REQUEST_TIMEOUT_S", "nan", "less than or equal to 3600"),
+        ("SERVING_REQUEST_TIMEOUT_S", "inf", "less than or equal to 3600"),
+        ("SERVING_REQUEST_TIMEOUT_S", "10s", "a valid number"),
+        ("SERVING_MAX_BODY_BYTES", "0", "greater than or equal to 1"),
+        ("SERVING_MAX_BODY_BYTES", "1MB", "a valid integer"),
+        ("SERVING_MAX_BATCH_ROWS", "1", "greater than or equal to 2"),
+        ("SERVING_MAX_BATCH_ROWS", "1000001", "less than or equal to 1000000"),
+        ("SERVING_THREADS", "0", "greater than or equal to 1"),
+        ("SERVING_THREADS", "1.5", "a valid integer"),
+        ("SERVING_TRUSTED_PROXIES", "10.0.0.0/33", "addresses or networks"),
+        ("SERVING_TRUSTED_PROXIES", "::1, proxy.example", "addresses or networks"),
+        ("SERVING_LOG_LEVEL", "INFO", "'debug', 'info', 'warning' or 'error'"),
+        ("SERVING_LOG_FORMAT", "xml", "'json' or 'console'"),
+    ],
+)
+def test_a_wrong_value_stops_the_start_with_one_line_that_tells_what_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, accepted: str
+) -> None:
+    monkeypatch.setenv(variable, text)
+    (line,) = refusal()
+    assert line.startswith(f"{variable}: ")
+    assert accepted in line
+
+
+def test_every_wrong_value_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_THREADS", "none")
+    monkeypatch.setenv("SERVING_LOG_FORMAT", "xml")
+    assert [line.partition(":")[0] for line in refusal()] == [
+        "SERVING_THREADS",
+        "SERVING_LOG_FORMAT",
+    ]
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"SERVING_{name.upper()}", "")
+    assert load_settings() == Settings()
+
+
+def test_a_file_beside_the_service_counts_less_than_the_environment(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    (folder / ".env").write_text("SERVING_MODEL=from-file\nSERVING_THREADS=3\nOTHER=1\n")
+    monkeypatch.setenv("SERVING_MODEL", "from-environment")
+    settings = load_settings()
+    assert (settings.model, settings.threads) == ("from-environment", 3)
+
+
+def test_a_wrong_value_in_the_file_is_refused_too(folder: Path) -> None:
+    (folder / ".env").write_text("SERVING_THREADS=many\n")
+    assert refusal()[0].startswith("SERVING_THREADS: ")
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().threads = 5  # type: ignore[misc]
+
+
+def test_misspelt_variables_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SERVING_TIMEOUT", "SERVING_MODELS", "SERVING_MODEL", "SERVINGMODEL"):
+        monkeypatch.setenv(name, "5")
+    assert unknown_variables() == ["SERVING_MODELS", "SERVING_TIMEOUT"]
+
+
+def test_libraries_and_workers_are_told_what_they_read_themselves(
+    environment: pytest.MonkeyPatch, folder: Path
+) -> None:
+    settings = Settings(threads=3, trusted_proxies=("10.0.0.0/8", "::1"))
+    prepare_process(settings, Path("configuration.yaml"))
+    assert {name: os.environ.get(name) for name in PASSED_ON} == {
+        "BENTOML_CONFIG": str(folder.resolve() / "configuration.yaml"),
+        "OMP_NUM_THREADS": "3",
+        "OPENBLAS_NUM_THREADS": "3",
+        "MKL_NUM_THREADS": "3",
+        "LOKY_MAX_CPU_COUNT": "3",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "FORWARDED_ALLOW_IPS": "10.0.0.0/8,::1",
+    }
+
+
+def test_what_the_operator_has_told_them_stays(environment: pytest.MonkeyPatch) -> None:
+    for name in ("BENTOML_CONFIG", "OMP_NUM_THREADS", "BENTOML_DO_NOT_TRACK"):
+        environment.setenv(name, "mine")
+    prepare_process(Settings(), Path("configuration.yaml"))
+    for name in ("BENTOML_CONFIG", "OMP_NUM_THREADS", "BENTOML_DO_NOT_TRACK"):
+        assert os.environ[name] == "mine"
+
+
+def test_no_proxy_is_believed_unless_it_is_trusted(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("FORWARDED_ALLOW_IPS", "*")
+    prepare_process(Settings(), Path("configuration.yaml"))
+    assert os.environ["FORWARDED_ALLOW_IPS"] == ""
+
+
+def test_usage_reports_are_off_unless_the_operator_decides(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    forbid_usage_reports()
+    assert os.environ["BENTOML_DO_NOT_TRACK"] == "True"
+    environment.setenv("BENTOML_DO_NOT_TRACK", "False")
+    forbid_usage_reports()
+    assert os.environ["BENTOML_DO_NOT_TRACK"] == "False"
+
+
+def test_the_version_that_was_chosen_holds_for_workers_started_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SERVING_MODEL", "iris:latest")
+    pin_model("iris:v7")
+    assert load_settings().model == "iris:v7"
+
+
+@pytest.mark.parametrize(
+    ("text", "folder_name"), [("/a/b", Path("/a/b")), ("", None), (None, None)]
+)
+def test_the_folder_of_the_metrics_is_known_if_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, text: str | None, folder_name: Path | None
+) -> None:
+    if text is None:
+        monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+    else:
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", text)
+    assert metrics_folder() == folder_name

@@ -1,0 +1,28 @@
+"""What every answer outside 2xx must be, whoever makes it."""
+
+from typing import Any
+
+import httpx
+
+from tests.server import Server
+
+
+def assert_problem(server: Server, answer: httpx.Response, status: int, slug: str) -> Any:  # noqa: ANN401 (any JSON)
+    """Check an answer against RFC 9457 and the contract; give its body."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    members = ["type", "title", "status", "detail", "request_id"]
+    if status == 422:
+        members.insert(-1, "errors")
+    assert list(body) == members
+    assert body["type"] == f"/errors/{slug}"
+    assert body["status"] == status
+    assert isinstance(body["detail"], str)
+    assert body["detail"]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    page = server.http.get(body["type"])
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert body["title"] in page.text
+    return body

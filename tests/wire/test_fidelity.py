@@ -1,0 +1,193 @@
+"""What comes over the wire is what the estimator says in process, whatever company a row has."""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bentoml.sklearn
+import httpx
+import numpy as np
+import pytest
+from bentoml._internal.models.model import ModelStore
+from sklearn.datasets import load_iris
+
+from tests.server import PATIENCE_S, Server
+from tests.wire.estimators import EXITS_AT, FAILS_ABOVE
+
+CONNECTIONS = 64
+CLOSE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, and what must come back: a status, and for 200 an answer for each row."""
+
+    path: str
+    rows: list[list[Any]]
+    status: int = 200
+
+
+@pytest.fixture(scope="module")
+def estimator(home: Path) -> Any:  # noqa: ANN401 (scikit-learn has no type for it)
+    """Load the served estimator in process, as a user of BentoML does."""
+    return bentoml.sklearn.load_model(ModelStore(str(home / "models")).get("iris:latest"))
+
+
+def boundary_rows(estimator: Any, count: int, rng: random.Random) -> list[list[float]]:  # noqa: ANN401
+    """Find rows in which two classes meet: halve the way between two rows of different label."""
+    flowers = load_iris().data
+    rows: list[list[float]] = []
+    while len(rows) < count:
+        first, second = flowers[rng.randrange(150)], flowers[rng.randrange(150)]
+        label = estimator.predict([first])[0]
+        if estimator.predict([second])[0] == label:
+            continue
+        for _ in range(60):
+            middle = (first + second) / 2
+            if estimator.predict([middle])[0] == label:
+                first = middle
+            else:
+                second = middle
+        rows += [first.tolist(), second.tolist()]
+    return rows
+
+
+def distinct_rows(estimator: Any, count: int, seed: int) -> list[list[float]]:  # noqa: ANN401
+    """Give rows of every kind: flowers, in between, far away, and at the boundaries."""
+    rng = random.Random(seed)
+    rows = boundary_rows(estimator, count // 4, rng)
+    rows += [[rng.uniform(0, 8) for _ in range(4)] for _ in range(count // 2)]
+    rows += [[rng.uniform(-1, 1) * 10 ** rng.randrange(300) for _ in range(4)] for _ in range(9)]
+    rows += [[rng.gauss(4, 2) for _ in range(4)] for _ in range(count - len(rows))]
+    rng.shuffle(rows)
+    assert len({tuple(row) for row in rows}) == count
+    return rows
+
+
+def ask_all(server: Server, requests: Iterable[Asked]) -> list[tuple[Asked, httpx.Response]]:
+    """Send all requests at once, over many connections."""
+
+    async def run() -> list[tuple[Asked, httpx.Response]]:
+        limits = httpx.Limits(max_connections=CONNECTIONS)
+        async with httpx.AsyncClient(
+            base_url=server.url, limits=limits, timeout=PATIENCE_S
+        ) as client:
+
+            async def ask(asked: Asked) -> tuple[Asked, httpx.Response]:
+                data = asked.rows if asked.path == "/predict/batch" else asked.rows[0]
+                return asked, await client.post(asked.path, json={"data": data})
+
+            return await asyncio.gather(*map(ask, requests))
+
+    return asyncio.run(run())
+
+
+def assert_faithful(estimator: Any, answers: list[tuple[Asked, httpx.Response]]) -> None:  # noqa: ANN401
+    """Compare every answer with what the estimator says of its rows, one by one."""
+    classes = [str(label) for label in estimator.classes_]
+    for asked, answer in answers:
+        assert answer.status_code == asked.status, answer.text
+        if asked.status != 200:
+            continue
+        body = answer.json()
+        predictions = body["predictions"] if asked.path == "/predict/batch" else [body]
+        for row, prediction in zip(asked.rows, predictions, strict=True):
+            assert prediction["prediction"] == estimator.predict([row])[0], row
+            assert list(prediction["probabilities"]) == classes
+            np.testing.assert_allclose(
+                list(prediction["probabilities"].values()),
+                estimator.predict_proba([row])[0],
+                rtol=CLOSE,
+                atol=CLOSE,
+            )
+
+
+class Batches:
+    """Measures how many rows went through the model together since it was made."""
+
+    def __init__(self, server: Server) -> None:
+        """Note what was there before."""
+        self._server = server
+        self._before = self._read()
+
+    def _read(self) -> np.ndarray[Any, np.dtype[Any]]:
+        name = "bentoml_service_adaptive_batch_size"
+        return np.array([self._server.metric(f"{name}_{part}") for part in ("sum", "count")])
+
+    def mean(self) -> float:
+        """Give the mean batch size."""
+        rows, batches = self._read() - self._before
+        return float(rows / batches)
+
+
+def test_a_row_alone_gets_the_estimators_own_bits(server: Server, estimator: Any) -> None:  # noqa: ANN401
+    for row in distinct_rows(estimator, 60, seed=1):
+        body = server.http.post("/predict", json={"data": row}).json()
+        assert body["prediction"] == estimator.predict([row])[0]
+        assert list(body["probabilities"].values()) == estimator.predict_proba([row])[0].tolist()
+
+
+def test_hundreds_of_concurrent_single_rows_are_batched_and_get_their_own_answers(
+    server: Server,
+    estimator: Any,  # noqa: ANN401
+) -> None:
+    batches = Batches(server)
+    answers = ask_all(
+        server, [Asked("/predict", [row]) for row in distinct_rows(estimator, 400, seed=2)]
+    )
+    assert_faithful(estimator, answers)
+    assert batches.mean() > 1
+    assert len({answer.json()["request_id"] for _, answer in answers}) == len(answers)
+
+
+def test_batches_and_single_rows_in_any_mixture_get_their_own_answers(
+    server: Server,
+    estimator: Any,  # noqa: ANN401
+) -> None:
+    rng = random.Random(3)
+    rows = distinct_rows(estimator, 800, seed=3)
+    requests = []
+    while rows:
+        size = rng.choice([1, 1, 1, 2, 5, 20])
+        path = rng.choice(["/predict", "/predict/batch"]) if size == 1 else "/predict/batch"
+        requests.append(Asked(path, rows[:size]))
+        del rows[:size]
+    batches = Batches(server)
+    assert_faithful(estimator, ask_all(server, requests))
+    assert batches.mean() > 1
+
+
+def test_invalid_neighbours_change_no_answer(server: Server, estimator: Any) -> None:  # noqa: ANN401
+    rng = random.Random(4)
+    requests = [Asked("/predict", [row]) for row in distinct_rows(estimator, 200, seed=4)]
+    requests += [
+        Asked("/predict", [[rng.random(), bad, 1, 1]], 422) for bad in [True, None, "x", 1e308] * 40
+    ]
+    requests += [Asked("/predict/batch", [[1, 1, 1, 1], [rng.random()]], 422) for _ in range(40)]
+    rng.shuffle(requests)
+    batches = Batches(server)
+    assert_faithful(estimator, ask_all(server, requests))
+    assert batches.mean() > 1
+
+
+def test_neighbours_that_the_estimator_fails_on_change_no_answer(
+    fragile: Server,
+    estimator: Any,  # noqa: ANN401
+) -> None:
+    rng = random.Random(5)
+    good = [row for row in distinct_rows(estimator, 400, seed=5) if abs(row[0]) < FAILS_ABOVE]
+    requests = [Asked("/predict", [row]) for row in good[:200]]
+    requests += [
+        Asked("/predict/batch", good[start : start + 5]) for start in range(200, len(good), 5)
+    ]
+    failing = [[FAILS_ABOVE + 1 + rng.random(), 1, 1, 1] for _ in range(50)]
+    failing += [[EXITS_AT, 1, 1, 1] for _ in range(10)]
+    requests += [Asked("/predict", [row], 500) for row in failing[:40]]
+    requests += [Asked("/predict/batch", [[1, 1, 1, 1], row], 500) for row in failing[40:]]
+    rng.shuffle(requests)
+    batches = Batches(fragile)
+    assert_faithful(estimator, ask_all(fragile, requests))
+    assert batches.mean() > 1

@@ -1,0 +1,198 @@
+"""What a user asks for: predictions, the model's description, health."""
+
+import random
+import re
+from typing import Any
+
+import bentoml
+import pytest
+
+from tests.server import ROW, Server
+from tests.wire.conftest import Serve
+
+NAMES = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
+CLASSES = ["setosa", "versicolor", "virginica"]
+NAMED = dict(zip(NAMES, ROW, strict=True))
+OTHER_ROW = [6.3, 3.3, 6.0, 2.5]
+
+
+def predict(server: Server, data: object) -> dict[str, Any]:
+    answer = server.http.post("/predict", json={"data": data})
+    assert answer.status_code == 200, answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+def predict_batch(server: Server, data: object) -> dict[str, Any]:
+    answer = server.http.post("/predict/batch", json={"data": data})
+    assert answer.status_code == 200, answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+def test_the_first_request_of_the_readme_is_answered(server: Server) -> None:
+    answer = server.http.post(
+        "/predict",
+        content=b'{"data": [1, 2, 3, 4]}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert list(body) == ["prediction", "probabilities", "model", "request_id"]
+    assert body["prediction"] in CLASSES
+    assert list(body["probabilities"]) == CLASSES
+    assert max(body["probabilities"], key=body["probabilities"].get) == body["prediction"]
+    assert sum(body["probabilities"].values()) == pytest.approx(1)
+    assert body["model"]["name"] == "iris"
+    assert body["request_id"] == answer.headers["x-request-id"]
+
+
+def test_an_instance_by_name_is_answered_as_the_same_one_by_order(server: Server) -> None:
+    by_order = predict(server, ROW)
+    by_name = predict(server, dict(reversed(NAMED.items())))
+    assert by_order["prediction"] == "setosa"
+    assert by_name["prediction"] == by_order["prediction"]
+    assert by_name["probabilities"] == by_order["probabilities"]
+
+
+def test_a_batch_of_mixed_forms_is_answered_in_order(server: Server) -> None:
+    rows: list[Any] = [ROW, NAMED, OTHER_ROW, dict(zip(NAMES, OTHER_ROW, strict=True)), ROW]
+    body = predict_batch(server, rows)
+    assert list(body) == ["predictions", "model", "request_id"]
+    assert [answer["prediction"] for answer in body["predictions"]] == [
+        "setosa",
+        "setosa",
+        "virginica",
+        "virginica",
+        "setosa",
+    ]
+    for row, answer in zip(rows, body["predictions"], strict=True):
+        assert list(answer) == ["prediction", "probabilities"]
+        assert answer["probabilities"] == pytest.approx(
+            predict(server, row)["probabilities"], rel=1e-12, abs=1e-12
+        )
+
+
+def test_the_largest_batch_keeps_its_order(server: Server) -> None:
+    rows = [random.Random(7).choice([ROW, OTHER_ROW]) for _ in range(1000)]
+    predictions = predict_batch(server, rows)["predictions"]
+    wanted = ["setosa" if row is ROW else "virginica" for row in rows]
+    assert [answer["prediction"] for answer in predictions] == wanted
+
+
+def test_an_empty_batch_has_no_predictions(server: Server) -> None:
+    assert predict_batch(server, [])["predictions"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data":[5,3,1,0]}',
+        b'{"data":[5e0,3E0,1.0,-0.0]}',
+        b' \t\r\n{ "data" : [ 5 , 3 , 1 , 0 ] } \n',
+        b'{"d\\u0061ta":[5,3,1,0]}',
+        b'{"data":[5.' + b"0" * 10_000 + b",3,1,0]}",
+    ],
+    ids=["integers", "exponents", "white space", "an escaped name", "ten thousand digits"],
+)
+def test_every_way_to_write_the_same_numbers_in_json_is_taken(server: Server, body: bytes) -> None:
+    answer = server.http.post(
+        "/predict", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 200
+    assert answer.json()["probabilities"] == predict(server, [5, 3, 1, 0])["probabilities"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"],
+)
+def test_json_may_be_declared_in_every_usual_way(server: Server, content_type: str) -> None:
+    headers = {"Content-Type": content_type, "Content-Encoding": "identity"}
+    body = b'{"data":[5,3,1,0]}'
+    assert server.http.post("/predict", content=body, headers=headers).status_code == 200
+
+
+def test_a_body_in_chunks_is_taken(server: Server) -> None:
+    chunks = (bytes([byte]) for byte in b'{"data":[5,3,1,0]}')
+    answer = server.http.post(
+        "/predict", content=chunks, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 200
+
+
+def test_numbers_at_the_ends_of_the_domain_are_answered(server: Server) -> None:
+    info = server.http.get("/model/info").json()
+    for end in ("minimum", "maximum"):
+        body = predict(server, [feature["domain"][end] for feature in info["features"]])
+        assert sum(body["probabilities"].values()) == pytest.approx(1)
+
+
+def test_the_model_tells_what_it_is(server: Server) -> None:
+    answer = server.http.get("/model/info")
+    assert answer.status_code == 200
+    info = answer.json()
+    assert set(info) == {
+        "name",
+        "version",
+        "task",
+        "created",
+        "features",
+        "classes",
+        "metrics",
+        "training",
+        "runtime",
+        "versions",
+        "size_bytes",
+    }
+    assert (info["name"], info["task"], info["classes"]) == ("iris", "classification", CLASSES)
+    assert info["version"] == predict(server, ROW)["model"]["version"]
+    assert [feature["name"] for feature in info["features"]] == NAMES
+    for feature in info["features"]:
+        assert set(feature) == {"name", "type", "nullable", "trained", "domain", "example"}
+        assert feature["domain"]["minimum"] < feature["trained"]["minimum"] < feature["example"]
+        assert feature["example"] < feature["trained"]["maximum"] < feature["domain"]["maximum"]
+    assert set(info["metrics"]) == {"split", "values"}
+    assert info["training"]["rows"] == 150
+    assert re.fullmatch("sha256:[0-9a-f]{64}", info["training"]["fingerprint"])
+    assert info["runtime"]["name"] == "sklearn"
+    assert "scikit-learn" in info["versions"]
+    assert info["size_bytes"] > 0
+
+
+def test_health_and_the_probes_say_yes(server: Server) -> None:
+    health = server.http.get("/health")
+    assert health.status_code == 200
+    assert health.json()["status"] == "ok"
+    assert [server.http.get(path).status_code for path in ("/livez", "/readyz")] == [200, 200]
+
+
+def test_head_is_answered_as_get_without_a_body(server: Server) -> None:
+    head, get = server.http.head("/health"), server.http.get("/health")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+def test_bentomls_own_client_reaches_both_apis(server: Server) -> None:
+    with bentoml.SyncHTTPClient(server.url) as client:
+        one = client.predict(data=ROW)
+        many = client.predict_batch(data=[ROW, NAMED, OTHER_ROW])
+    assert one["prediction"] == "setosa"
+    assert one["probabilities"] == predict(server, ROW)["probabilities"]
+    assert [answer["prediction"] for answer in many["predictions"]] == [
+        "setosa",
+        "setosa",
+        "virginica",
+    ]
+
+
+def test_labels_that_are_numbers_stay_numbers_and_no_probabilities_are_made_up(
+    serve: Serve,
+) -> None:
+    with serve(SERVING_MODEL="numbered") as server:
+        one = predict(server, ROW)
+        many = predict_batch(server, [ROW, OTHER_ROW])
+        assert list(one) == ["prediction", "model", "request_id"]
+        assert (type(one["prediction"]), one["prediction"]) == (int, 0)
+        assert many["predictions"] == [{"prediction": 0}, {"prediction": 2}]
+        assert server.http.get("/model/info").json()["classes"] == [0, 1, 2]
+        assert server.metric("serving_predictions_total", **{"class": "2"}) == 1

@@ -1,0 +1,90 @@
+"""Requests that ask for another protocol are answered in this one, whole and once."""
+
+import socket
+
+import pytest
+
+from tests.server import Server
+
+BODY = b'{"data": [5.1, 3.5, 1.4, 0.2]}'
+UPGRADES = {
+    # What Java's HttpClient sends with its first request.
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n",
+    "websocket": b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    "anything": b"connection: keep-alive, upgrade\r\nupgrade: anything/1\r\n",
+}
+
+
+def head(upgrade: bytes, line: bytes = b"POST /predict HTTP/1.1", length: int = len(BODY)) -> bytes:
+    """Write the head of a request for an upgrade."""
+    return (
+        line + b"\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n%b\r\n" % (length, upgrade)
+    )
+
+
+def answers(connection: socket.socket, count: int) -> list[bytes]:
+    """Read so many answers."""
+    read = b""
+    found: list[bytes] = []
+    while len(found) < count:
+        data = connection.recv(65536)
+        assert data, read
+        read += data
+        found = read.split(b"HTTP/1.1 ")[1:]
+        if not found[-1].endswith(b"}"):
+            found.pop()
+    return found
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES.values(), ids=UPGRADES)
+@pytest.mark.parametrize("cut", [0, 10, -20, -2, None], ids=str)
+def test_a_request_for_an_upgrade_is_answered_as_if_it_had_none(
+    server: Server, upgrade: bytes, cut: int | None
+) -> None:
+    request = head(upgrade) + BODY
+    # Cut within the method, the body, or the head; or not at all.
+    place = len(head(upgrade)) if cut == 0 else cut
+    with server.raw() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(request[:place])
+        if place is not None:
+            connection.sendall(request[place:])
+        (answer,) = answers(connection, 1)
+        assert answer.startswith(b"200 ")
+        assert b'"prediction":"setosa"' in answer
+        # The connection goes on.
+        connection.sendall(head(b"") + BODY)
+        (answer,) = answers(connection, 1)
+        assert answer.startswith(b"200 ")
+
+
+def test_a_body_is_never_taken_for_the_next_request(server: Server) -> None:
+    inner = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: smuggled\r\n\r\n"
+    with server.raw() as connection:
+        connection.sendall(head(UPGRADES["h2c"], length=len(inner)))
+        connection.sendall(inner)
+        (answer,) = answers(connection, 1)
+        assert answer.startswith(b"400 ")
+        connection.sendall(head(b"") + BODY)
+        (answer,) = answers(connection, 1)
+        assert answer.startswith(b"200 ")
+    assert "smuggled" not in server.text()
+
+
+def test_pipelined_requests_after_an_upgrade_are_answered_in_order(server: Server) -> None:
+    first = head(UPGRADES["h2c"]) + BODY
+    second = head(b"", b"POST /predict/batch HTTP/1.1") + BODY
+    with server.raw() as connection:
+        connection.sendall(first + second + first)
+        one, two, three = answers(connection, 3)
+    assert (one[:3], two[:3], three[:3]) == (b"200", b"422", b"200")
+
+
+def test_a_tunnel_is_refused_by_closing(server: Server) -> None:
+    with server.raw() as connection:
+        connection.sendall(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n")
+        while connection.recv(65536):
+            pass
+    assert server.http.get("/health").status_code == 200
