@@ -99,7 +99,7 @@ UNAVAILABLE = ProblemType(
     "unavailable",
     503,
     "Unavailable",
-    "This server can't answer now: it is starting, draining, or has no model.",
+    "This server can't answer now: it is shutting down, or its model does not come back.",
     "Try again after the seconds in the Retry-After header.",
 )
 DEADLINE_EXCEEDED = ProblemType(
