@@ -8,7 +8,6 @@ a test in ``tests/unit/test_bento.py`` that fails when an upgrade moves it.
 
 import atexit
 import gc
-import os
 import shutil
 import sys
 import tempfile
@@ -16,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import bentoml
@@ -239,6 +237,7 @@ def prepare_bentoml() -> None:
     """
     usage_stats.do_not_track.cache_clear()
     install_protocol()
-    folder = Path(tempfile.gettempdir()) / f"model-api-metrics-{os.getpid()}"
-    BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if metrics_folder() is None:  # in a worker it is there
+        folder = tempfile.mkdtemp(prefix="model-api-metrics-")
+        BentoMLContainer.prometheus_multiproc_dir.set(folder)
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)

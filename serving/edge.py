@@ -136,15 +136,13 @@ class Edge:
                 problem = Problem(UNAVAILABLE, "the server is shutting down")
                 await answer_problem(problem)(scope, receive, send)
         except Exception as exc:
-            if record.status:
-                # Starlette has answered 500 before it raised on; or the answer broke off midway.
-                record.exception = record.exception or exc
-            elif deadline.expired():
+            if deadline.expired() and not record.status:
                 detail = f"the answer was not ready within {self._timeout_s:g} s"
                 problem = Problem(DEADLINE_EXCEEDED, detail)
                 await answer_problem(problem)(scope, receive, send)
-            else:
-                record.exception = exc
+                return
+            record.exception = exc
+            if not record.status:  # Starlette has answered, with 500, before it raises on
                 await answer_problem(from_status(500))(scope, receive, send)
 
     def _write_down(self, record: RequestRecord, duration_s: float) -> None:
@@ -187,7 +185,6 @@ async def on_exception(request: Request, exc: Exception) -> Response:
         return answer_problem(from_status(exc.status_code, headers))
     if isinstance(exc, ClientDisconnect):
         return Response(status_code=CLIENT_GONE)
-    current_record().exception = exc
     return answer_problem(from_status(500))
 
 

@@ -70,9 +70,9 @@ def openapi_document(
                     "Predictions",
                     "predictBatch",
                     "Predict many instances",
-                    f"At most {settings.max_batch_rows} rows; the answers are in their order.",
+                    f"In their order; at most {settings.max_batch_rows}, 413 beyond that.",
                     _ok("BatchAnswer", {"predictions": [example_answer], **closing}),
-                    (*_BODY_PROBLEMS, BATCH_TOO_LARGE),
+                    _BODY_PROBLEMS,
                     _body("BatchBody", {"mixed": {"data": [example, named]}}),
                 )
             },
@@ -152,7 +152,12 @@ def openapi_document(
         },
         "components": {
             "schemas": _schemas(description, version, "probabilities" in example_answer),
-            "responses": {kind.slug: _problem_response(kind) for kind in PROBLEM_TYPES.values()},
+            # A status has one response: that of a body too large stands for a batch as well.
+            "responses": {
+                kind.slug: _problem_response(kind)
+                for kind in PROBLEM_TYPES.values()
+                if kind is not BATCH_TOO_LARGE
+            },
             "headers": {
                 "X-Request-ID": {
                     "description": "The request's id: the client's own if it is sane, else a new "

@@ -314,19 +314,34 @@ def test_usage_reports_are_off_even_if_the_answer_was_remembered(
     assert cached() is True
 
 
-def test_each_server_keeps_its_metrics_in_a_folder_of_its_own() -> None:
+def test_each_server_keeps_its_metrics_in_a_folder_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")  # as in the process that starts the workers
     BentoMLContainer.prometheus_multiproc_dir.reset()
     usual = BentoMLContainer.prometheus_multiproc_dir.get()
     assert Path(usual).parent == Path(BentoMLContainer.bentoml_home.get()), moved("metrics folder")
-    prepare_bentoml()
+    folders = []
     try:
-        own = Path(ensure_prometheus_dir())
-        assert str(own) == BentoMLContainer.prometheus_multiproc_dir.get(), moved("its provider")
-        assert own.is_dir()
-        assert str(os.getpid()) in own.name
+        for _ in range(2):
+            prepare_bentoml()
+            folders.append(Path(ensure_prometheus_dir()))
+            told = BentoMLContainer.prometheus_multiproc_dir.get()
+            assert str(folders[-1]) == told, moved("its provider")
+            assert folders[-1].is_dir()
     finally:
         BentoMLContainer.prometheus_multiproc_dir.reset()
-    own.rmdir()
+    assert usual not in map(str, folders)
+    assert len(set(folders)) == 2
+    for folder in folders:
+        folder.rmdir()
+
+
+def test_a_worker_keeps_its_metrics_where_the_server_told_it() -> None:
+    BentoMLContainer.prometheus_multiproc_dir.reset()
+    usual = BentoMLContainer.prometheus_multiproc_dir.get()
+    prepare_bentoml()
+    assert BentoMLContainer.prometheus_multiproc_dir.get() == usual
 
 
 _EFFECTIVE = """
