@@ -1,9 +1,9 @@
 """The batcher between the event loop and the model: it never waits, polls, or learns.
 
-While the model is idle, rows that arrive in the same turn of the event loop start at once; while it
-is busy, rows collect, and the next batch takes all that fit. So the batch grows with the load and
-shrinks with it, and a lone client never waits for company. One thread runs the model, so that
-the event loop goes on answering probes and reading requests meanwhile.
+While the model is idle, rows start as soon as the event loop has read what has arrived with them;
+while it is busy, rows collect, and the next batch takes all that fit. So the batch grows with the
+load and shrinks with it, and a lone client never waits for company. One thread runs the model, so
+that the event loop goes on answering probes and reading requests meanwhile.
 
 No job can harm another. A batch that fails is halved until the failing job stands alone, and items
 whose answer might depend on their neighbours are asked for again, alone. Such work takes turns with
@@ -104,7 +104,8 @@ class Batcher(Generic[Item, Result]):
             self._observe(0, self._waiting_items)
         else:
             self._active = True
-            self._loop.call_soon(self._start_next)
+            # One turn later: what the sockets hold by now is read in between, and joins.
+            self._loop.call_soon(self._loop.call_soon, self._start_next)
         return job.future
 
     def _start_next(self) -> None:

@@ -139,22 +139,24 @@ class AppFactory(ServiceAppFactory):
 
     @property
     def routes(self) -> list[BaseRoute]:
-        """The methods marked with `get`, before BentoML's own routes."""
+        """BentoML's own routes, the APIs first since they are sought most, and those of `get`."""
         methods = [
             (name, method.__serving_path__)
             for name, method in vars(self.service.inner).items()
             if hasattr(method, "__serving_path__")
         ]
         ours = [Route(path, partial(self._get, name)) for name, path in methods]
-        return [*ours, *super().routes]
+        return [*reversed(super().routes), *ours]
 
     async def _get(self, name: str, request: Request) -> Response:
         return await getattr(self._service_instance, name)(request)  # type: ignore[no-any-return]
 
     @property
     def middlewares(self) -> list[Middleware]:
-        """Keep the request context, and tracing where ``configuration.yaml`` turns it on."""
-        kept = {ContextMiddleware}
+        """Keep what an API that takes a ``bentoml.Context`` needs, and tracing if it is on."""
+        kept = set()
+        if any(method.ctx_param is not None for method in self.service.apis.values()):
+            kept.add(ContextMiddleware)
         if BentoMLContainer.tracing.exporter_type.get() is not None:
             kept.add(OpenTelemetryMiddleware)
         return [layer for layer in super().middlewares if layer.cls in kept]

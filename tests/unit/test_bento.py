@@ -197,6 +197,13 @@ def test_the_factory_builds_starlette_with_the_layers_that_the_edge_replaces() -
     classes = [layer.cls for layer in theirs.middlewares]
     assert ContextMiddleware in classes, moved("ContextMiddleware")
     assert OpenTelemetryMiddleware in classes, moved("OpenTelemetryMiddleware")
+    assert AppFactory(Small).middlewares == []
+
+
+def test_the_context_is_there_for_an_api_that_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [method.ctx_param for method in Small.apis.values()] == [None] * 2, moved("ctx_param")  # type: ignore[attr-defined]
+    monkeypatch.setattr(Small.apis["plain"], "ctx_param", "ctx")  # type: ignore[attr-defined]
+    Small.inject_config()  # type: ignore[attr-defined]
     assert [layer.cls for layer in AppFactory(Small).middlewares] == [ContextMiddleware]
 
 
@@ -209,7 +216,7 @@ def test_tracing_is_kept_where_an_exporter_is_configured() -> None:
         classes = [layer.cls for layer in AppFactory(Small).middlewares]
     finally:
         provider.set(None)
-    assert set(classes) == {OpenTelemetryMiddleware, ContextMiddleware}
+    assert set(classes) == {OpenTelemetryMiddleware}
 
 
 def test_a_deployment_is_checked_before_workers_start() -> None:
