@@ -3,6 +3,7 @@
 ``bentoml serve`` imports this module in its own process and in each worker process.
 """
 
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import bentoml
@@ -34,7 +35,7 @@ from serving.settings import (
     prepare_process,
     unknown_variables,
 )
-from serving.telemetry import MODEL_INFO, configure_logging, log
+from serving.telemetry import MODEL_INFO, PrintsAsLog, configure_logging, log
 
 settings = load_settings()
 configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)
@@ -56,7 +57,8 @@ class ModelApi:
         for name in unknown_variables():
             log.warning("settings.unknown", variable=name)
         verified = verify(ServedModel(settings.model).resolve())
-        Model.load(verified).warm_up()
+        with redirect_stdout(PrintsAsLog()):
+            Model.load(verified).warm_up()
         pin_model(str(verified.tag))
 
     def __init__(self) -> None:

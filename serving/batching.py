@@ -34,6 +34,7 @@ class Again(Enum):
 class _Job(Generic[Item, Result]):
     items: list[Item]
     future: asyncio.Future[Sequence[Result | Again]]
+    waits: bool = False  # in one of the lines, and counted as waiting
 
 
 class Batcher(Generic[Item, Result]):
@@ -75,9 +76,9 @@ class Batcher(Generic[Item, Result]):
         """
         results: list[Result] = []
         if items:
-            for item, result in zip(items, await self._enqueue(items), strict=True):
+            for item, result in zip(items, await self._ask(items), strict=True):
                 if isinstance(result, Again):
-                    (result,) = await self._enqueue([item], apart=True)
+                    (result,) = await self._ask([item], apart=True)
                 results.append(result)  # type: ignore[arg-type]
         return results
 
@@ -90,23 +91,39 @@ class Batcher(Generic[Item, Result]):
         """Let the thread end after the batch that it is running; nothing may be submitted later."""
         self._batches.put(None)
 
-    def _enqueue(
-        self, items: list[Item], *, apart: bool = False
-    ) -> asyncio.Future[Sequence[Result | Again]]:
-        """Put a job in line, to run in company or apart from others."""
+    async def _ask(self, items: list[Item], *, apart: bool = False) -> Sequence[Result | Again]:
+        """Put a job in line, to run in company or apart from others, and wait for its results."""
         job: _Job[Item, Result] = _Job(items, self._loop.create_future())
         if apart:
             self._apart.append([job])
         else:
             self._together.append(job)
-        self._waiting_items += len(items)
+        self._enters(job)
         if self._active:
             self._observe(0, self._waiting_items)
         else:
             self._active = True
             # One turn later: what the sockets hold by now is read in between, and joins.
             self._loop.call_soon(self._loop.call_soon, self._start_next)
-        return job.future
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            if job.waits:
+                self._leaves(job)
+                job.items = []  # its place in line is found empty later; its rows go now
+                self._observe(0, self._waiting_items)
+            raise
+
+    def _enters(self, job: _Job[Item, Result]) -> None:
+        """Count a job as waiting."""
+        job.waits = True
+        self._waiting_items += len(job.items)
+
+    def _leaves(self, job: _Job[Item, Result]) -> None:
+        """Count a job as waiting no longer, if it was."""
+        if job.waits:
+            job.waits = False
+            self._waiting_items -= len(job.items)
 
     def _start_next(self) -> None:
         """Hand the thread the next batch: in turns one from apart and what fits together."""
@@ -131,7 +148,7 @@ class Batcher(Generic[Item, Result]):
             if batch and not gone and size + len(job.items) > self._max_items:
                 break
             self._together.popleft()
-            self._waiting_items -= len(job.items)
+            self._leaves(job)
             if not gone:
                 batch.append(job)
                 size += len(job.items)
@@ -141,7 +158,8 @@ class Batcher(Generic[Item, Result]):
         """Take the next batch that is to run by itself."""
         while self._apart:
             batch = self._apart.popleft()
-            self._waiting_items -= sum(len(job.items) for job in batch)
+            for job in batch:
+                self._leaves(job)
             if batch := [job for job in batch if not job.future.done()]:
                 return batch
         return []
@@ -168,9 +186,11 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         """Give each caller its own results, and start what has collected meanwhile."""
         if isinstance(results, Exception) and len(batch) > 1:
+            batch = [job for job in batch if not job.future.done()]
             middle = len(batch) // 2
             self._apart += (batch[:middle], batch[middle:])
-            self._waiting_items += sum(len(job.items) for job in batch)
+            for job in batch:
+                self._enters(job)
         else:
             start = 0
             for job in batch:

@@ -136,10 +136,11 @@ class Edge:
                 problem = Problem(UNAVAILABLE, "the server is shutting down")
                 await answer_problem(problem)(scope, receive, send)
         except Exception as exc:
-            if deadline.expired() and not record.status:
-                detail = f"the answer was not ready within {self._timeout_s:g} s"
-                problem = Problem(DEADLINE_EXCEEDED, detail)
-                await answer_problem(problem)(scope, receive, send)
+            if deadline.expired():
+                if not record.status:  # otherwise the client does not read its answer
+                    detail = f"the answer was not ready within {self._timeout_s:g} s"
+                    problem = Problem(DEADLINE_EXCEEDED, detail)
+                    await answer_problem(problem)(scope, receive, send)
                 return
             record.exception = exc
             if not record.status:  # Starlette has answered, with 500, before it raises on

@@ -14,23 +14,28 @@ class HttpProtocol(HttpToolsProtocol):
     """Reads every request as plain HTTP/1.1."""
 
     def _should_upgrade(self) -> bool:
-        """Keep uvicorn's callbacks off a head that is about to be read again."""
-        return self._get_upgrade() is not None
+        """Keep uvicorn's callbacks off a head that will be read again; asked at upgrades alone."""
+        return True
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser."""
+        """Feed the parser, and a new one after each head that asks for an upgrade."""
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("Invalid HTTP request received.")
-        except httptools.HttpParserUpgrade as exc:
-            if self._get_upgrade() is None:  # CONNECT: what follows is no HTTP
-                self.transport.close()
+        while data:
+            try:
+                self.parser.feed_data(data)
                 return
-            self.parser = httptools.HttpRequestParser(self)
-            self.data_received(self._head_without_upgrade() + data[exc.args[0] :])
+            except httptools.HttpParserUpgrade as exc:
+                if self.parser.get_method() == b"CONNECT":  # what follows would be no HTTP
+                    self.send_400_response("Tunnels are not supported.")
+                    return
+                data = self._head_without_upgrade() + data[exc.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                # As uvicorn sets it on its own.
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            except httptools.HttpParserError:
+                self.logger.warning("Invalid HTTP request received.")
+                self.send_400_response("Invalid HTTP request received.")
+                return
 
     def _head_without_upgrade(self) -> bytes:
         """Write the head that was read last."""

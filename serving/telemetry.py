@@ -66,16 +66,18 @@ def stack_trace(exc: BaseException) -> str:
 class _LossyStream:
     """A stream that loses what it can't write: a full disk or a closed pipe ends no service."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
-            self._stream.write(text)
+        if self._stream is not None:  # as it is when stdout was closed before the start
+            with suppress(OSError, ValueError):
+                self._stream.write(text)
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._stream.flush()
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.flush()
 
 
 class PrintsAsLog(io.TextIOBase):
@@ -84,11 +86,20 @@ class PrintsAsLog(io.TextIOBase):
     It is logged at level debug, so that stdout has log lines alone.
     """
 
+    def __init__(self) -> None:
+        """Start with an empty line."""
+        self._line = ""
+
     def write(self, text: str) -> int:
-        """Log the lines of a text."""
-        for line in filter(str.strip, text.splitlines()):
+        """Log the lines that are complete now."""
+        *lines, self._line = (self._line + text).split("\n")
+        for line in filter(str.strip, lines):
             logging.getLogger("stdout").debug(line)
         return len(text)
+
+    def fileno(self) -> int:
+        """Give the descriptor of stdout to code that goes round Python; that is not logged."""
+        return 1
 
 
 def configure_logging(level: str, *, as_json: bool) -> None:
@@ -105,7 +116,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(serializer=_dumps)
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        else structlog.dev.ConsoleRenderer(colors=bool(sys.stdout and sys.stdout.isatty()))
     )
     structlog.configure(
         processors=[*shared, _in_order, renderer],
@@ -211,7 +222,7 @@ ERRORS = Counter(
 )
 PREDICTIONS = Counter(
     "serving_predictions_total",
-    f"Predictions, by predicted class; beyond {MAX_CLASS_SERIES} classes, all as one.",
+    f"Predictions, by predicted class; classes beyond the first {MAX_CLASS_SERIES} as one.",
     ("class",),
 )
 WAITING = Gauge("serving_waiting_rows", "Rows waiting for the model.", multiprocess_mode="livesum")

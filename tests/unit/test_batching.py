@@ -185,7 +185,7 @@ def test_a_cancelled_job_never_reaches_the_model() -> None:
             assert await first == [0]
             assert leaving.cancelled()
         assert model.batches == [[0], [2]]
-        assert observed[:4] == [(1, 0), (0, 1), (0, 2), (1, 0)]
+        assert observed[:5] == [(1, 0), (0, 1), (0, 2), (0, 1), (1, 0)]
 
     within_patience(story())
 
@@ -450,5 +450,28 @@ def test_nothing_more_is_asked_for_a_caller_that_has_left() -> None:
             assert await submit(2) == [4]
             assert observed[-1] == (0, 0)
         assert model.batches == [[1, 3, 5, 7, 9], [1], [2]]
+
+    within_patience(story())
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=30))
+def test_what_waits_is_counted_whoever_leaves(jobs: list[tuple[int, bool]]) -> None:
+    async def story() -> None:
+        model = GatedModel(shy)
+        with batcher(model.run, 7) as (submit, observed):
+            first = submit(0)
+            await model.busy()
+            tasks = [(submit(*range(size)), leaves) for size, leaves in jobs]
+            await turns()
+            for task, leaves in tasks:
+                if leaves:
+                    task.cancel()
+            await turns()
+            assert observed[-1] == (0, sum(size for size, leaves in jobs if not leaves))
+            model.let_through(1000)
+            await asyncio.gather(first, *(task for task, leaves in tasks if not leaves))
+            await turns()
+            assert observed[-1][1] == 0
 
     within_patience(story())

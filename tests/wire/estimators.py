@@ -43,6 +43,7 @@ class Fragile(Wrapped):
 
     def predict(self, rows: Array) -> Array:
         """Give the labels, or raise for all rows because of one."""
+        print("asked about", len(rows), "rows")
         for value in rows[:, 0]:
             if value == EXITS_AT:
                 sys.exit(f"can't go on with {value!r}")

@@ -12,6 +12,8 @@ UPGRADES = {
     "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n",
     "websocket": b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    "two connection headers": b"Connection: Upgrade\r\nConnection: keep-alive\r\nUpgrade: h2c\r\n",
+    "proxy": b"Proxy-Connection: Upgrade\r\nUpgrade: h2c\r\n",
     "anything": b"connection: keep-alive, upgrade\r\nupgrade: anything/1\r\n",
 }
 
@@ -73,6 +75,14 @@ def test_a_body_is_never_taken_for_the_next_request(server: Server) -> None:
     assert "smuggled" not in server.text()
 
 
+def test_what_comes_after_the_last_request_harms_nothing(server: Server) -> None:
+    closing = b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n"
+    with server.raw() as connection:
+        connection.sendall(head(closing) + BODY + b"\r\n")
+        (answer,) = answers(connection, 1)
+    assert answer.startswith(b"200 ")
+
+
 def test_pipelined_requests_after_an_upgrade_are_answered_in_order(server: Server) -> None:
     first = head(UPGRADES["h2c"]) + BODY
     second = head(b"", b"POST /predict/batch HTTP/1.1") + BODY
@@ -82,9 +92,25 @@ def test_pipelined_requests_after_an_upgrade_are_answered_in_order(server: Serve
     assert (one[:3], two[:3], three[:3]) == (b"200", b"422", b"200")
 
 
-def test_a_tunnel_is_refused_by_closing(server: Server) -> None:
+@pytest.mark.parametrize("target", [b"localhost:80", b"/predict"])
+def test_a_tunnel_is_refused(server: Server, target: bytes) -> None:
     with server.raw() as connection:
-        connection.sendall(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n")
-        while connection.recv(65536):
-            pass
+        connection.sendall(b"CONNECT %b HTTP/1.1\r\nHost: localhost:80\r\n\r\n" % target)
+        read = b""
+        while data := connection.recv(65536):
+            read += data
+    assert read.startswith(b"HTTP/1.1 400 ")
     assert server.http.get("/health").status_code == 200
+
+
+def test_a_great_many_upgrades_at_once_are_all_answered(server: Server) -> None:
+    request = (
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    )
+    count, read = 2000, b""
+    with server.raw() as connection:
+        connection.sendall(request * count)
+        while read.count(b"HTTP/1.1 200 ") < count:
+            data = connection.recv(65536)
+            assert data, read.count(b"HTTP/1.1 200 ")
+            read += data
