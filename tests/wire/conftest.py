@@ -11,11 +11,10 @@ from tests.wire.gate import Gate
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let pass the warnings that BentoML's own code gives: at its import, and of its client."""
+    """Let pass the warnings that BentoML's own code gives at its import."""
     for message in (
         "GitWildMatchPattern:DeprecationWarning",
         "The `__get_pydantic_core_schema__` method:DeprecationWarning",
-        "Implicitly cleaning up .*bentoml-client:ResourceWarning",
     ):
         config.addinivalue_line("filterwarnings", f"ignore:{message}")
 

@@ -176,6 +176,7 @@ def test_bentomls_own_client_reaches_both_apis(server: Server) -> None:
     with bentoml.SyncHTTPClient(server.url) as client:
         one = client.predict(data=ROW)
         many = client.predict_batch(data=[ROW, NAMED, OTHER_ROW])
+        client._temp_dir.cleanup()  # which it leaves to the garbage collector, with a warning
     assert one["prediction"] == "setosa"
     assert one["probabilities"] == predict(server, ROW)["probabilities"]
     assert [answer["prediction"] for answer in many["predictions"]] == [
