@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := service.py train.py serving tests benchmarks
+SOURCES := service.py train.py serving training examples tests benchmarks
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
 .PHONY: serve test test-system train check format lock bench clean
@@ -10,19 +10,20 @@ BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 serve: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## everything, then the service on port 8000
 	$(BIN)/bentoml serve
 
-$(BENTO_STORE)/models/iris/latest: | $(VENV)/runtime
+$(BENTO_STORE)/models/iris/latest: | $(VENV)/train
 	$(BIN)/python train.py
 
-train: $(VENV)/runtime
+train: $(VENV)/train
 	$(BIN)/python train.py $(ARGS)
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/pytest tests/unit --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest tests/unit -m "not slow" --cov --cov-report=term-missing:skip-covered
 
 test: check
+	$(BIN)/pytest tests/unit -m slow
 	$(BIN)/pytest tests/wire
 
 test-system: $(VENV)/dev
@@ -38,6 +39,7 @@ format: $(VENV)/dev
 
 lock: $(VENV)/dev
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-train.in -o requirements-train.txt
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-dev.in -o requirements-dev.txt
 
 $(VENV)/runtime: requirements.txt
@@ -46,7 +48,11 @@ $(VENV)/runtime: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/dev: requirements-dev.txt $(VENV)/runtime
+$(VENV)/train: requirements-train.txt $(VENV)/runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-train.txt
+	touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/train
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

@@ -11,6 +11,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from serving.answers import AnswerWriter, Prediction
 from serving.batching import Again, Batcher
 from serving.bento import (
     BatchInput,
@@ -23,11 +24,10 @@ from serving.bento import (
     service_metrics,
 )
 from serving.errors import JSON_MEDIA_TYPE, NOT_FOUND, PROBLEM_TYPES, UNAVAILABLE, Problem
-from serving.model import Model, ServedModel, model_info, verify
 from serving.openapi import openapi_document
 from serving.pages import CONTENT_SECURITY_POLICY, docs_page, docs_script, problem_page
 from serving.predictor import Predictor
-from serving.schemas import AnswerWriter, Prediction, RequestSchema, Row
+from serving.schemas import RequestSchema
 from serving.settings import (
     LogFormat,
     load_settings,
@@ -35,7 +35,9 @@ from serving.settings import (
     prepare_process,
     unknown_variables,
 )
+from serving.store import ServedModel, load, model_info, verify
 from serving.telemetry import MODEL_INFO, PrintsAsLog, configure_logging, log
+from serving.values import Row
 
 settings = load_settings()
 configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)
@@ -58,22 +60,23 @@ class ModelApi:
             log.warning("settings.unknown", variable=name)
         verified = verify(ServedModel(settings.model).resolve())
         with redirect_stdout(PrintsAsLog()):
-            Model.load(verified).warm_up()
+            load(verified)
         pin_model(str(verified.tag))
 
     def __init__(self) -> None:
-        """Load the model, warm it up, and build all that is fixed from then on."""
+        """Load the model, and build all that is fixed from then on."""
         verified = verify(self.stored)
-        model = Model.load(verified)
+        model = load(verified)
         description = model.description
         self.version = str(verified.tag.version)
         self.schema = RequestSchema(description.features, settings.max_batch_rows)
-        self.answers = AnswerWriter(description.classes, description.name, self.version)
+        self.answers = AnswerWriter(description, self.version)
         self.predictor = Predictor(model, service_metrics().predicted)
         example_answer = self.answers.document(model.warm_up())
         openapi = openapi_document(description, self.version, settings, example_answer)
         self.openapi = orjson.dumps(openapi)
         self.info = orjson.dumps(model_info(verified))
+        self.card = verified.card
         self.health_answer = orjson.dumps(
             {"status": "ok", "model": {"name": description.name, "version": self.version}}
         )
@@ -98,6 +101,11 @@ class ModelApi:
     async def model_info(self, _: Request) -> Response:
         """Tell what the model is."""
         return Response(self.info, media_type=JSON_MEDIA_TYPE)
+
+    @get("/model/card")
+    async def model_card(self, _: Request) -> Response:
+        """Show people what the model is."""
+        return _page(self.card)
 
     @get("/health")
     async def health(self, _: Request) -> Response:

@@ -1,224 +1,256 @@
-"""Train the default model: fit, evaluate, describe, save to the BentoML model store.
+"""Train a model, or take one that was fitted elsewhere: describe it, and save it to the store.
 
 With no arguments it fits a classifier on the iris data that scikit-learn ships and saves it as
-``iris:<version>``. The estimator that is saved is fitted on all rows; its scores are those of the
-same pipeline fitted without the held-out ones.
+``iris:<version>``. ``--data`` and ``--target`` do the same with a table of your own; ``--model``
+and ``--reference`` take an estimator as it is. The estimator that training saves is fitted on all
+rows; its scores are those of the same pipeline fitted without the held-out ones.
 """
 
 import argparse
-import hashlib
 import re
-from bisect import bisect_left
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score, log_loss
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from serving.description import Description, Feature, Interval, Metrics, Training
-from serving.model import library_versions, save
+from serving.answers import AnswerWriter
+from serving.description import Description, Metrics
+from serving.model import Estimator, Model, to_array
 from serving.settings import forbid_usage_reports
+from serving.store import save
+from training.card import card
+from training.choice import choose
+from training.describe import describe, rows_of
+from training.errors import TrainingError
+from training.estimators import make_estimator
+from training.evaluation import Evaluation, evaluate, score
+from training.faults import check_names
+from training.files import read_file
+from training.fitted import load_fitted, task_of
+from training.packages import needed_by
+from training.pipeline import build_pipeline, fit, one_job
+from training.table import Table, to_table
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-MAX_EXPONENT = 308  # of ten, in a double
-MAX_CORNERS = 1024
-MAX_PROBED_ROWS = 200
-PROBED_BATCH_SIZES = (2, 3, 7, 16, 64)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Training data: ``values`` of shape (rows, features), ``target`` of shape (rows,)."""
-
-    feature_names: tuple[str, ...]
-    values: Array
-    target: Array
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of all that the estimator is fitted on."""
-        digest = hashlib.sha256("\0".join(self.feature_names).encode())
-        digest.update(np.ascontiguousarray(self.values, dtype="<f8").tobytes())
-        digest.update("\0".join(map(str, self.target)).encode())
-        return f"sha256:{digest.hexdigest()}"
+PROGRESS_S = 10.0
+IRIS_ESTIMATOR = "LogisticRegression"
 
 
-def iris() -> Table:
+def tell(line: str) -> None:
+    """Tell the person at the terminal what goes on."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Tell every few seconds that something long is still going on."""
+    over = threading.Event()
+    started = time.monotonic()
+
+    def watch() -> None:
+        while not over.wait(PROGRESS_S):
+            tell(f"{what}: {time.monotonic() - started:.0f} s")
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def iris() -> pd.DataFrame:
     """Load the iris data: 150 flowers, four measures in cm, three species."""
-    data = load_iris()
-    return Table(tuple(data.feature_names), data.data, data.target_names[data.target])
+    data = load_iris(as_frame=True)
+    return data.data.assign(species=data.target_names[data.target])
 
 
-def build_pipeline(seed: int) -> Pipeline:
-    """Give the unfitted default pipeline."""
-    return make_pipeline(StandardScaler(), LogisticRegression(random_state=seed))
-
-
-def evaluate(pipeline: Pipeline, table: Table, test_size: float, seed: int) -> Metrics:
-    """Score a pipeline on rows that it was not fitted on."""
-    values, held_out, target, truth = train_test_split(
-        table.values, table.target, test_size=test_size, random_state=seed, stratify=table.target
-    )
-    fitted = clone(pipeline).fit(values, target)
-    labels = fitted.predict(held_out)
-    return Metrics(
-        split=f"held out: {len(truth)} of {len(table.target)} rows, stratified, seed {seed}",
-        values={
-            "accuracy": float(accuracy_score(truth, labels)),
-            "f1_macro": float(f1_score(truth, labels, average="macro")),
-            "log_loss": float(
-                log_loss(truth, fitted.predict_proba(held_out), labels=fitted.classes_)
-            ),
-        },
-    )
-
-
-def _scores_of(estimator: Pipeline) -> Callable[[Array], Array]:
-    """Give the method by which a classifier tells how sure it is."""
-    for name in ("predict_proba", "decision_function"):
-        if hasattr(estimator, name):
-            return getattr(estimator, name)  # type: ignore[no-any-return]
-    return lambda points: np.zeros(len(points))
-
-
-def is_batch_invariant(estimator: Pipeline, values: Array) -> bool:
-    """Tell whether rows are answered alone and in batches of several sizes alike, bit for bit.
-
-    So it is where each row is computed by itself, as by trees. Where linear algebra computes them
-    together it may round them differently, and serving then takes care of what that could change.
-    """
-    rows = values[:: -(-len(values) // MAX_PROBED_ROWS)]
-
-    def answers(size: int) -> list[Array]:
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        ask = (estimator.predict, _scores_of(estimator))
-        return [np.concatenate([method(part) for part in parts]) for method in ask]
-
-    alone = answers(1)
-    return all(
-        np.array_equal(one, other)
-        for size in (*PROBED_BATCH_SIZES, len(rows))
-        for one, other in zip(alone, answers(size), strict=True)
-    )
-
-
-def numeric_domain(estimator: Pipeline, center: Array, seed: int) -> float:
-    """Find the largest power of ten within which the estimator's answers stay finite.
-
-    Probes points around the center where one feature, or all of them with any signs, are extreme.
+def train(args: argparse.Namespace) -> Description:
+    """Fit an estimator on a table, and save it.
 
     Raises:
-        ValueError: the estimator fails even where no feature is beyond one.
+        TrainingError: it can't be done.
     """
-    count = len(center)
-    if 2**count <= MAX_CORNERS:
-        signs = np.array(
-            [[1 - 2 * (n >> bit & 1) for bit in range(count)] for n in range(2**count)]
-        )
+    raw = iris() if args.data is None else read_file(args.data, args.encoding)
+    targets = ["species"] if args.data is None else args.target
+    name = args.estimator or (IRIS_ESTIMATOR if args.data is None else None)
+    named = None if name is None else make_estimator(name, args.param, args.seed)
+    own = None if named is None else task_of(named)
+    if args.task and own not in {None, args.task}:
+        raise TrainingError(f"{name} is for {own}, not for {args.task}: name another estimator")
+    task = args.task or own
+    if task in {"classification", "regression"} and not targets:
+        raise TrainingError("to learn, a target is needed: name its column with --target")
+    table = to_table(raw, targets, task=task, drop=args.drop, keep=args.keep)
+    for note in table.notes:
+        tell(note)
+    if named is not None:
+        pipeline = build_pipeline(table.types, table.frame, named)
     else:
-        signs = np.random.default_rng(seed).choice((-1, 1), size=(MAX_CORNERS, count))
-    axes = np.concatenate([np.eye(count), -np.eye(count)])
-    scores = _scores_of(estimator)
-
-    def fails(exponent: int) -> bool:
-        extreme = 10.0**exponent
-        points = np.concatenate([signs * extreme, np.where(axes, axes * extreme, center)])
-        try:
-            with np.errstate(over="raise", invalid="raise", divide="raise"):
-                estimator.predict(points)
-                return not np.isfinite(scores(points)).all()
-        except (ValueError, FloatingPointError, OverflowError):
-            return True
-
-    largest = bisect_left(range(MAX_EXPONENT + 1), True, key=fails) - 1
-    if largest < 0:
-        raise ValueError("the estimator gives no finite answers even for features within one")
-    return 10.0**largest
+        with progress("choosing an estimator"):
+            pipeline, _ = choose(table, args.seed, tell)
+    with progress("evaluating"):
+        evaluation = evaluate(pipeline, table, args.test_size, args.seed)
+    with progress("fitting on all rows"):
+        strings = not {"category", "text"}.isdisjoint(table.types.values())
+        array = to_array(rows_of(table), has_strings=strings)
+        estimator = fit(clone(pipeline), array, table.labels if targets else None)
+    description = described(args, estimator, table, evaluation.metrics)
+    return publish(description, estimator, table, evaluation, args.seed)
 
 
-def synthetic_row(values: Array) -> Array:
-    """Give a typical row that is none of the table's, which may be somebody's.
+def adopt(args: argparse.Namespace) -> Description:
+    """Take an estimator that was fitted elsewhere, and save it.
 
-    The medians, of which as many as needed are moved halfway to a neighbouring value.
+    Raises:
+        TrainingError: it can't be done.
     """
-    row = np.median(values, axis=0)
-    for index, column in enumerate(values.T):
-        if not (values == row).all(axis=1).any():
-            break
-        seen = np.unique(column)
-        if len(seen) > 1:
-            above = min(int(np.searchsorted(seen, row[index], side="right")), len(seen) - 1)
-            row[index] = seen[above - 1 : above + 1].mean()
-    return row
+    estimator = load_fitted(args.model, trust=args.trust)
+    table = reference(args, estimator)
+    for note in table.notes:
+        tell(note)
+    classes = getattr(estimator, "classes_", None)
+    if isinstance(classes, np.ndarray) and not np.isin(table.labels, classes).any() and args.target:
+        raise TrainingError(f"no value of {args.target[0]!r} is a class of the estimator")
+    unknown = Metrics(split="none: the reference has no target", values={}, dummy={})
+    description = described(args, estimator, table, unknown)
+    told = answerable(table, description)
+    asked = Model(estimator, description).table(rows_of(told))
+    metrics = unknown
+    if len(table.target.columns) or table.task not in {"classification", "regression"}:
+        split = f"{len(asked)} rows of the reference, which may be those it was fitted on"
+        metrics = score(estimator, told, asked, split)
+    description = description.model_copy(update={"metrics": metrics})
+    truth = told.labels if len(told.target.columns) else None
+    evaluation = Evaluation(metrics, estimator, asked, truth)
+    return publish(description, estimator, table, evaluation, args.seed)
 
 
-def describe(
-    name: str, table: Table, estimator: Pipeline, metrics: Metrics, seed: int
+def answerable(table: Table, description: Description) -> Table:
+    """Leave out the rows that the estimator does not answer since a value is missing."""
+    refused = [f.name for f in description.features if f.missing and not f.nullable]
+    rows = table.frame[refused].notna().all(axis="columns")
+    if not rows.all():
+        tell(f"{(~rows).sum()} rows are not scored: the estimator takes no missing values")
+    return replace(
+        table,
+        frame=table.frame[rows].reset_index(drop=True),
+        target=table.target[rows].reset_index(drop=True),
+    )
+
+
+def reference(args: argparse.Namespace, estimator: Estimator) -> Table:
+    """Read the table that stands for what an estimator was fitted on, its columns in its order.
+
+    Raises:
+        TrainingError: it lacks what the estimator needs.
+    """
+    raw = read_file(args.reference, args.encoding)
+    check_names(list(raw.columns), args.target, args.drop, args.keep)
+    task = args.task or task_of(estimator)
+    if task is None:
+        raise TrainingError("the estimator does not tell what it does: say it with --task")
+    targets = args.target if task in {"classification", "regression"} else []
+    rest = [name for name in raw.columns if name not in {*args.target, *args.drop}]
+    names = [str(name) for name in getattr(estimator, "feature_names_in_", rest)]
+    if missing := [name for name in names if name not in raw.columns]:
+        raise TrainingError(
+            f"{args.reference} lacks what the estimator needs: {', '.join(missing)}"
+        )
+    count = getattr(estimator, "n_features_in_", len(names))
+    if count != len(names):
+        raise TrainingError(
+            f"the estimator takes {count} features, but {args.reference} has {len(names)} beside "
+            "the target: name the target with --target, and leave columns out with --drop"
+        )
+    table = to_table(raw[[*names, *targets]], targets, task=task, keep=names)
+    if lost := [name for name in names if name not in table.types]:
+        notes = "\n".join(table.notes)
+        raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
+    return table
+
+
+def described(
+    args: argparse.Namespace, estimator: Estimator, table: Table, metrics: Metrics
 ) -> Description:
-    """Describe a fitted estimator."""
-    example = synthetic_row(table.values)
-    limit = numeric_domain(estimator, example, seed)
-    features = tuple(
-        Feature(
-            name=feature_name,
-            type="number",
-            nullable=False,
-            trained=Interval(minimum=float(column.min()), maximum=float(column.max())),
-            domain=Interval(minimum=-limit, maximum=limit),
-            example=float(value),
-        )
-        for feature_name, column, value in zip(
-            table.feature_names, table.values.T, example, strict=True
-        )
-    )
-    return Description(
-        name=name,
-        task="classification",
-        created=datetime.now(UTC),
-        features=features,
-        classes=tuple(estimator.classes_.tolist()),
-        metrics=metrics,
-        training=Training(rows=len(table.target), fingerprint=table.fingerprint),
-        versions=library_versions(),
-        artifact_sha256="",
-        batch_invariant=is_batch_invariant(estimator, table.values),
-    )
+    """Describe an estimator, as it will answer requests.
+
+    Raises:
+        TrainingError: it can't be described.
+    """
+    one_job(estimator)
+    with progress("asking the estimator how it wants to be asked"):
+        return describe(args.name, estimator, table, metrics, args.seed)
 
 
-def summary(tag: str, description: Description, pipeline: Pipeline) -> str:
-    """Tell a person what was trained."""
+def publish(
+    description: Description,
+    estimator: Estimator,
+    table: Table,
+    evaluation: Evaluation,
+    seed: int,
+) -> Description:
+    """Write the card of an estimator, save it with all that is known of it, and tell about it.
+
+    Raises:
+        TrainingError: it can't be loaded elsewhere.
+    """
+    needed = needed_by(estimator, description)
+    for file in needed.files:
+        tell(f"the model needs {file}: name it under include in bentofile.yaml")
+    description = description.model_copy(update={"requirements": needed.packages})
+    example = Model(estimator, description).warm_up()
+    answer = AnswerWriter(description, version="").document(example)
+    steps = steps_of(estimator)
+    with progress("writing the model card"), threadpool_limits(limits=1):
+        page = card(description, evaluation, steps, answer, table.notes, seed)
+    tag = save(estimator, description, page)
+    print(summary(str(tag), description, steps))
+    return description
+
+
+def steps_of(estimator: Estimator) -> str:
+    """Name the steps of a pipeline."""
+    steps = getattr(estimator, "steps", [("", estimator)])
+    return " → ".join(type(step).__name__ for _, step in steps)
+
+
+def summary(tag: str, description: Description, steps: str) -> str:
+    """Tell a person what was saved."""
     metrics, training = description.metrics, description.training
-    steps = " → ".join(type(step).__name__ for _, step in pipeline.steps)
     shape = f"{training.rows} rows, {len(description.features)} features"
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in metrics.values.items())
-    return "\n".join(
-        (
-            f"Saved {tag}",
-            f"  pipeline     {steps}",
-            f"  data         {shape}, {training.fingerprint[:19]}…",
-            f"  classes      {', '.join(map(str, description.classes))}",
-            f"  scores       {scores}",
-            f"               ({metrics.split})",
-            f"  accepts      numbers up to ±{description.features[0].domain.maximum:g}",
-            f"  scikit-learn {description.versions['scikit-learn']}",
-            "Serve it with: bentoml serve",
-        )
-    )
+    lines = {
+        "pipeline": steps,
+        "task": description.task,
+        "data": f"{shape}, {training.fingerprint[:19]}…",
+        "predicts": ", ".join(description.targets),
+    }
+    if description.classes:
+        lines["classes"] = ", ".join(map(str, description.classes))
+    lines["scores"] = ", ".join(f"{name} {value:.3f}" for name, value in metrics.values.items())
+    lines["a dummy's"] = ", ".join(f"{name} {value:.3f}" for name, value in metrics.dummy.items())
+    lines["measured on"] = metrics.split
+    lines["needs"] = ", ".join(description.requirements)
+    lines["scikit-learn"] = description.versions["scikit-learn"]
+    name = "" if tag.startswith("iris:") else f"SERVING_MODEL={tag.partition(':')[0]} "
+    told = (f"  {label:<13}{value}" for label, value in lines.items() if value)
+    return "\n".join((f"Saved {tag}", *told, f"Serve it with: {name}bentoml serve"))
 
 
 def model_name(text: str) -> str:
     """Check a name for the model store, which gives the version itself."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", text):
-        raise argparse.ArgumentTypeError("expected lower-case letters, digits, '_', '.' and '-'")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9_.-]{0,61}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(
+            "expected at most 63 lower-case letters, digits, '_', '.' and '-', the first and the "
+            "last a letter or digit"
+        )
     return text
 
 
@@ -240,34 +272,85 @@ def share(text: str) -> float:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declare the command line."""
-    parser = argparse.ArgumentParser(description="Train a model and save it to the model store")
-    parser.add_argument(
-        "--name", type=model_name, default="iris", help="name in the model store (%(default)s)"
+    parser = argparse.ArgumentParser(
+        description="Train a model, or take a fitted one, and save it to the model store"
     )
-    parser.add_argument(
-        "--seed", type=seed, default=42, help="of every random choice (%(default)s)"
+    add = parser.add_argument
+    add("--data", type=Path, metavar="FILE", help="table to learn from: CSV (.gz) or Parquet")
+    add(
+        "--target", nargs="+", action="extend", default=[], metavar="COLUMN", help="what to predict"
     )
-    parser.add_argument(
-        "--test-size", type=share, default=0.25, help="share of rows held out (%(default)s)"
+    add(
+        "--drop",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="columns to leave out",
     )
+    add(
+        "--keep",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="columns to use all the same",
+    )
+    add("--encoding", default="utf-8", help="of a CSV file (%(default)s)")
+    add(
+        "--task",
+        choices=("classification", "regression", "clustering", "outlier-detection"),
+        help="found out, if not given",
+    )
+    add("--estimator", metavar="CLASS", help="of scikit-learn; chosen by its score, if not given")
+    add(
+        "--param",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the estimator",
+    )
+    add("--model", type=Path, metavar="FILE", help="fitted estimator: .skops, .joblib or .pkl")
+    add("--reference", type=Path, metavar="FILE", help="table like the one it was fitted on")
+    add("--trust", action="store_true", help="load the model's file though it may run any code")
+    add("--name", type=model_name, help="in the model store (iris, or made of the file's name)")
+    add("--seed", type=seed, default=42, help="of every random choice (%(default)s)")
+    add("--test-size", type=share, default=0.25, help="share of rows held out (%(default)s)")
     return parser
 
 
+def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse what does not go together, and make up a name if none is given."""
+    if (args.model is None) != (args.reference is None):
+        parser.error("--model and --reference go together")
+    if args.model and (args.data or args.estimator or args.param):
+        parser.error("--model takes an estimator as it is: without --data, --estimator, --param")
+    if args.data is None and args.model is None and (args.target or args.task):
+        parser.error("--target and --task need --data")
+    if args.param and args.estimator is None:
+        parser.error("--param needs --estimator")
+    if args.name is None:
+        source = args.data or args.model
+        stem = source.name.partition(".")[0].lower() if source else "iris"
+        args.name = re.sub(r"[^a-z0-9_-]+", "-", stem)[:63].strip("-_") or "model"
+
+
 def main(argv: list[str] | None = None) -> None:
-    """Train, save, and tell about it."""
+    """Train or adopt, save, and tell about it."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    check(parser, args)
     forbid_usage_reports()
-    table = iris()
-    pipeline = build_pipeline(args.seed)
     try:
-        metrics = evaluate(pipeline, table, args.test_size, args.seed)
-    except ValueError as exc:  # too few rows are left on one side of the split
-        parser.error(f"--test-size: {exc}")
-    pipeline.fit(table.values, table.target)
-    description = describe(args.name, table, pipeline, metrics, args.seed)
-    tag = save(pipeline, description)
-    print(summary(str(tag), description, pipeline))
+        if args.model is None:
+            train(args)
+        else:
+            adopt(args)
+    except (TrainingError, OSError) as exc:  # as where the store can't be written
+        sys.exit(f"train.py: {exc}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

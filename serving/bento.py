@@ -31,12 +31,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from serving.answers import AnswerWriter, Prediction
 from serving.batching import Batcher
 from serving.edge import Edge, RouteTable, on_exception
 from serving.errors import JSON_MEDIA_TYPE, Problem, from_status
 from serving.limits import read_json_body
 from serving.protocol import install_protocol
-from serving.schemas import AnswerWriter, Prediction, RequestSchema, Row
+from serving.schemas import Instances, RequestSchema
 from serving.settings import Settings, metrics_folder
 from serving.telemetry import (
     PrintsAsLog,
@@ -44,6 +45,7 @@ from serving.telemetry import (
     current_record,
     forget_dead_workers,
 )
+from serving.values import Row
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -76,6 +78,16 @@ class Rows:
     rows: list[Row]
 
 
+def _noted(instances: Instances) -> Rows:
+    """Take the rows of a request, and note on its record what its answer and metrics tell."""
+    record = current_record()
+    record.rows = len(instances.rows)
+    if instances.unusual is not None:
+        record.unusual = instances.unusual.by_feature
+        record.warnings = instances.unusual.warnings
+    return Rows(instances.rows)
+
+
 class InstanceInput(bentoml.IODescriptor):
     """The body of ``POST /predict``, for BentoML's client; requests are read by `RequestSchema`."""
 
@@ -85,9 +97,8 @@ class InstanceInput(bentoml.IODescriptor):
     async def from_http_request(cls, request: Request, serde: object) -> Rows:
         """Read and validate one instance."""
         served: Served = get_current_service()
-        row = served.schema.instance(await read_json_body(request, served.settings.max_body_bytes))
-        current_record().rows = 1
-        return Rows([row])
+        body = await read_json_body(request, served.settings.max_body_bytes)
+        return _noted(served.schema.instance(body))
 
 
 class BatchInput(bentoml.IODescriptor):
@@ -99,9 +110,8 @@ class BatchInput(bentoml.IODescriptor):
     async def from_http_request(cls, request: Request, serde: object) -> Rows:
         """Read and validate many instances."""
         served: Served = get_current_service()
-        rows = served.schema.batch(await read_json_body(request, served.settings.max_body_bytes))
-        current_record().rows = len(rows)
-        return Rows(rows)
+        body = await read_json_body(request, served.settings.max_body_bytes)
+        return _noted(served.schema.batch(body))
 
 
 class InstanceOutput(bentoml.IODescriptor):
@@ -109,6 +119,9 @@ class InstanceOutput(bentoml.IODescriptor):
 
     prediction: Any
     probabilities: Any = None
+    scores: Any = None
+    score: float | None = None
+    warnings: list[dict[str, str]] | None = None
     model: dict[str, str]
     request_id: str
 
@@ -116,7 +129,8 @@ class InstanceOutput(bentoml.IODescriptor):
     async def to_http_response(cls, obj: list[Prediction], serde: object) -> Response:
         """Write the one prediction."""
         (prediction,) = obj
-        answer = get_current_service().answers.instance(prediction, current_record().id)
+        record = current_record()
+        answer = get_current_service().answers.instance(prediction, record.id, record.warnings)
         return Response(answer, media_type=JSON_MEDIA_TYPE)
 
 
@@ -124,13 +138,15 @@ class BatchOutput(bentoml.IODescriptor):
     """The answer to ``POST /predict/batch``."""
 
     predictions: list[Any]
+    warnings: list[dict[str, str]] | None = None
     model: dict[str, str]
     request_id: str
 
     @classmethod
     async def to_http_response(cls, obj: list[Prediction], serde: object) -> Response:
         """Write the predictions, in order."""
-        answer = get_current_service().answers.batch(obj, current_record().id)
+        record = current_record()
+        answer = get_current_service().answers.batch(obj, record.id, record.warnings)
         return Response(answer, media_type=JSON_MEDIA_TYPE)
 
 

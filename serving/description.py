@@ -1,15 +1,19 @@
 """What a model says of itself: written by training, kept beside the estimator, read by serving.
 
 The features here guard the door (``schemas.py``) and fill ``/model/info`` and the OpenAPI document.
+They hold what later comparisons with the training data need, and nothing that gives away a person
+in it: examples are synthetic, rare categories are counted but not named, texts are only measured.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -17,7 +21,10 @@ from pydantic import (
     field_validator,
 )
 
-Label = StrictBool | StrictInt | StrictFloat | StrictStr
+Label = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
+Task = Literal["classification", "regression", "clustering", "outlier-detection"]
+ScoringMethod = Literal["predict_proba", "decision_function"]
+INLIER, OUTLIER = "inlier", "outlier"
 
 
 def label_key(label: Label) -> str:
@@ -30,32 +37,109 @@ class _Frozen(BaseModel):
 
 
 class Interval(_Frozen):
-    """A closed interval of numbers."""
+    """A closed interval of numbers, or of whole numbers."""
 
-    minimum: float
-    maximum: float
+    minimum: StrictInt | float
+    maximum: StrictInt | float
 
 
-class Feature(_Frozen):
-    """One input of the model.
+class Lengths(_Frozen):
+    """A closed interval of lengths of strings, in characters."""
+
+    min_length: int
+    max_length: int
+
+
+class Choices(_Frozen):
+    """Some strings, and more that are not told."""
+
+    values: tuple[str, ...]
+    rare: int
+
+
+class Frequencies(_Frozen):
+    """How many rows of the training data had each category, the commonest first.
+
+    Categories of few rows are left out, and counted together instead.
+    """
+
+    categories: Mapping[str, int]
+    rare_categories: int
+    rare_rows: int
+
+
+class Number(_Frozen):
+    """A number, or a whole number.
 
     ``trained`` is the range seen in training, ``domain`` the range in which every prediction was
-    seen to be finite (the service accepts no number outside it); ``example`` is synthetic.
+    seen to be finite (the service accepts no number outside it), ``quantiles`` what divides the
+    training rows, by the share below.
     """
 
     name: str
-    type: Literal["number"]
-    nullable: Literal[False]
+    type: Literal["number", "integer"]
+    nullable: bool
+    missing: int
     trained: Interval
     domain: Interval
-    example: float
+    quantiles: Mapping[str, float]
+    example: StrictInt | StrictFloat
+
+
+class Boolean(_Frozen):
+    """A boolean; ``trained`` counts false and true."""
+
+    name: str
+    type: Literal["boolean"]
+    nullable: bool
+    missing: int
+    trained: Frequencies
+    domain: None = None
+    example: StrictBool
+
+
+class Category(_Frozen):
+    """A string out of few.
+
+    Another than those of training is accepted with a warning, unless the estimator fails on it:
+    then those of training are ``known``. They are not published, for the rare ones among them.
+    """
+
+    name: str
+    type: Literal["category"]
+    nullable: bool
+    missing: int
+    trained: Frequencies
+    domain: Lengths | Choices
+    known: tuple[str, ...] | None = None
+    example: str
+
+
+class Text(_Frozen):
+    """Any string; ``trained`` has the lengths seen in training."""
+
+    name: str
+    type: Literal["text"]
+    nullable: bool
+    missing: int
+    trained: Lengths
+    domain: Lengths
+    example: str
+
+
+# All have ``nullable`` if a row of the training data lacked the value; ``missing`` counts those.
+Feature = Annotated[Number | Boolean | Category | Text, Field(discriminator="type")]
 
 
 class Metrics(_Frozen):
-    """Scores on data that the scored model was not fitted on; ``split`` tells which."""
+    """Scores of the model and of a dummy that ignores the features, on the same rows.
+
+    ``split`` tells which rows: such as the scored model was not fitted on, unless it says so.
+    """
 
     split: str
-    values: dict[str, float]
+    values: Mapping[str, float]
+    dummy: Mapping[str, float]
 
 
 class Training(_Frozen):
@@ -65,28 +149,74 @@ class Training(_Frozen):
     fingerprint: str
 
 
+class Asked(_Frozen):
+    """How the estimator has to be asked, so that its answers are those that it gives in process.
+
+    ``input`` is what it is given: an array, or a data frame (with strings as pandas' categories)
+    where training saw that nothing else gives the same answers.
+
+    ``batching`` tells how rows that are asked for together compare with the same rows alone:
+    ``invariant``, alike bit for bit; ``tolerant``, alike within 1e-12 but for rows that serving
+    finds and asks for alone (numbers beyond ``usual`` times those seen in training, and scores that
+    are all but tied); ``alone``, not alike, so each row is asked for alone.
+
+    ``scored_by`` names the method that tells more than ``predict``, and ``scores_by_class`` that
+    the columns of ``decision_function`` belong to the classes. ``label_by`` names the method whose
+    largest value is at the label.
+    """
+
+    input: Literal["array", "frame", "categorical-frame"]
+    batching: Literal["invariant", "tolerant", "alone"]
+    scored_by: ScoringMethod | None
+    scores_by_class: bool
+    label_by: ScoringMethod | None
+    usual: float = 100.0
+
+
 class Description(_Frozen):
     """All that training knows about a model.
 
-    ``versions`` holds the Python and package versions that fitted it, ``artifact_sha256`` the
-    digest of the file that holds the estimator. ``batch_invariant`` tells that training saw the
-    estimator answer rows alone and in batches of several sizes alike, bit for bit.
+    ``targets`` names what is predicted, and is empty where nothing was given to learn. ``classes``
+    has the labels in ``classes_`` order, a list of them for each target if there are several, and
+    is null where there are none. ``versions`` holds the Python and package versions that fitted
+    the estimator, ``requirements`` the packages that it needs beside those of the service, and
+    ``artifact_sha256`` the digest of its file.
     """
 
     name: str
-    task: Literal["classification"]
+    task: Task
     created: datetime
     features: tuple[Feature, ...]
-    classes: tuple[Label, ...]
+    targets: tuple[str, ...]
+    classes: tuple[Label, ...] | tuple[tuple[Label, ...], ...] | None
     metrics: Metrics
     training: Training
-    versions: dict[str, str]
+    versions: Mapping[str, str]
+    requirements: tuple[str, ...]
     artifact_sha256: str
-    batch_invariant: bool
+    asked: Asked
 
     @field_validator("classes")
     @classmethod
-    def _told_apart(cls, classes: tuple[Label, ...]) -> tuple[Label, ...]:
-        if len({label_key(label) for label in classes}) < len(classes):
-            raise ValueError("two classes have the same name in JSON")
+    def _told_apart(
+        cls, classes: tuple[Label, ...] | tuple[tuple[Label, ...], ...] | None
+    ) -> tuple[Label, ...] | tuple[tuple[Label, ...], ...] | None:
+        for labels in _by_target(classes):
+            if len({label_key(label) for label in labels}) < len(labels):
+                raise ValueError("two classes have the same name in JSON")
         return classes
+
+    @property
+    def classes_by_target(self) -> tuple[tuple[Label, ...], ...]:
+        """The classes of each target; none, where there are none."""
+        return _by_target(self.classes)
+
+
+def _by_target(
+    classes: tuple[Label, ...] | tuple[tuple[Label, ...], ...] | None,
+) -> tuple[tuple[Label, ...], ...]:
+    if not classes:
+        return ()
+    if isinstance(classes[0], tuple):
+        return classes
+    return (classes,)

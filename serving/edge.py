@@ -160,6 +160,7 @@ class Edge:
             client=record.client,
             model_version=self.model_version,
             rows=record.rows,
+            unusual=sum(record.unusual.values()) or None,
             problem=record.problem,
             exception=stack_trace(record.exception) if record.exception else None,
         )

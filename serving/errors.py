@@ -84,7 +84,8 @@ INVALID_INPUT = ProblemType(
     422,
     "Invalid input",
     "The body is JSON, but not what the model takes: a feature is missing, unknown, of the wrong "
-    "type, or a number outside the domain that the model can compute with.",
+    "type, null where training always saw a value, or outside the domain that the model can "
+    "compute with.",
     "Mend the places that the pointers in errors name (RFC 6901). GET /model/info lists the "
     "features, their types and domains, and an example of each.",
 )

@@ -1,228 +1,241 @@
-"""The model: saved to and loaded from the BentoML model store, verified, asked.
+"""The model: a fitted estimator, asked as training has found that it has to be asked.
 
-A model in the store is what ``bentoml.sklearn.load_model`` reads, with a ``description.json``
-beside the estimator. Loading runs the pickle's code, so the description is checked first: the file
-must be the one that training wrote, and scikit-learn the version that fitted it.
+Validated rows become the array or the data frame that the estimator takes, and what it gives is
+checked before it becomes predictions: an estimator that answers with the wrong shape, an unknown
+label, or numbers that are not finite has failed.
 """
 
-import hashlib
-import platform
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import bentoml
-import joblib
 import numpy as np
 import sklearn
-from bentoml.exceptions import BentoMLException
-from packaging.version import InvalidVersion, Version
-from pydantic import ValidationError
 
-from serving.description import Description
-from serving.schemas import Prediction, Row
+from serving.answers import Prediction
+from serving.description import INLIER, OUTLIER, Category, Description, Label, Number, Text
+from serving.values import Row
 
-ARTIFACT = "saved_model.pkl"
-DESCRIPTION = "description.json"
+Array = np.ndarray[Any, np.dtype[Any]]
+Estimator: TypeAlias = Any  # scikit-learn has no type for it
+TableLike: TypeAlias = Any  # an array or a pandas DataFrame, with one row for each instance
+Given: TypeAlias = Any  # what an estimator gives, before it is checked
+
 # Two classes whose scores lie closer than this, relative to them, may change places by rounding.
 TIE_TOLERANCE = 1e-9
-# Up to so many times the magnitudes seen in training, rounding stays below 1e-12 in an answer.
-USUAL = 100
-
-
-class ModelError(BentoMLException):
-    """The model can't be served; the message says why and what to do."""
-
-
-class ServedModel(bentoml.models.BentoModel):
-    """The reference by which BentoML packs the model into a bento, and finds it to serve it."""
-
-    def resolve(self, *args: Any, **kwargs: Any) -> bentoml.Model:  # noqa: ANN401 (BentoML's own)
-        """Find the model in the store; BentoML would go on to look for it in its cloud.
-
-        Raises:
-            ModelError: it is not there.
-        """
-        if self.stored is None:
-            raise ModelError(
-                f"no model {self.tag} in the BentoML model store: train one with "
-                "`python train.py`, or name another with SERVING_MODEL (see `bentoml models list`)"
-            )
-        return super().resolve(*args, **kwargs)
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedModel:
-    """A model in the store whose description was read and whose file is the one described."""
+class Outputs:
+    """What an estimator gives for rows.
 
-    tag: bentoml.Tag
-    path: Path
-    description: Description
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of the estimator's file."""
-        return (self.path / ARTIFACT).stat().st_size
-
-
-def save(estimator: Any, description: Description) -> bentoml.Tag:  # noqa: ANN401 (scikit-learn has no type for it)
-    """Save a fitted estimator with its description; the digest in it is filled in here.
-
-    Returns the tag with the version that the store gave.
+    ``values`` has the shape (rows,), or (rows, targets) if there are several. ``probabilities`` has
+    an array of shape (rows, classes) for each target, ``scores`` the shape (rows,) or (rows, n);
+    of these two there is one at most.
     """
-    with bentoml.models.create(
-        description.name,
-        module="bentoml.sklearn",
-        context=bentoml.models.ModelContext("sklearn", {"scikit-learn": sklearn.__version__}),
-        labels={"task": description.task},
-        metadata={
-            "metrics": dict(description.metrics.values),
-            "fingerprint": description.training.fingerprint,
-        },
-    ) as stored:
-        folder = Path(stored.path)
-        joblib.dump(estimator, folder / ARTIFACT)
-        complete = description.model_copy(update={"artifact_sha256": _sha256(folder / ARTIFACT)})
-        (folder / DESCRIPTION).write_text(complete.model_dump_json(indent=2) + "\n")
-    return stored.tag
 
-
-def verify(stored: bentoml.Model) -> VerifiedModel:
-    """Check a model in the store against its description, without loading it.
-
-    Raises:
-        ModelError: it is damaged, or another scikit-learn fitted it.
-    """
-    path = Path(stored.path)
-    try:
-        description = Description.model_validate_json((path / DESCRIPTION).read_bytes())
-        digest = _sha256(path / ARTIFACT)
-    except FileNotFoundError as exc:
-        missing = Path(exc.filename).name
-        raise ModelError(f"model {stored.tag} has no {missing}: save it with train.py") from exc
-    except ValidationError as exc:
-        raise ModelError(
-            f"model {stored.tag} has a {DESCRIPTION} that this service can't read "
-            f"({exc.error_count()} problems): train it again"
-        ) from exc
-    if digest != description.artifact_sha256:
-        raise ModelError(f"model {stored.tag} is damaged: {ARTIFACT} is not the file saved")
-    _check_version(stored.tag, description.versions.get("scikit-learn", ""))
-    return VerifiedModel(stored.tag, path, description)
-
-
-def _check_version(tag: bentoml.Tag, fitted: str) -> None:
-    """Refuse a model of another minor version: scikit-learn promises nothing across them.
-
-    https://scikit-learn.org/stable/model_persistence.html#security-maintainability-limitations
-    """
-    ours = Version(sklearn.__version__)
-    try:
-        theirs = Version(fitted)
-    except InvalidVersion as exc:
-        raise ModelError(f"model {tag} does not tell which scikit-learn fitted it") from exc
-    if ours.release[:2] != theirs.release[:2]:
-        raise ModelError(
-            f"model {tag} was fitted with scikit-learn {theirs}, but {ours} is installed: "
-            f"install scikit-learn {theirs.major}.{theirs.minor}, or train the model again"
-        )
-    if ours != theirs:
-        warnings.warn(
-            f"model {tag} was fitted with scikit-learn {theirs}; {ours} serves it", stacklevel=2
-        )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    values: Array
+    probabilities: tuple[Array, ...] = ()
+    scores: Array | None = None
 
 
 class Model:
-    """A fitted classifier, ready to be asked."""
+    """A fitted estimator and what is known of it, ready to be asked."""
 
-    def __init__(self, estimator: Any, description: Description) -> None:  # noqa: ANN401 (scikit-learn has no type for it)
-        """Take an estimator with ``predict`` and, if it has it, ``predict_proba``."""
+    def __init__(self, estimator: Estimator, description: Description) -> None:
+        """Take an estimator with ``predict`` and the methods that the description names."""
         self.description = description
         self._estimator = estimator
-        self._has_proba = hasattr(estimator, "predict_proba")
-        self._scores = getattr(
-            estimator, "predict_proba" if self._has_proba else "decision_function", None
+        self._targets = len(description.targets)
+        if description.task == "outlier-detection":
+            self._labels: list[dict[Any, Label]] = [{1: INLIER, -1: OUTLIER}]
+        else:
+            # Some estimators predict 1.0 for the class 1; the class is what counts.
+            self._labels = [{label: label for label in c} for c in description.classes_by_target]
+        features = description.features
+        self._has_strings = any(isinstance(feature, Category | Text) for feature in features)
+        ranges = {at: f.trained for at, f in enumerate(features) if isinstance(f, Number)}
+        self._numbers = list(ranges)
+        self._usual = description.asked.usual * np.array(
+            [max(-r.minimum, r.maximum) for r in ranges.values()]
         )
-        ranges = [feature.trained for feature in description.features]
-        self._classes = frozenset(description.classes)
-        self._usual = USUAL * np.array([max(abs(r.minimum), abs(r.maximum)) for r in ranges])
+        if description.asked.input == "array":  # but it may have been fitted on a data frame
+            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
 
-    @classmethod
-    def load(cls, stored: VerifiedModel) -> "Model":
-        """Unpickle a verified model.
-
-        Raises:
-            ModelError: the pickle cannot be read here.
-        """
-        try:
-            estimator = joblib.load(stored.path / ARTIFACT)
-        except Exception as exc:
-            raise ModelError(f"model {stored.tag} can't be unpickled: {exc!r}") from exc
-        return cls(estimator, stored.description)
+    @property
+    def labels_are_few(self) -> bool:
+        """Whether each prediction is one label of few, and no number and no list."""
+        return self.description.task != "regression" and self._targets < 2
 
     def warm_up(self) -> Prediction:
         """Ask for the example's prediction, alone and in company: what is lazy happens now.
 
         Raises:
-            ModelError: the estimator fails on its own example.
+            Exception: what the estimator raises, on its own example.
         """
         example = tuple(feature.example for feature in self.description.features)
-        try:
-            self.predict([example, example])
-            return self.predict([example])[0][0]
-        except Exception as exc:
-            raise ModelError(
-                f"model {self.description.name} fails on its example: {exc!r}"
-            ) from exc
+        self.predict([example, example])
+        return self.predict([example])[0][0]
 
     def predict(self, rows: list[Row]) -> tuple[list[Prediction], list[int]]:
-        """Predict rows of ``n_features_in_`` floats.
+        """Predict rows of values in the order of the features; None where a value is missing.
 
         Labels are those of ``predict`` and not of the largest probability, which may differ.
         Linear algebra may round a row differently in batches of different size. So the indexes of
         the rows where that could be seen come too: those whose two best classes are all but tied,
         and those far outside of what was seen in training. Asked for alone, they get the answers
-        that the estimator gives in process.
+        that the estimator gives in process. If that is true of all rows, none is predicted yet.
 
         Raises:
             Exception: what the estimator raises.
             ValueError: it gave numbers that are not finite, a label that is none of the classes, or
                 not one answer for each row.
         """
-        count = len(rows)
-        features = np.array(rows, dtype=np.float64)
-        # The rows were checked at the door, and the parameters when the estimator was fitted.
-        with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-            labels = np.asarray(self._estimator.predict(features))
-            scores = None if self._scores is None else np.asarray(self._scores(features))
-        if labels.shape != (count,):
-            raise ValueError(f"predict gave an array of shape {labels.shape}")
-        if not self._classes.issuperset(labels.tolist()):
-            raise ValueError("predict gave a label that is none of the classes")
-        probabilities: list[list[float]] | list[None] = [None] * count
-        if self._has_proba and scores is not None:
-            if scores.shape != (count, len(self._classes)):
-                raise ValueError(f"predict_proba gave an array of shape {scores.shape}")
-            if not np.isfinite(scores).all():
-                raise ValueError("predict_proba gave numbers that are not finite")
-            probabilities = scores.tolist()
-        predictions = list(map(Prediction, labels.tolist(), probabilities))
-        if count == 1 or self.description.batch_invariant:
+        asked = self.description.asked
+        if len(rows) > 1 and asked.batching == "alone":
+            return [], list(range(len(rows)))
+        table = self.table(rows)
+        outputs = self.ask(table)
+        predictions = self.predictions(outputs)
+        if len(rows) == 1 or asked.batching == "invariant":
             return predictions, []
-        sensitive = (np.abs(features) > self._usual).any(axis=1)
-        if scores is not None:
-            sensitive |= _tied(scores)
+        sensitive = self._far(rows, table)
+        if asked.label_by is not None:
+            sensitive |= tied(self._deciding_scores(table, outputs))
         return predictions, np.flatnonzero(sensitive).tolist()
 
+    def ask(self, table: TableLike) -> Outputs:
+        """Put rows to the estimator, and check the shapes of what it gives.
 
-def _tied(scores: np.ndarray) -> np.ndarray:
+        Raises:
+            Exception: what the estimator raises.
+            ValueError: it gave not one answer for each row.
+        """
+        # The parameters were checked when the estimator was fitted.
+        with sklearn.config_context(skip_parameter_validation=True):
+            values = np.asarray(self._estimator.predict(table))
+            method = self.description.asked.scored_by
+            given = None if method is None else getattr(self._estimator, method)(table)
+        count, several = len(table), self._targets > 1
+        if not several and values.shape == (count, 1):
+            values = values.ravel()
+        if values.shape != ((count, self._targets) if several else (count,)):
+            raise ValueError(f"predict gave an array of shape {values.shape}")
+        if method == "predict_proba":
+            return Outputs(values, self._by_target(given, count))
+        if method is None:
+            return Outputs(values)
+        scores = np.asarray(given)
+        if scores.ndim not in {1, 2} or len(scores) != count:
+            raise ValueError(f"decision_function gave an array of shape {scores.shape}")
+        return Outputs(values, scores=scores)
+
+    def table(self, rows: Sequence[Row]) -> TableLike:
+        """Give rows in the form that the estimator takes; NaN where a value is missing."""
+        form = self.description.asked.input
+        if form != "array":
+            return self._frame(rows, "category" if form == "categorical-frame" else object)
+        return to_array(rows, has_strings=self._has_strings)
+
+    def _frame(self, rows: Sequence[Row], string_dtype: type | str) -> TableLike:
+        """Give rows as a data frame with the types that training has given its own."""
+        import pandas as pd  # only there with a model that needs it
+
+        series = {}
+        for feature, column in zip(self.description.features, zip(*rows, strict=True), strict=True):
+            if feature.type in {"category", "text"}:
+                values = [np.nan if value is None else value for value in column]
+                series[feature.name] = pd.Series(values, dtype=object).astype(string_dtype)
+            else:
+                dtype = {"integer": "int64", "boolean": "bool"}.get(feature.type, "float64")
+                dtype = "float64" if feature.nullable else dtype
+                series[feature.name] = pd.Series(column, dtype=dtype)
+        return pd.DataFrame(series)
+
+    def _by_target(self, given: Given, count: int) -> tuple[Array, ...]:
+        """Sort what ``predict_proba`` gave by targets.
+
+        For several targets that is a list of arrays, or one array with the probability of the
+        second of two classes for each.
+        """
+        arrays: tuple[Array, ...]
+        if self._targets == 1:
+            arrays = (np.asarray(given),)
+        elif isinstance(given, list):
+            arrays = tuple(map(np.asarray, given))
+        else:
+            arrays = tuple(np.column_stack([1 - column, column]) for column in np.asarray(given).T)
+        for array, labels in zip(arrays, self._labels, strict=True):
+            if array.shape != (count, len(labels)):
+                raise ValueError(f"predict_proba gave an array of shape {array.shape}")
+        return arrays
+
+    def predictions(self, outputs: Outputs) -> list[Prediction]:
+        """Make predictions of what the estimator gave.
+
+        Raises:
+            ValueError: a number that is not finite, or a label that is none of the classes.
+        """
+        for array in (*outputs.probabilities, outputs.scores):
+            if array is not None and not np.isfinite(array).all():
+                raise ValueError("the estimator gave scores that are not finite")
+        count = len(outputs.values)
+        values = self._checked(outputs.values)
+        probabilities: Sequence[list[Any] | None] = [None] * count
+        scores: Sequence[Any] = probabilities
+        if len(outputs.probabilities) == 1:
+            probabilities = outputs.probabilities[0].tolist()
+        elif outputs.probabilities:
+            by_target = [array.tolist() for array in outputs.probabilities]
+            probabilities = [list(row) for row in zip(*by_target, strict=True)]
+        elif outputs.scores is not None:
+            scores = outputs.scores.tolist()
+            if self.description.asked.scores_by_class and outputs.scores.ndim == 1:
+                scores = [[-score, score] for score in scores]
+        return list(map(Prediction, values, probabilities, scores))
+
+    def _checked(self, values: Array) -> list[Any]:
+        """Give the predicted values, as Python's own, and labels as they stand in ``classes``."""
+        if not self._labels:
+            if values.dtype.kind not in "iufb" or not np.isfinite(values).all():
+                raise ValueError("predict gave what is no finite number")
+            return list(values.tolist())
+        try:
+            if self._targets > 1:
+                return [
+                    [labels[value] for labels, value in zip(self._labels, row, strict=True)]
+                    for row in values.tolist()
+                ]
+            (labels,) = self._labels
+            return [labels[value] for value in values.tolist()]
+        except KeyError:
+            raise ValueError("predict gave a label that is none of the classes") from None
+
+    def _far(self, rows: list[Row], table: TableLike) -> Array:
+        """Tell for each row whether a number is far outside of what was seen in training."""
+        if len(self._numbers) < len(rows[0]):
+            table = np.array([[row[at] for at in self._numbers] for row in rows], dtype=float)
+        return (np.abs(np.asarray(table)) > self._usual).any(axis=1)  # type: ignore[no-any-return]
+
+    def _deciding_scores(self, table: TableLike, outputs: Outputs) -> Array:
+        """Give the scores of which the largest is the label's."""
+        asked = self.description.asked
+        if asked.label_by != asked.scored_by:  # as with SVC: its probabilities may say otherwise
+            return np.asarray(getattr(self._estimator, str(asked.label_by))(table))
+        return outputs.probabilities[0] if outputs.scores is None else outputs.scores
+
+
+def to_array(rows: Sequence[Row], *, has_strings: bool) -> Array:
+    """Give rows as an array: of doubles if they are, else of objects; NaN for what is missing."""
+    if not has_strings:
+        return np.array(rows, dtype=np.float64)  # None becomes NaN
+    array = np.array(rows, dtype=object)
+    array[array == None] = np.nan  # noqa: E711 (by element)
+    return array
+
+
+def tied(scores: Array) -> Array:
     """Tell for each row whether its two best classes' scores lie within the tolerance.
 
     ``scores`` is what ``predict_proba`` gives, or ``decision_function``: then a vector for two
@@ -235,22 +248,4 @@ def _tied(scores: np.ndarray) -> np.ndarray:
     else:
         best = np.partition(scores, -2, axis=1)[:, -2:]
         gap, largest = best[:, 1] - best[:, 0], np.abs(best).max(axis=1)
-    return gap < TIE_TOLERANCE * np.maximum(largest, 1)  # type: ignore[no-any-return]
-
-
-def model_info(verified: VerifiedModel) -> dict[str, Any]:
-    """Tell all that is public about a model: the answer to ``GET /model/info``."""
-    info = verified.description.model_dump(
-        mode="json", exclude={"artifact_sha256", "batch_invariant"}
-    )
-    return info | {
-        "version": str(verified.tag.version),
-        "runtime": {"name": "sklearn", "proven": "the fitted estimator itself answers"},
-        "size_bytes": verified.size_bytes,
-    }
-
-
-def library_versions() -> dict[str, str]:
-    """Give the versions that matter to a model: Python's and the packages' that compute it."""
-    packages = ("scikit-learn", "numpy", "scipy", "joblib")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+    return gap < TIE_TOLERANCE * np.maximum(largest, 1)

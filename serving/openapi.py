@@ -6,7 +6,18 @@ writes and which problems each endpoint may answer with, and nothing that is not
 
 from typing import Any
 
-from serving.description import Description, Feature, Label, label_key
+from serving.description import (
+    INLIER,
+    OUTLIER,
+    Category,
+    Choices,
+    Description,
+    Feature,
+    Interval,
+    Label,
+    Lengths,
+    label_key,
+)
 from serving.errors import (
     BATCH_TOO_LARGE,
     BODY_TOO_LARGE,
@@ -25,6 +36,8 @@ from serving.errors import (
 from serving.settings import Settings
 
 Schema = dict[str, Any]
+
+MAX_TOLD = 20  # categories of a feature
 
 _BODY_PROBLEMS = (
     MALFORMED_BODY,
@@ -79,6 +92,16 @@ def openapi_document(
             "/model/info": {
                 "get": _operation(
                     "Model", "modelInfo", "What the model is", "", _ok("ModelInfo"), (UNAVAILABLE,)
+                )
+            },
+            "/model/card": {
+                "get": _operation(
+                    "Model",
+                    "modelCard",
+                    "What the model is, for people",
+                    "Written by training: scores with plots, features, limits, how to call it.",
+                    _text("A page", "text/html"),
+                    (),
                 )
             },
             "/health": {
@@ -151,7 +174,7 @@ def openapi_document(
             },
         },
         "components": {
-            "schemas": _schemas(description, version, "probabilities" in example_answer),
+            "schemas": _schemas(description, version, example_answer),
             # A status has one response: that of a body too large stands for a batch as well.
             "responses": {
                 kind.slug: _problem_response(kind)
@@ -259,32 +282,24 @@ def _closed(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Sc
     }
 
 
-def _schemas(description: Description, version: str, has_probabilities: bool) -> Schema:
+def _schemas(description: Description, version: str, example_answer: Schema) -> Schema:
     features = description.features
     text: Schema = {"type": "string"}
-    number: Schema = {"type": "number"}
-    prediction: dict[str, Schema] = {
-        "prediction": _label(description.classes),
-        "probabilities": _closed({label_key(label): number for label in description.classes}),
-    }
-    if not has_probabilities:
-        del prediction["probabilities"]
-    closing = {
-        "model": _closed({"name": {"const": description.name}, "version": {"const": version}}),
-        "request_id": text,
-    }
-    interval = _closed({"minimum": number, "maximum": number})
+    remarks: Schema = {"type": "array", "items": _closed({"pointer": text, "detail": text})}
+    prediction = _prediction(description, example_answer)
+    model = _closed({"name": {"const": description.name}, "version": {"const": version}})
+    closing = {"warnings": remarks, "model": model, "request_id": text}
     return {
         "Values": {
             "type": "array",
             "description": "One value for each feature, in the order of /model/info.",
-            "prefixItems": [{"title": feature.name, **_number(feature)} for feature in features],
+            "prefixItems": [{"title": feature.name, **_value(feature)} for feature in features],
             "items": False,
             "minItems": len(features),
             "maxItems": len(features),
         },
         "Named": {
-            **_closed({feature.name: _number(feature) for feature in features}),
+            **_closed({feature.name: _value(feature) for feature in features}),
             "description": "One value for each feature, by its name.",
         },
         "Instance": {"oneOf": [_ref("Values"), _ref("Named")]},
@@ -292,51 +307,20 @@ def _schemas(description: Description, version: str, has_probabilities: bool) ->
         # No maxItems: what the schema refuses is 422, a batch over the limit 413.
         "BatchBody": _closed({"data": {"type": "array", "items": _ref("Instance")}}),
         "Prediction": _closed(prediction),
-        "PredictAnswer": _closed({**prediction, **closing}),
+        "PredictAnswer": _closed({**prediction, **closing}, ("warnings",)),
         "BatchAnswer": _closed(
-            {"predictions": {"type": "array", "items": _ref("Prediction")}, **closing}
+            {"predictions": {"type": "array", "items": _ref("Prediction")}, **closing},
+            ("warnings",),
         ),
-        "Health": _closed({"status": {"const": "ok"}, "model": closing["model"]}),
-        "Feature": _closed(
-            {
-                "name": text,
-                "type": {"const": "number"},
-                "nullable": {"type": "boolean"},
-                "trained": interval,
-                "domain": interval,
-                "example": number,
-            }
-        ),
-        "ModelInfo": _closed(
-            {
-                "name": text,
-                "version": text,
-                "task": {"const": description.task},
-                "created": {"type": "string", "format": "date-time"},
-                "features": {"type": "array", "items": _ref("Feature")},
-                "classes": {"type": "array", "items": _label(description.classes)},
-                "metrics": _closed(
-                    {
-                        "split": text,
-                        "values": {"type": "object", "additionalProperties": number},
-                    }
-                ),
-                "training": _closed({"rows": {"type": "integer"}, "fingerprint": text}),
-                "runtime": _closed({"name": text, "proven": text}),
-                "versions": {"type": "object", "additionalProperties": text},
-                "size_bytes": {"type": "integer"},
-            }
-        ),
+        "Health": _closed({"status": {"const": "ok"}, "model": model}),
+        **_model_info(),
         "Problem": _closed(
             {
                 "type": {"type": "string", "format": "uri-reference"},
                 "title": text,
                 "status": {"type": "integer"},
                 "detail": text,
-                "errors": {
-                    "type": "array",
-                    "items": _closed({"pointer": text, "detail": text}),
-                },
+                "errors": remarks,
                 "request_id": text,
             },
             ("errors",),
@@ -344,13 +328,93 @@ def _schemas(description: Description, version: str, has_probabilities: bool) ->
     }
 
 
-def _number(feature: Feature) -> Schema:
-    return {
-        "type": "number",
-        "minimum": feature.domain.minimum,
-        "maximum": feature.domain.maximum,
-        "examples": [feature.example],
+def _model_info() -> Schema:
+    """Describe the answer to ``GET /model/info``: what `Description` publishes, and three more."""
+    schema = Description.model_json_schema(
+        mode="serialization", ref_template="#/components/schemas/{model}"
+    )
+    parts = schema.pop("$defs")
+    properties = schema["properties"]
+    for private in ("artifact_sha256", "asked"):
+        del properties[private]
+    del parts["Asked"], parts["Category"]["properties"]["known"]
+    text: Schema = {"type": "string"}
+    properties |= {
+        "version": text,
+        "runtime": _closed({"name": text, "proven": text}),
+        "size_bytes": {"type": "integer"},
     }
+    return {**parts, "ModelInfo": _closed(properties)}
+
+
+def _prediction(description: Description, example_answer: Schema) -> dict[str, Schema]:
+    """Describe a prediction, which has the members that the example has."""
+    number: Schema = {"type": "number"}
+    classes = description.classes_by_target
+    count = len(description.targets)
+    probabilities = [_closed({label_key(label): number for label in c}) for c in classes]
+    match description.task:
+        case "classification":
+            value = _each([_label(labels) for labels in classes])
+        case "regression":
+            value = _each([number] * count)
+        case "clustering":
+            value = {"type": "integer", "description": "The number of the cluster."}
+        case "outlier-detection":
+            value = {"enum": [INLIER, OUTLIER]}
+    members: dict[str, Schema] = {
+        "prediction": value,
+        "probabilities": _each(probabilities),
+        "scores": number,
+        "score": {**number, "description": "Below zero for outliers."},
+    }
+    match example_answer.get("scores"):
+        case dict():
+            members["scores"] = probabilities[0]
+        case list():
+            members["scores"] = {"type": "array", "items": number}
+    return {name: schema for name, schema in members.items() if name in example_answer}
+
+
+def _each(schemas: list[Schema]) -> Schema:
+    """Describe what there is one of, or a list with one for each target."""
+    if len(schemas) == 1:
+        return schemas[0]
+    return {
+        "type": "array",
+        "prefixItems": schemas,
+        "items": False,
+        "minItems": len(schemas),
+        "maxItems": len(schemas),
+    }
+
+
+def _value(feature: Feature) -> Schema:
+    """Describe the accepted values of a feature."""
+    kind = "string" if feature.type in {"category", "text"} else feature.type
+    schema: Schema = {"type": [kind, "null"] if feature.nullable else kind}
+    match feature.domain:
+        case Interval(minimum=minimum, maximum=maximum):
+            schema |= {"minimum": minimum, "maximum": maximum}
+        case Lengths(min_length=min_length, max_length=max_length):
+            schema |= {"minLength": min_length, "maxLength": max_length}
+        case Choices(values=values, rare=0):
+            schema["enum"] = [*values, None] if feature.nullable else list(values)
+    if isinstance(feature, Category):
+        schema["description"] = _categories(feature)
+    return {**schema, "examples": [feature.example]}
+
+
+def _categories(feature: Category) -> str:
+    """Tell which strings a category takes."""
+    names, rare = list(feature.trained.categories), feature.trained.rare_categories
+    told = names[:MAX_TOLD]
+    if len(names) > MAX_TOLD:
+        told.append(f"{len(names) - MAX_TOLD} more")
+    if rare:
+        told.append(f"{rare} in few rows")
+    others = "refused" if isinstance(feature.domain, Choices) else "answered with a warning"
+    return f"Seen in training: {', '.join(told)}. Others are {others}."
 
 
 def _label(classes: tuple[Label, ...]) -> Schema:

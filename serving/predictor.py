@@ -6,11 +6,13 @@ class says: it leaves here as `EstimatorError`, which is answered with 500.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from serving.answers import Prediction
 from serving.batching import Again
 from serving.description import Label
 from serving.model import Model
-from serving.schemas import Prediction, Row
+from serving.values import Row
 
 
 class EstimatorError(Exception):
@@ -21,9 +23,13 @@ class Predictor:
     """Asks a model for many rows at once."""
 
     def __init__(self, model: Model, observe: Callable[[Mapping[Label, int]], None]) -> None:
-        """Take the model, and whom to tell how often each label was predicted."""
+        """Take the model, and whom to tell how often each label was predicted.
+
+        Numbers, and the answers of several targets, have no label: they are counted together.
+        """
         self._model = model
         self._observe = observe
+        self._has_labels = model.labels_are_few
 
     def predict(self, rows: list[Row]) -> list[Prediction | Again]:
         """Give a prediction for each row, in order, or `Again` for those that need to be alone.
@@ -35,8 +41,9 @@ class Predictor:
             predictions, sensitive = self._model.predict(rows)
         except BaseException as exc:  # a SystemExit in a model is no reason to end the service
             raise EstimatorError from exc
-        results: list[Prediction | Again] = list(predictions)
+        results: list[Prediction | Again] = [*predictions] or [Again.ALONE] * len(rows)
         for index in sensitive:
             results[index] = Again.ALONE
-        self._observe(Counter(result.label for result in results if isinstance(result, Prediction)))
+        answered: list[Any] = [result.value for result in results if isinstance(result, Prediction)]
+        self._observe(Counter(answered) if self._has_labels else {"": len(answered)})
         return results

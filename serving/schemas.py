@@ -1,24 +1,26 @@
-"""The bodies: bytes to validated rows on the way in, predictions to bytes on the way out.
+"""The requests: bytes to validated rows.
 
 `RequestSchema` is built from the served model's features. It reads JSON with jiter (which refuses
-what RFC 8259 refuses, and duplicate keys) and checks values in pydantic-core, each once; only a
-body that fails is looked at again, row by row, to tell all that is wrong with it up to a limit. It
-refuses: 400 for what is not JSON, 413 for too many rows, 422 for what the model does not take.
+what RFC 8259 refuses, and duplicate keys) and checks values in pydantic-core: first against what
+training saw, which nearly all rows are like, and only what is unlike that against all that is
+accepted. A body that fails is looked at again, row by row, to tell all that is wrong with it up to
+a limit. It refuses: 400 for what is not JSON, 413 for too many rows, 422 for what the model does
+not take.
 """
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
 from typing import Any, NoReturn
 
 import jiter
-import orjson
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
-from serving.description import Feature, Label, label_key
+from serving.description import Feature
 from serving.errors import (
     BATCH_TOO_LARGE,
     INVALID_INPUT,
@@ -27,22 +29,42 @@ from serving.errors import (
     Problem,
     pointer,
 )
+from serving.values import Row, kind_of, mistake, unlike_training, value_schema
 
 MAX_PROBLEMS = 100
 MAX_NAME_CHARS = 200
 
-Row = tuple[float, ...]
+Place = tuple[str | int, ...]
 
 # What a number has that a double may not hold: a long exponent, or a long integer part.
 _PERHAPS_HUGE = re.compile(rb"[eE]\+?[0-9]{2}|(?<![0-9])[0-9]{299}")
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the estimator says of one row; ``probabilities`` is in the order of ``classes_``."""
+@dataclass(slots=True)
+class Unusual:
+    """Values that are accepted, but unlike those seen in training.
 
-    label: Label
-    probabilities: list[float] | None
+    ``warnings`` tells where, up to a limit; ``by_feature`` counts all of them.
+    """
+
+    warnings: list[FieldError] = field(default_factory=list)
+    by_feature: Counter[str] = field(default_factory=Counter)
+
+    def add(self, feature: str, place: Place, detail: str) -> None:
+        """Note one value."""
+        self.by_feature[feature] += 1
+        if len(self.warnings) < MAX_PROBLEMS:
+            self.warnings.append(FieldError(pointer(*place), detail))
+        elif len(self.warnings) == MAX_PROBLEMS:
+            self.warnings.append(FieldError("", f"no more than {MAX_PROBLEMS} are listed"))
+
+
+@dataclass(slots=True)  # not frozen: that costs a third of reading a request
+class Instances:
+    """The validated rows of a request, and what is unusual about them, if anything is."""
+
+    rows: list[Row]
+    unusual: Unusual | None = None
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
@@ -60,6 +82,36 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
         raise Problem(MALFORMED_BODY, f"{reason} at {place}") from None
 
 
+class _Rows:
+    """Checks rows in either form, all in pydantic-core."""
+
+    def __init__(self, features: Sequence[Feature], *, usual: bool) -> None:
+        values = {feature.name: value_schema(feature, usual=usual) for feature in features}
+        positional = core_schema.tuple_schema(list(values.values()), strict=False)
+        named = core_schema.typed_dict_schema(
+            {name: core_schema.typed_dict_field(value) for name, value in values.items()},
+            extra_behavior="ignore",  # unknown names are found by counting, and named later
+        )
+        self._list_of_values = SchemaValidator(positional)
+        self._object_by_name = SchemaValidator(named)
+        self._lists = SchemaValidator(core_schema.list_schema(positional))
+        names = tuple(values)
+        self._in_order = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+        self._count = len(names)
+
+    def one(self, item: object) -> Row:
+        """Check one instance."""
+        if type(item) is dict and len(item) == self._count:
+            return self._in_order(self._object_by_name.validate_python(item))
+        return self._list_of_values.validate_python(item)  # type: ignore[no-any-return]
+
+    def many(self, items: list[object]) -> list[Row]:
+        """Check many instances."""
+        if all(type(item) is list for item in items):
+            return self._lists.validate_python(items)  # type: ignore[no-any-return]
+        return [self.one(item) for item in items]
+
+
 class RequestSchema:
     """Checks request bodies against a model's features."""
 
@@ -67,19 +119,10 @@ class RequestSchema:
         """Build the validators for rows of these features, in this order."""
         self._features = {feature.name: feature for feature in features}
         self._max_batch_rows = max_batch_rows
-        fields = {feature.name: _number(feature) for feature in features}
-        positional = core_schema.tuple_schema(list(fields.values()), strict=False)
-        named = core_schema.typed_dict_schema(
-            {name: core_schema.typed_dict_field(field) for name, field in fields.items()},
-            extra_behavior="ignore",  # unknown names are found by counting, and named below
-        )
-        self._list_of_values = SchemaValidator(positional)
-        self._object_by_name = SchemaValidator(named)
-        self._rows = SchemaValidator(core_schema.list_schema(positional))
-        names = tuple(fields)
-        self._in_order = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+        self._usual = _Rows(features, usual=True)
+        self._accepted = _Rows(features, usual=False)
 
-    def instance(self, body: bytes) -> Row:
+    def instance(self, body: bytes) -> Instances:
         """Read the body of ``POST /predict``: ``{"data": X}``.
 
         Raises:
@@ -88,12 +131,20 @@ class RequestSchema:
         item, mistakes = _data(body)
         if not mistakes:
             try:
-                return self._row(item)
+                return Instances([self._usual.one(item)])
+            except ValidationError:
+                pass  # unusual, or wrong
+            try:
+                row = self._accepted.one(item)
             except ValidationError:
                 pass  # told in full below
+            else:
+                unusual = Unusual()
+                self._note_unusual(row, item, ("data",), unusual)
+                return Instances([row], unusual)
         _refuse(body, mistakes + self._mistakes(item, ("data",)))
 
-    def batch(self, body: bytes) -> list[Row]:
+    def batch(self, body: bytes) -> Instances:
         """Read the body of ``POST /predict/batch``: ``{"data": [X, X, …]}``.
 
         Raises:
@@ -109,24 +160,32 @@ class RequestSchema:
             )
         if not mistakes:
             try:
-                if all(type(item) is list for item in items):
-                    return self._rows.validate_python(items)  # type: ignore[no-any-return]
-                return [self._row(item) for item in items]
+                return Instances(self._usual.many(items))
+            except ValidationError:
+                pass  # unusual, or wrong
+            try:
+                rows = self._accepted.many(items)
             except ValidationError:
                 pass  # told in full below
+            else:
+                unusual = Unusual()
+                for index, (row, item) in enumerate(zip(rows, items, strict=True)):
+                    self._note_unusual(row, item, ("data", index), unusual)
+                return Instances(rows, unusual)
         for index, item in enumerate(items):
             if len(mistakes) >= MAX_PROBLEMS:
                 break
             mistakes += self._mistakes(item, ("data", index))
         _refuse(body, mistakes)
 
-    def _row(self, item: object) -> Row:
-        """Check one instance, in either form; tuple of ``n_features_in_`` floats."""
-        if type(item) is dict and len(item) == len(self._features):
-            return self._in_order(self._object_by_name.validate_python(item))
-        return self._list_of_values.validate_python(item)  # type: ignore[no-any-return]
+    def _note_unusual(self, row: Row, item: object, place: Place, unusual: Unusual) -> None:
+        """Note which values of an accepted row training has not seen the like of."""
+        for index, (value, feature) in enumerate(zip(row, self._features.values(), strict=True)):
+            if value is not None and (detail := unlike_training(value, feature)):
+                part = feature.name if type(item) is dict else index
+                unusual.add(feature.name, (*place, part), detail)
 
-    def _mistakes(self, item: object, place: tuple[str | int, ...]) -> list[FieldError]:
+    def _mistakes(self, item: object, place: Place) -> list[FieldError]:
         """Tell all that is wrong with one instance; nothing, if nothing is."""
         if type(item) is dict:
             values = item
@@ -146,9 +205,9 @@ class RequestSchema:
         else:
             return [_expected("an array of values or an object by feature name", item, place)]
         for index, (name, feature) in enumerate(self._features.items()):
-            if name in values:
+            if name in values and (detail := mistake(values[name], feature)):
                 part = name if type(item) is dict else index
-                mistakes += _wrong_number(values[name], feature, (*place, part))
+                mistakes.append(FieldError(pointer(*place, part), detail))
         return mistakes
 
 
@@ -199,68 +258,11 @@ def _overflows(document: object) -> bool:
     return False
 
 
-def _number(feature: Feature) -> core_schema.CoreSchema:
-    """Accept what `_wrong_number` finds nothing wrong with: no boolean, no string, no infinity."""
-    return core_schema.float_schema(
-        strict=True, allow_inf_nan=False, ge=feature.domain.minimum, le=feature.domain.maximum
-    )
+def _expected(wanted: str, value: object, place: Place) -> FieldError:
+    return FieldError(pointer(*place), f"expected {wanted}, got {kind_of(value)}")
 
 
-def _wrong_number(
-    value: object, feature: Feature, place: tuple[str | int, ...]
-) -> list[FieldError]:
-    if type(value) is not float and type(value) is not int:
-        return [_expected("a number", value, place)]
-    low, high = feature.domain.minimum, feature.domain.maximum
-    if low <= value <= high:
-        return []
-    return [FieldError(pointer(*place), f"expected a number between {low!r} and {high!r}")]
-
-
-def _expected(wanted: str, value: object, place: tuple[str | int, ...]) -> FieldError:
-    return FieldError(pointer(*place), f"expected {wanted}, got {_kind(value)}")
-
-
-def _unknown(name: str, place: tuple[str | int, ...]) -> FieldError:
+def _unknown(name: str, place: Place) -> FieldError:
     if len(name) > MAX_NAME_CHARS:
         return FieldError(pointer(*place), f"unknown name of {len(name)} characters")
     return FieldError(pointer(*place, name), "unknown name")
-
-
-def _kind(value: object) -> str:
-    """Name the JSON type of a value."""
-    kinds = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
-    return kinds.get(type(value), "null" if value is None else "a number")
-
-
-class AnswerWriter:
-    """Writes the answers of a model as JSON; floats are printed so that they read back the same."""
-
-    def __init__(self, classes: Sequence[Label], name: str, version: str) -> None:
-        """Name the model that every answer names, and its classes in ``classes_`` order."""
-        self._keys = [label_key(label) for label in classes]
-        self._model = {"name": name, "version": version}
-
-    def instance(self, prediction: Prediction, request_id: str) -> bytes:
-        """Write the answer to ``POST /predict``."""
-        document = self.document(prediction)
-        document["model"] = self._model
-        document["request_id"] = request_id
-        return orjson.dumps(document)
-
-    def batch(self, predictions: Sequence[Prediction], request_id: str) -> bytes:
-        """Write the answer to ``POST /predict/batch``, in the order of the request."""
-        return orjson.dumps(
-            {
-                "predictions": [self.document(prediction) for prediction in predictions],
-                "model": self._model,
-                "request_id": request_id,
-            }
-        )
-
-    def document(self, prediction: Prediction) -> dict[str, Any]:
-        """Give one prediction as it stands in an answer."""
-        document: dict[str, Any] = {"prediction": prediction.label}
-        if prediction.probabilities is not None:
-            document["probabilities"] = dict(zip(self._keys, prediction.probabilities, strict=True))
-        return document

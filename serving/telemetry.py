@@ -12,10 +12,10 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -26,9 +26,11 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.multiprocess import mark_process_dead
 
+from serving.description import Label, label_key
+
 FRAMEWORK_LOGGERS = ("bentoml", "circus", "uvicorn", "uvicorn.error", "py.warnings")
-MAX_CLASS_SERIES = 100
-OTHER_CLASSES = "other"
+MAX_NAMED_SERIES = 100
+OTHERS = "other"
 
 
 @dataclass(slots=True)
@@ -42,6 +44,8 @@ class RequestRecord:
     status: int = 0
     rows: int | None = None
     problem: str | None = None
+    unusual: Mapping[str, int] = field(default_factory=dict)
+    warnings: Sequence[Any] = ()
     exception: BaseException | None = None
 
 
@@ -222,8 +226,13 @@ ERRORS = Counter(
 )
 PREDICTIONS = Counter(
     "serving_predictions_total",
-    f"Predictions, by predicted class; classes beyond the first {MAX_CLASS_SERIES} as one.",
+    f"Predictions, by predicted class; those beyond the first {MAX_NAMED_SERIES} as one.",
     ("class",),
+)
+UNUSUAL = Counter(
+    "serving_unusual_values_total",
+    f"Values unlike those seen in training; features beyond the first {MAX_NAMED_SERIES} as one.",
+    ("feature",),
 )
 WAITING = Gauge("serving_waiting_rows", "Rows waiting for the model.", multiprocess_mode="livesum")
 MODEL_INFO = Gauge(
@@ -250,7 +259,8 @@ class ServiceMetrics:
         self._batch_size = BATCH_SIZE.labels(
             method_name="predict", worker_index=worker_index, **common
         )
-        self._classes: dict[str, Counter] = {}
+        self._by_class = _Named(PREDICTIONS)
+        self._by_feature = _Named(UNUSUAL)
 
     def request_finished(self, record: RequestRecord, duration_s: float) -> None:
         """Count one answered request."""
@@ -259,6 +269,8 @@ class ServiceMetrics:
         duration.observe(duration_s)
         if record.problem is not None:
             ERRORS.labels(record.problem).inc()
+        for feature, count in record.unusual.items():
+            self._by_feature.count(feature, count)
 
     def batch_started(self, rows: int, waiting: int) -> None:
         """Count the rows that go into the model together, and those that still wait."""
@@ -266,15 +278,25 @@ class ServiceMetrics:
             self._batch_size.observe(rows)
         WAITING.set(waiting)
 
-    def predicted(self, labels: Mapping[Any, int]) -> None:
-        """Count predictions by their label; at most so many labels become series."""
+    def predicted(self, labels: Mapping[Label, int]) -> None:
+        """Count predictions by their label."""
         for label, count in labels.items():
-            name = str(label)
-            if name not in self._classes and len(self._classes) >= MAX_CLASS_SERIES:
-                name = OTHER_CLASSES
-            if name not in self._classes:
-                self._classes[name] = PREDICTIONS.labels(name)
-            self._classes[name].inc(count)
+            self._by_class.count(label_key(label), count)
+
+
+class _Named:
+    """A counter with one label whose values come from models: at most so many become series."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._series: dict[str, Counter] = {}
+
+    def count(self, name: str, count: int) -> None:
+        if name not in self._series and len(self._series) >= MAX_NAMED_SERIES:
+            name = OTHERS
+        if name not in self._series:
+            self._series[name] = self._counter.labels(name)
+        self._series[name].inc(count)
 
 
 def forget_dead_workers(folder: Path) -> None:

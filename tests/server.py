@@ -52,11 +52,11 @@ def environment(home: Path, settings: Mapping[str, str] | None = None) -> dict[s
     return own | {"BENTOML_HOME": str(home)} | dict(settings or {})
 
 
-def run_python(home: Path, *arguments: str, stdin: str = "") -> str:
-    """Run the project's Python with a model store, and return what it prints."""
+def run_python(home: Path, *arguments: str, stdin: str = "", folder: Path = ROOT) -> str:
+    """Run the project's Python with a model store in a folder, and return what it prints."""
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=ROOT,
+        cwd=folder,
         env=environment(home),
         input=stdin,
         capture_output=True,

@@ -88,3 +88,15 @@ def test_the_page_of_a_problem_can_be_read(server: Server, tmp_path: Path) -> No
     page = browse(f"{server.url}/errors/invalid-input", tmp_path, "--dump-dom").stdout
     assert "422 Invalid input" in page
     assert "What to do" in page
+
+
+def test_the_model_card_is_drawn_without_a_complaint(server: Server, tmp_path: Path) -> None:
+    log = "--enable-logging=stderr"
+    done = browse(f"{server.url}/model/card", tmp_path, log, "--dump-dom")
+    assert not [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    for section in ("Scores", "Features", "Limits", "How to call it"):
+        assert f"{section}</h2>" in done.stdout
+    assert done.stdout.count("<svg") >= 3  # the confusion matrix and both curves
+    picture = tmp_path / "card.png"
+    browse(f"{server.url}/model/card", tmp_path, f"--screenshot={picture}")
+    assert picture.read_bytes().startswith(PNG)

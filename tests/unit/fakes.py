@@ -156,7 +156,7 @@ def sample(name: str, **labels: str) -> float:
 
 
 class SignEstimator:
-    """Classifies by the sign of the first feature; picklable, and without ``predict_proba``."""
+    """Classifies by the sign of the first feature; picklable, and without scores."""
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Give one of two labels for each row."""
@@ -175,6 +175,36 @@ class ProbaEstimator(SignEstimator):
         if self.probabilities.ndim != 1:
             return self.probabilities
         return np.tile(self.probabilities, (len(features), 1))
+
+
+class FixedEstimator:
+    """Gives what it was made with, and keeps the tables that it was given."""
+
+    def __init__(
+        self,
+        values: Any,  # noqa: ANN401 (whatever an estimator may give)
+        *,
+        probabilities: Any = None,  # noqa: ANN401
+        scores: Any = None,  # noqa: ANN401
+    ) -> None:
+        """Take what each of its methods gives, for all rows at once."""
+        self.tables: list[Any] = []
+        self._values = values
+        self._probabilities = probabilities
+        self._scores = scores
+
+    def predict(self, table: Any) -> Any:  # noqa: ANN401
+        """Give the values."""
+        self.tables.append(table)
+        return self._values
+
+    def predict_proba(self, table: Any) -> Any:  # noqa: ANN401
+        """Give the probabilities."""
+        return self._probabilities
+
+    def decision_function(self, table: Any) -> Any:  # noqa: ANN401
+        """Give the scores."""
+        return self._scores
 
 
 @contextmanager

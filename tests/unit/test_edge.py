@@ -47,6 +47,7 @@ async def ok(_: Request) -> Response:
 async def note(_: Request) -> Response:
     """Note something on the record."""
     current_record().rows = 3
+    current_record().unusual = {"length": 2, "colour": 1}
     return PlainTextResponse("fine")
 
 
@@ -217,10 +218,24 @@ def test_each_request_gives_one_line_that_tells_all(edge: Edge, lines: Lines) ->
             "client": "192.0.2.7",
             "model_version": "v7",
             "rows": 3,
+            "unusual": 3,
             "problem": None,
             "exception": None,
         }
     ]
+
+
+def test_a_request_in_which_nothing_is_unusual_is_logged_without_a_count(
+    edge: Edge, lines: Lines
+) -> None:
+    get(edge, "/ok")
+    assert [line["unusual"] for line in lines] == [None]  # what is None is left out of a line
+
+
+def test_values_unlike_training_are_counted_when_the_answer_is_out(edge: Edge) -> None:
+    before = sample("serving_unusual_values_total", feature="colour")
+    asyncio.run(ask(edge, "/note", method="POST"))
+    assert sample("serving_unusual_values_total", feature="colour") == before + 1
 
 
 def test_a_request_without_a_client_address_is_logged_without(edge: Edge, lines: Lines) -> None:

@@ -10,26 +10,34 @@ ROOT = Path(__file__).parents[2]
 # From the bottom to the top: a room imports what lies below it, never what lies beside or above.
 LAYERS = (
     {"errors", "settings", "description"},
-    {"schemas", "telemetry"},
+    {"values", "answers", "telemetry"},
+    {"schemas"},
     {"limits", "batching", "model", "pages", "openapi", "protocol"},
-    {"edge", "predictor"},
+    {"edge", "predictor", "store"},
     {"bento"},
     {"service"},
 )
-FIRST_WITHOUT_SIBLINGS = 2  # in the two layers below, values may be made of values
-TRAINING_USES = LAYERS[0] | LAYERS[1] | {"model"}
 
-FOREIGN = {
-    "bentoml": {"service", "model", "bento"},
+# Training stands beside serving, and leans on it.
+TRAINING_USES = LAYERS[0] | LAYERS[1] | {"schemas", "model", "store"}
+
+# Who of serving may import a package that few may know; training may import any.
+FOREIGN: dict[str, set[str]] = {
+    "bentoml": {"service", "store", "bento"},
     "_bentoml_impl": {"bento"},
-    "_bentoml_sdk": set[str](),
+    "_bentoml_sdk": set(),
     "prometheus_client": {"telemetry"},
     "structlog": {"telemetry"},
-    "sklearn": {"model", "train"},
+    "sklearn": {"model", "store"},
+    "pandas": {"model"},
+    "matplotlib": set(),
+    "skops": set(),
 }
 
 FILES = {file.stem: file for file in (ROOT / "serving").glob("*.py") if file.stem != "__init__"}
+FILES |= {f"training.{file.stem}": file for file in (ROOT / "training").glob("*.py")}
 FILES |= {name: ROOT / f"{name}.py" for name in ("service", "train")}
+TRAINS = {name for name in FILES if name == "train" or name.startswith("training.")}
 TREES = {name: ast.parse(file.read_text()) for name, file in FILES.items()}
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 
@@ -43,8 +51,8 @@ def imported(name: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name} imports relatively"
             assert node.module is not None
-            if node.module == "serving":
-                modules |= {f"serving.{alias.name}" for alias in node.names}
+            if node.module in {"serving", "training"}:
+                modules |= {f"{node.module}.{alias.name}" for alias in node.names}
             else:
                 modules.add(node.module)
     return modules
@@ -52,24 +60,23 @@ def imported(name: str) -> set[str]:
 
 def rooms(name: str) -> set[str]:
     """Give the rooms that a module imports."""
-    own = {
-        module.removeprefix("serving.")
-        for module in imported(name)
-        if module.startswith("serving.")
+    modules = imported(name)
+    serving = {
+        module.removeprefix("serving.") for module in modules if module.startswith("serving.")
     }
-    return own | (imported(name) & {"service", "train"})
+    return serving | (modules & {"service", *TRAINS})
 
 
 def test_every_room_has_its_layer() -> None:
-    assert set(FILES) == set(LEVEL) | {"train"}
+    assert set(FILES) - TRAINS == set(LEVEL)
 
 
 @pytest.mark.parametrize("name", sorted(LEVEL))
 def test_a_room_imports_only_what_lies_below_it(name: str) -> None:
     for other in rooms(name):
+        assert other in LEVEL, f"{name} imports {other}, which belongs to training"
         assert LEVEL[other] <= LEVEL[name], f"{name} imports {other}, which lies above it"
-        if LEVEL[name] >= FIRST_WITHOUT_SIBLINGS:
-            assert LEVEL[other] < LEVEL[name], f"{name} imports {other}, its sibling"
+        assert LEVEL[other] < LEVEL[name], f"{name} imports {other}, its sibling"
 
 
 @pytest.mark.parametrize("name", sorted(LAYERS[0]))
@@ -77,8 +84,9 @@ def test_a_room_at_the_bottom_imports_no_other(name: str) -> None:
     assert rooms(name) == set()
 
 
-def test_training_uses_only_what_it_needs() -> None:
-    assert rooms("train") <= TRAINING_USES
+@pytest.mark.parametrize("name", sorted(TRAINS))
+def test_training_uses_of_serving_only_what_it_needs(name: str) -> None:
+    assert rooms(name) - TRAINS <= TRAINING_USES
 
 
 def test_nobody_imports_the_top() -> None:
@@ -91,7 +99,21 @@ def test_a_foreign_package_is_known_to_few(package: str) -> None:
     users = {
         name for name in FILES if package in {module.partition(".")[0] for module in imported(name)}
     }
-    assert users == FOREIGN[package]
+    assert users - TRAINS == FOREIGN[package]
+
+
+def test_training_goes_to_the_store_of_bentoml_through_serving_alone() -> None:
+    for name in TRAINS:
+        packages = {module.partition(".")[0] for module in imported(name)}
+        assert not packages & {"bentoml", "_bentoml_impl", "_bentoml_sdk"}
+
+
+def test_serving_imports_pandas_only_when_a_model_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ast.Import | ast.ImportFrom
+    body: list[ast.stmt] = [node for node in TREES["model"].body if isinstance(node, kinds)]
+    monkeypatch.setitem(TREES, "model", ast.Module(body, []))
+    assert "numpy" in imported("model")
+    assert "pandas" not in {module.partition(".")[0] for module in imported("model")}
 
 
 def test_only_the_settings_know_the_environment() -> None:
@@ -116,3 +138,14 @@ def test_the_rules_would_notice_a_room_that_breaks_them(monkeypatch: pytest.Monk
     monkeypatch.setitem(TREES, "limits", ast.parse("import serving.model"))
     with pytest.raises(AssertionError, match="limits imports model, its sibling"):
         test_a_room_imports_only_what_lies_below_it("limits")
+    monkeypatch.setitem(TREES, "limits", ast.parse("from training.table import Table"))
+    with pytest.raises(
+        AssertionError, match=r"limits imports training\.table, which belongs to training"
+    ):
+        test_a_room_imports_only_what_lies_below_it("limits")
+    monkeypatch.setitem(TREES, "training.card", ast.parse("from serving import edge"))
+    with pytest.raises(AssertionError, match="edge"):
+        test_training_uses_of_serving_only_what_it_needs("training.card")
+    monkeypatch.setitem(TREES, "limits", ast.parse("def f():\n    import pandas.api"))
+    with pytest.raises(AssertionError, match="limits"):
+        test_a_foreign_package_is_known_to_few("pandas")

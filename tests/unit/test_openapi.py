@@ -2,33 +2,79 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
+import bentoml
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from serving.description import Label
-from serving.errors import PROBLEM_TYPES, Problem
+from serving.answers import AnswerWriter, Prediction
+from serving.bento import BatchOutput, InstanceOutput
+from serving.description import Description, Feature, Label
+from serving.errors import PROBLEM_TYPES, FieldError, Problem
 from serving.openapi import openapi_document
-from serving.schemas import AnswerWriter, Prediction, RequestSchema
+from serving.schemas import RequestSchema
 from serving.settings import Settings
-from tests.unit.samples import description
+from serving.store import ARTIFACT, VerifiedModel, model_info
+from tests.unit.samples import (
+    EACH_TASK,
+    LIMIT,
+    MIXED,
+    PROBABILITIES,
+    boolean,
+    category,
+    closed_category,
+    description,
+    integer,
+    number,
+    text,
+)
 
-NAMES = ("length", "a/b ~c")
-LIMIT = 1e12
+PREDICTIONS: dict[str, list[Prediction]] = {
+    "one label": [Prediction("ham", [0.75, 0.25]), Prediction("spam", [0.0, 1.0])],
+    "one label, no scores": [Prediction("ham"), Prediction("spam")],
+    "one label, scores by class": [Prediction("ham", scores=[0.5, -0.5])],
+    "one label, scores in a list": [Prediction("c", scores=[0.5, -0.5, 2.0])],
+    "several labels": [Prediction([1, "c"], [[0.25, 0.75], [0.5, 0.25, 0.25]])],
+    "one number": [Prediction(1.5), Prediction(-3)],
+    "several numbers": [Prediction([1.5, -2.0])],
+    "clusters": [Prediction(0), Prediction(7)],
+    "outliers": [Prediction("inlier", scores=0.5), Prediction("outlier", scores=-0.5)],
+}
+# Of each task, predictions that would be answers of another model.
+STRANGE: dict[str, list[Any]] = {
+    "one label": ["eggs", 1, None, ["ham"]],
+    "one label, no scores": ["eggs"],
+    "one label, scores by class": ["eggs"],
+    "one label, scores in a list": ["d"],
+    "several labels": [1, [1], [1, "d"], ["c", 1], [1, "c", 0]],
+    "one number": ["1.5", True, [1.5]],
+    "several numbers": [1.5, [1.5], [1.5, 2.5, 3.5], ["1", "2"]],
+    "clusters": [1.5, "0", [0]],
+    "outliers": ["ham", 1, -1],
+}
+WARNING = FieldError("/data/0", "outside of the range seen in training, 0.0 to 9.0")
 
 
-def document(classes: tuple[Label, ...] = ("ham", "spam")) -> dict[str, Any]:
+def document(described: Description, example: Prediction) -> dict[str, Any]:
     """Describe a small service."""
-    answer = AnswerWriter(classes, "mail", "v7").document(Prediction(classes[0], [1.0, 0.0]))
-    return openapi_document(description(classes), "v7", Settings(max_batch_rows=5), answer)
+    answer = AnswerWriter(described, "v7").document(example)
+    return openapi_document(described, "v7", Settings(max_batch_rows=5), answer)
 
 
-DOCUMENT = document()
-SCHEMA = RequestSchema(description().features, 5)
+def of_task(task: str) -> tuple[Description, dict[str, Any]]:
+    """Describe a small service of a task."""
+    described = EACH_TASK[task]
+    return described, document(described, PREDICTIONS[task][0])
+
+
+MIXED_MODEL = description(features=MIXED, asked=PROBABILITIES)
+DOCUMENT = document(MIXED_MODEL, Prediction("ham", [1.0, 0.0]))
+SCHEMA = RequestSchema(MIXED, 5)
 
 
 def conforms(body: object, schema: str, to: dict[str, Any] = DOCUMENT) -> bool:
@@ -46,38 +92,109 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
+@pytest.mark.parametrize("task", EACH_TASK)
+def test_the_document_is_valid_and_its_answers_are_real_ones_for_every_task(task: str) -> None:
+    described, told = of_task(task)
+    validate(told)
+    writer = AnswerWriter(described, "v7")
+    for warnings in ([], [WARNING]):
+        for prediction in PREDICTIONS[task]:
+            answer = json.loads(writer.instance(prediction, "id-1", warnings))
+            assert conforms(answer, "PredictAnswer", told)
+        batch = json.loads(writer.batch(PREDICTIONS[task], "id-1", warnings))
+        assert conforms(batch, "BatchAnswer", told)
+
+
+@pytest.mark.parametrize("task", EACH_TASK)
+def test_what_the_model_does_not_answer_is_not_described(task: str) -> None:
+    described, told = of_task(task)
+    answer = json.loads(AnswerWriter(described, "v7").instance(PREDICTIONS[task][0], "id-1"))
+    for strange in STRANGE[task]:
+        assert not conforms({**answer, "prediction": strange}, "PredictAnswer", told)
+    assert not conforms({**answer, "surprise": 1}, "PredictAnswer", told)
+    for member in answer:
+        rest = {name: value for name, value in answer.items() if name != member}
+        assert not conforms(rest, "PredictAnswer", told)
+
+
+@pytest.mark.parametrize("member", ["probabilities", "scores", "score"])
+@pytest.mark.parametrize("task", EACH_TASK)
+def test_only_the_scores_that_the_model_gives_are_described(task: str, member: str) -> None:
+    described, told = of_task(task)
+    given_ = AnswerWriter(described, "v7").document(PREDICTIONS[task][0])
+    for schema in ("Prediction", "PredictAnswer"):
+        described_ = told["components"]["schemas"][schema]["properties"]
+        assert (member in described_) == (member in given_)
+
+
 @pytest.mark.parametrize(
     "classes",
-    [("ham", "spam"), (0, 1), (0.5, 1.5), (False, True)],
-    ids=["str", "int", "float", "bool"],
+    [("ham", "spam"), (0, 1), (0.5, 1.0), (False, True), (2**53 + 1, 2**53 + 2)],
+    ids=["str", "int", "float", "bool", "large"],
 )
 def test_the_document_is_valid_for_every_type_of_label(classes: tuple[Label, ...]) -> None:
-    described = document(classes)
-    validate(described)
-    writer = AnswerWriter(classes, "mail", "v7")
+    described = description(classes, asked=PROBABILITIES)
+    told = document(described, Prediction(classes[0], [1.0, 0.0]))
+    validate(told)
+    writer = AnswerWriter(described, "v7")
     for label in classes:
         answer = json.loads(writer.instance(Prediction(label, [0.25, 0.75]), "id-1"))
-        assert conforms(answer, "PredictAnswer", described)
-    assert not conforms({**answer, "prediction": "eggs"}, "PredictAnswer", described)
+        assert conforms(answer, "PredictAnswer", told)
+    assert not conforms({**answer, "prediction": "eggs"}, "PredictAnswer", told)
+
+
+@pytest.mark.parametrize("task", EACH_TASK)
+def test_what_is_told_of_the_model_is_as_described(task: str, tmp_path: Path) -> None:
+    (tmp_path / ARTIFACT).write_bytes(b"123")
+    described = EACH_TASK[task].model_copy(update={"features": MIXED})
+    info = model_info(VerifiedModel(bentoml.Tag("mail", "v7"), tmp_path, described))
+    _, told = of_task(task)
+    assert conforms(info, "ModelInfo", told)
+    assert info["size_bytes"] == 3
+    for private in ("asked", "artifact_sha256"):
+        assert private not in told["components"]["schemas"]["ModelInfo"]["properties"]
+        assert not conforms({**info, private: ""}, "ModelInfo", told)
+    for member in info:
+        rest = {name: value for name, value in info.items() if name != member}
+        assert not conforms(rest, "ModelInfo", told)
 
 
 def test_it_can_be_written_as_json() -> None:
     assert json.loads(json.dumps(DOCUMENT)) == DOCUMENT
 
 
+strings = st.sampled_from(["red", "blue", "rare", "green"]) | st.text(max_size=32)
 values: st.SearchStrategy[object] = (
     st.floats(-2 * LIMIT, 2 * LIMIT)
     | st.integers(-3, 3)
-    | st.sampled_from([LIMIT, -LIMIT, None, True, "1", [], {}])
+    | st.sampled_from([LIMIT, -LIMIT, 10**6, 10**6 + 1, 5.0, 5.5, None, True, [], {}])
+    | strings
 )
-instances = st.lists(values, max_size=3) | st.dictionaries(
-    st.sampled_from([*NAMES, "x"]), values, max_size=3
+BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
+    "number": st.floats(-LIMIT, LIMIT) | st.integers(-3, 3),
+    "integer": st.integers(-(10**6), 10**6) | st.integers(-3, 3).map(float) | st.none(),
+    "boolean": st.booleans(),
+    "category": st.sampled_from(["red", "blue", "rare", "green"]),
+    "text": st.text(max_size=32),
+}
+good = [BY_TYPE[feature.type] for feature in MIXED]
+names = [feature.name for feature in MIXED]
+nearly_good = [usual | values for usual in good]
+instances = st.one_of(
+    st.tuples(*good).map(list),
+    st.tuples(*nearly_good).map(list),
+    st.fixed_dictionaries(dict(zip(names, good, strict=True))),
+    st.fixed_dictionaries(dict(zip(names, nearly_good, strict=True)), optional={"x": values}),
+    st.lists(values, max_size=7),
+    st.dictionaries(st.sampled_from([*names, "x"]), values, max_size=7),
 )
 
 
 @given(
-    st.dictionaries(st.sampled_from(["data", "x"]), instances | values, max_size=2),
-    st.dictionaries(st.sampled_from(["data", "x"]), st.lists(instances, max_size=5) | values),
+    st.fixed_dictionaries({"data": instances | values}, optional={"x": values}),
+    st.fixed_dictionaries(
+        {"data": st.lists(instances, max_size=5) | values}, optional={"x": values}
+    ),
 )
 def test_it_accepts_what_the_service_accepts_and_nothing_else(
     one: dict[str, object], many: dict[str, object]
@@ -93,6 +210,89 @@ def test_it_accepts_what_the_service_accepts_and_nothing_else(
         else:
             accepted = True
         assert conforms(body, schema) == accepted
+
+
+@pytest.mark.parametrize("body", [{}, {"x": 1}, [], None, {"data": {}}])
+def test_it_accepts_no_body_without_its_data(body: object) -> None:
+    assert not conforms(body, "PredictBody")
+    assert not conforms(body, "BatchBody")
+
+
+@pytest.mark.parametrize(
+    ("feature", "expected"),
+    [
+        (number("x"), {"type": "number", "minimum": -LIMIT, "maximum": LIMIT, "examples": [4.5]}),
+        (
+            integer("x", nullable=True),
+            {
+                "type": ["integer", "null"],
+                "minimum": -(10**6),
+                "maximum": 10**6,
+                "examples": [9],
+            },
+        ),
+        (boolean("x"), {"type": "boolean", "examples": [False]}),
+        (
+            category("x"),
+            {
+                "type": "string",
+                "minLength": 0,
+                "maxLength": 20,
+                "description": "Seen in training: red, blue, 1 in few rows. "
+                "Others are answered with a warning.",
+                "examples": ["red"],
+            },
+        ),
+        (
+            category("x", named=()),
+            {
+                "type": "string",
+                "minLength": 0,
+                "maxLength": 20,
+                "description": "Seen in training: 1 in few rows. "
+                "Others are answered with a warning.",
+                "examples": ["blue"],
+            },
+        ),
+        (
+            closed_category("x"),
+            {
+                "type": "string",
+                "description": "Seen in training: red, blue, 1 in few rows. Others are refused.",
+                "examples": ["red"],
+            },
+        ),
+        (
+            closed_category("x", values=("red", "blue"), nullable=True),
+            {
+                "type": ["string", "null"],
+                "enum": ["red", "blue", None],
+                "description": "Seen in training: red, blue. Others are refused.",
+                "examples": ["red"],
+            },
+        ),
+        (text("x"), {"type": "string", "minLength": 0, "maxLength": 30, "examples": ["xx"]}),
+    ],
+    ids=lambda value: str(value.get("type")) if isinstance(value, dict) else "",
+)
+def test_each_type_of_feature_is_described(feature: Feature, expected: dict[str, Any]) -> None:
+    described = document(description(features=(feature,)), Prediction("ham"))
+    validate(described)
+    schemas = described["components"]["schemas"]
+    assert schemas["Named"]["properties"] == {"x": expected}
+    assert schemas["Values"]["prefixItems"] == [{"title": "x", **expected}]
+
+
+def test_bentoml_s_own_client_is_told_of_all_that_an_answer_may_have() -> None:
+    schemas = [of_task(task)[1]["components"]["schemas"] for task in EACH_TASK]
+    for name, output in (("PredictAnswer", InstanceOutput), ("BatchAnswer", BatchOutput)):
+        members = {member for schema in schemas for member in schema[name]["properties"]}
+        assert members == set(output.model_fields)
+
+
+def test_the_model_card_is_a_page() -> None:
+    responses = DOCUMENT["paths"]["/model/card"]["get"]["responses"]
+    assert list(responses["200"]["content"]) == ["text/html"]
 
 
 def test_its_examples_are_what_it_describes() -> None:

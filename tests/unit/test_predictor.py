@@ -6,13 +6,14 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from serving.answers import Prediction
 from serving.batching import Again
-from serving.description import Label
-from serving.model import Model
+from serving.description import Description, Label
+from serving.model import Estimator, Model
 from serving.predictor import EstimatorError, Predictor
-from serving.schemas import Prediction, Row
-from tests.unit.fakes import ProbaEstimator, SignEstimator
-from tests.unit.samples import description
+from serving.values import Row
+from tests.unit.fakes import FixedEstimator, ProbaEstimator, SignEstimator
+from tests.unit.samples import EACH_TASK, PROBABILITIES, asked, description
 
 
 class FailingEstimator(SignEstimator):
@@ -30,10 +31,11 @@ class FailingEstimator(SignEstimator):
 class Fixture:
     """A predictor and what it observed."""
 
-    def __init__(self, estimator: SignEstimator | ProbaEstimator) -> None:
+    def __init__(self, estimator: Estimator, described: Description | None = None) -> None:
         """Put them together."""
         self.observed: list[Mapping[Label, int]] = []
-        self.predictor = Predictor(Model(estimator, description()), self.observed.append)
+        model = Model(estimator, described or description())
+        self.predictor = Predictor(model, self.observed.append)
 
     def predict(self, *first_features: float) -> list[Prediction | Again]:
         """Predict rows of which only the first feature counts."""
@@ -43,9 +45,9 @@ class Fixture:
 
 def test_each_row_gets_its_prediction_in_order() -> None:
     assert Fixture(SignEstimator()).predict(-1, 2, 3) == [
-        Prediction("ham", None),
-        Prediction("spam", None),
-        Prediction("spam", None),
+        Prediction("ham"),
+        Prediction("spam"),
+        Prediction("spam"),
     ]
 
 
@@ -57,14 +59,47 @@ def test_predictions_are_counted_by_label() -> None:
 
 def test_a_row_far_from_what_was_seen_in_training_is_asked_for_again_alone() -> None:
     fixture = Fixture(SignEstimator())
-    assert fixture.predict(-1, 1e6) == [Prediction("ham", None), Again.ALONE]
-    assert fixture.predict(1e6) == [Prediction("spam", None)]
+    assert fixture.predict(-1, 1e6) == [Prediction("ham"), Again.ALONE]
+    assert fixture.predict(1e6) == [Prediction("spam")]
     assert fixture.observed == [{"ham": 1}, {"spam": 1}]
 
 
 def test_a_row_whose_best_classes_are_tied_is_asked_for_again_alone() -> None:
-    assert Fixture(ProbaEstimator([0.5, 0.5])).predict(1, 2) == [Again.ALONE] * 2
-    assert Fixture(ProbaEstimator([0.5, 0.5])).predict(1) == [Prediction("spam", [0.5, 0.5])]
+    fixture = Fixture(ProbaEstimator([0.5, 0.5]), description(asked=PROBABILITIES))
+    assert fixture.predict(1, 2) == [Again.ALONE] * 2
+    assert fixture.predict(1) == [Prediction("spam", [0.5, 0.5])]
+    assert fixture.observed == [{}, {"spam": 1}]
+
+
+def test_a_label_is_counted_as_it_stands_in_the_classes() -> None:
+    fixture = Fixture(FixedEstimator([1.0, 0.0, 1.0]), description((False, True)))
+    fixture.predict(1, 2, 3)
+    assert repr(fixture.observed) == "[Counter({True: 2, False: 1})]"
+
+
+@pytest.mark.parametrize(
+    ("task", "values", "expected"),
+    [
+        ("clusters", [3, 3, 0], {3: 2, 0: 1}),
+        ("outliers", [1, -1, 1], {"inlier": 2, "outlier": 1}),
+        ("one number", [1.5, 1.5, 2.5], {"": 3}),
+        ("several numbers", [[1.5, 2.5]] * 3, {"": 3}),
+        ("several labels", np.array([[0, "a"]] * 3, dtype=object), {"": 3}),
+    ],
+)
+def test_predictions_are_counted_by_label_where_each_is_one_of_few(
+    task: str, values: object, expected: Mapping[Label, int]
+) -> None:
+    described = EACH_TASK[task].model_copy(update={"asked": asked(batching="invariant")})
+    fixture = Fixture(FixedEstimator(values), described)
+    fixture.predict(1, 2, 3)
+    assert fixture.observed == [expected]
+
+
+def test_predictions_that_have_to_be_made_again_are_not_counted_yet() -> None:
+    fixture = Fixture(FixedEstimator([1.5, 2.5]), EACH_TASK["one number"])
+    assert fixture.predict(1, 1e6) == [Prediction(1.5), Again.ALONE]
+    assert fixture.observed == [{"": 1}]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The service in this process: all its rooms together, on a model that was really trained."""
+"""The service in this process: all its rooms together, on a model that was really fitted."""
 
 import asyncio
 import gc
@@ -18,10 +18,14 @@ import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-import train
 from serving.edge import Edge
-from serving.model import ModelError
+from serving.pages import CONTENT_SECURITY_POLICY
+from serving.store import ModelError, save
 from tests.unit.fakes import (
     Answer,
     Headers,
@@ -31,19 +35,37 @@ from tests.unit.fakes import (
     restored_logging,
     sample,
 )
+from tests.unit.samples import PROBABILITIES, description, number
 
 JSON_TYPE: Headers = [(b"Content-Type", b"application/json")]
 ROW = [5.1, 3.5, 1.4, 0.2]
 INPUT = "31415926"  # a value that must not be told
+CARD = "<!doctype html>\n<title>iris</title>\n<p>Three species, ünd no more.\n"
 
 Ask = Callable[..., Answer]
 Foreign = Any  # scikit-learn and BentoML's decorators have no type for it
 
 
+def save_iris() -> None:
+    """Fit a model of irises, and save it."""
+    iris = load_iris()
+    estimator = make_pipeline(StandardScaler(), LogisticRegression())
+    estimator.fit(iris.data, iris.target_names[iris.target])
+    ranges = zip(iris.data.min(axis=0).tolist(), iris.data.max(axis=0).tolist(), strict=True)
+    described = description(
+        tuple(estimator.classes_.tolist()),
+        tuple(map(number, iris.feature_names, ranges)),
+        name="iris",
+        targets=("species",),
+        asked=PROBABILITIES,
+    )
+    save(estimator, described, CARD)
+
+
 @pytest.fixture(scope="module")
 def module() -> Iterator[ModuleType]:
-    """Import the service as BentoML does, with a trained model in the store."""
-    train.main([])
+    """Import the service as BentoML does, with a fitted model in the store."""
+    save_iris()
     environment = dict(os.environ)
     with restored_logging():
         yield importlib.import_module("service")
@@ -169,6 +191,33 @@ def test_a_batch_has_its_predictions_in_order(
     assert_conforms(answer.json(), "BatchAnswer", openapi)
 
 
+def test_what_is_unlike_training_is_answered_with_a_warning(
+    post: Ask, estimator: Foreign, openapi: dict[str, Any]
+) -> None:
+    unusual = [5.1, 3.5, 9.0, 0.2]
+    detail = "outside of the range seen in training, 1.0 to 6.9"
+    answer = post("/predict", {"data": unusual})
+    assert answer.status == 200
+    assert answer.json()["prediction"] == estimator.predict([unusual])[0]
+    assert answer.json()["warnings"] == [{"pointer": "/data/2", "detail": detail}]
+    assert_conforms(answer.json(), "PredictAnswer", openapi)
+    batch = post("/predict/batch", {"data": [ROW, unusual]})
+    assert len(batch.json()["predictions"]) == 2
+    assert batch.json()["warnings"] == [{"pointer": "/data/1/2", "detail": detail}]
+    assert_conforms(batch.json(), "BatchAnswer", openapi)
+
+
+def test_what_is_unlike_training_is_counted_and_logged(
+    post: Ask, lines: list[dict[str, Any]]
+) -> None:
+    feature = "petal length (cm)"
+    before = sample("serving_unusual_values_total", feature=feature)
+    post("/predict/batch", {"data": [ROW, [5.1, 3.5, 9.0, 9.0], [5.1, 3.5, 0.0, 0.2]]})
+    post("/predict", {"data": ROW})
+    assert sample("serving_unusual_values_total", feature=feature) == before + 2
+    assert [line["unusual"] for line in lines] == [3, None]
+
+
 def test_an_empty_batch_has_no_predictions(post: Ask) -> None:
     answer = post("/predict/batch", {"data": []})
     assert (answer.status, answer.json()["predictions"]) == (200, [])
@@ -201,10 +250,10 @@ def test_concurrent_calls_are_batched_and_each_gets_its_own_answer(
                     app,
                     "/predict",
                     method="POST",
-                    headers=[*JSON_TYPE, (b"X-Request-ID", str(number).encode())],
-                    body=orjson.dumps({"data": row if number % 5 else [None] * 4}),
+                    headers=[*JSON_TYPE, (b"X-Request-ID", str(index).encode())],
+                    body=orjson.dumps({"data": row if index % 5 else [None] * 4}),
                 )
-                for number, row in enumerate(rows.tolist())
+                for index, row in enumerate(rows.tolist())
             )
         )
 
@@ -214,9 +263,9 @@ def test_concurrent_calls_are_batched_and_each_gets_its_own_answer(
     assert rows_run == 160
     assert batches < rows_run / 2
     labels = estimator.predict(rows)
-    for number, (answer, label) in enumerate(zip(answers, labels, strict=True)):
-        assert answer.json()["request_id"] == str(number)
-        if number % 5:
+    for index, (answer, label) in enumerate(zip(answers, labels, strict=True)):
+        assert answer.json()["request_id"] == str(index)
+        if index % 5:
             assert answer.json()["prediction"] == label
         else:
             assert answer.status == 422
@@ -359,7 +408,7 @@ def test_a_crash_in_the_model_is_told_to_the_log_alone(
 @pytest.mark.usefixtures("failing")
 def test_a_crash_for_one_row_harms_no_neighbour(app: Edge, loop: asyncio.Runner) -> None:
     async def story() -> list[Answer]:
-        rows = [[-1.0, 1.0, 1.0, 1.0] if number % 7 == 0 else ROW for number in range(50)]
+        rows = [[-1.0, 1.0, 1.0, 1.0] if index % 7 == 0 else ROW for index in range(50)]
         return await asyncio.gather(
             *(
                 ask(
@@ -374,7 +423,7 @@ def test_a_crash_for_one_row_harms_no_neighbour(app: Edge, loop: asyncio.Runner)
         )
 
     statuses = [answer.status for answer in loop.run(story())]
-    assert statuses == [500 if number % 7 == 0 else 200 for number in range(50)]
+    assert statuses == [500 if index % 7 == 0 else 200 for index in range(50)]
 
 
 @pytest.mark.parametrize(
@@ -430,7 +479,15 @@ def test_model_info_tells_what_the_model_is(request_: Ask, openapi: dict[str, An
     assert_conforms(info, "ModelInfo", openapi)
     assert info["name"] == "iris"
     assert info["version"] == bentoml.models.get("iris:latest").tag.version
-    assert "artifact_sha256" not in info
+    assert not {"artifact_sha256", "asked"} & info.keys()
+
+
+def test_the_model_card_is_the_page_that_was_saved(request_: Ask) -> None:
+    answer = request_("/model/card")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert answer.body.decode() == CARD
 
 
 def test_health_is_good_once_the_model_has_predicted(

@@ -17,10 +17,11 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 
+from serving.description import Label
 from serving.telemetry import (
     FRAMEWORK_LOGGERS,
-    MAX_CLASS_SERIES,
-    OTHER_CLASSES,
+    MAX_NAMED_SERIES,
+    OTHERS,
     PrintsAsLog,
     RequestRecord,
     ServiceMetrics,
@@ -318,21 +319,57 @@ def test_predictions_are_counted_by_class(metrics: ServiceMetrics) -> None:
     assert sample("serving_predictions_total", **{"class": "7"}) == 1
 
 
-def test_no_more_classes_become_series_than_the_limit(metrics: ServiceMetrics) -> None:
-    before = sample("serving_predictions_total", **{"class": OTHER_CLASSES})
-    for number in range(MAX_CLASS_SERIES + 50):
-        metrics.predicted({f"many {number}": 2})
-    series = {
-        measured.labels["class"]
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [(True, "true"), (1.5, "1.5"), (2**53 + 1, "9007199254740993"), ("True", "True"), ("", "")],
+)
+def test_a_class_is_named_as_json_writes_it(
+    metrics: ServiceMetrics, label: Label, name: str
+) -> None:
+    before = sample("serving_predictions_total", **{"class": name})
+    metrics.predicted({label: 2})
+    assert sample("serving_predictions_total", **{"class": name}) == before + 2
+
+
+def series(metric: str, label: str, start: str) -> set[str]:
+    """Give the values of a label that start so."""
+    return {
+        measured.labels[label]
         for family in REGISTRY.collect()
         for measured in family.samples
-        if measured.name == "serving_predictions_total"
-        and measured.labels["class"].startswith("many ")
+        if measured.name == metric and measured.labels[label].startswith(start)
     }
-    assert len(series) == MAX_CLASS_SERIES
-    assert sample("serving_predictions_total", **{"class": OTHER_CLASSES}) == before + 100
+
+
+def test_no_more_classes_become_series_than_the_limit(metrics: ServiceMetrics) -> None:
+    before = sample("serving_predictions_total", **{"class": OTHERS})
+    for number in range(MAX_NAMED_SERIES + 50):
+        metrics.predicted({f"many {number}": 2})
+    assert len(series("serving_predictions_total", "class", "many ")) == MAX_NAMED_SERIES
+    assert sample("serving_predictions_total", **{"class": OTHERS}) == before + 100
     metrics.predicted({"many 0": 1})
     assert sample("serving_predictions_total", **{"class": "many 0"}) == 3
+
+
+def test_values_unlike_training_are_counted_by_feature(
+    metrics: ServiceMetrics, record: RequestRecord
+) -> None:
+    metrics.request_finished(record, 0.25)
+    record.unusual = {"counted length": 3, "counted/ünï ~": 1}
+    metrics.request_finished(record, 0.25)
+    metrics.request_finished(record, 0.25)
+    assert sample("serving_unusual_values_total", feature="counted length") == 6
+    assert sample("serving_unusual_values_total", feature="counted/ünï ~") == 2
+
+
+def test_no_more_features_become_series_than_the_limit(
+    metrics: ServiceMetrics, record: RequestRecord
+) -> None:
+    before = sample("serving_unusual_values_total", feature=OTHERS)
+    record.unusual = {f"many {number}": 2 for number in range(MAX_NAMED_SERIES + 50)}
+    metrics.request_finished(record, 0.25)
+    assert len(series("serving_unusual_values_total", "feature", "many ")) == MAX_NAMED_SERIES
+    assert sample("serving_unusual_values_total", feature=OTHERS) == before + 100
 
 
 # Dead workers

@@ -3,27 +3,42 @@
 They share the default model's data and description, so that what differs is the estimator alone.
 """
 
-from sklearn.linear_model import RidgeClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from serving.model import save
+from serving.description import Metrics
+from serving.model import to_array
+from serving.store import save
 from tests.wire.estimators import Fragile, Gated, Unloadable
-from train import build_pipeline, describe, evaluate, iris
+from train import iris
+from training.describe import describe, rows_of
+from training.table import to_table
+
+UNMEASURED = Metrics(split="none", values={}, dummy={})
 
 
 def main() -> None:
     """Fit once, save many."""
-    seed = 42
-    table = iris()
-    pipeline = build_pipeline(seed)
-    metrics = evaluate(pipeline, table, test_size=0.25, seed=seed)
-    pipeline.fit(table.values, table.target)
-    description = describe("iris", table, pipeline, metrics, seed)
+    table = to_table(iris(), ["species"])
+    features = to_array(rows_of(table), has_strings=False)  # as training does, bit for bit
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(random_state=42))
+    pipeline.fit(features, table.labels)
+    description = describe("iris", pipeline, table, UNMEASURED, seed=42)
     for kind in (Fragile, Gated, Unloadable):
-        save(kind(pipeline), description.model_copy(update={"name": kind.__name__.lower()}))
-    classes = sorted(set(table.target.tolist()))
-    numbered = RidgeClassifier().fit(table.values, [classes.index(label) for label in table.target])
-    labels = tuple(range(len(classes)))
-    save(numbered, description.model_copy(update={"name": "numbered", "classes": labels}))
+        name = kind.__name__.lower()
+        save(kind(pipeline), description.model_copy(update={"name": name}), card="")
+    classes = sorted(set(table.labels))
+    numbered = RidgeClassifier().fit(features, [classes.index(label) for label in table.labels])
+    asked = description.asked.model_copy(
+        update={
+            "scored_by": "decision_function",
+            "scores_by_class": True,
+            "label_by": "decision_function",
+        }
+    )
+    update = {"name": "numbered", "classes": tuple(range(len(classes))), "asked": asked}
+    save(numbered, description.model_copy(update=update), card="")
 
 
 if __name__ == "__main__":

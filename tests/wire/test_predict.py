@@ -37,7 +37,8 @@ def test_the_first_request_of_the_readme_is_answered(server: Server) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     body = answer.json()
-    assert list(body) == ["prediction", "probabilities", "model", "request_id"]
+    assert list(body) == ["prediction", "probabilities", "warnings", "model", "request_id"]
+    assert [warning["pointer"] for warning in body["warnings"]] == ["/data/0", "/data/3"]
     assert body["prediction"] in CLASSES
     assert list(body["probabilities"]) == CLASSES
     assert max(body["probabilities"], key=body["probabilities"].get) == body["prediction"]
@@ -137,21 +138,32 @@ def test_the_model_tells_what_it_is(server: Server) -> None:
         "task",
         "created",
         "features",
+        "targets",
         "classes",
         "metrics",
         "training",
         "runtime",
         "versions",
+        "requirements",
         "size_bytes",
     }
     assert (info["name"], info["task"], info["classes"]) == ("iris", "classification", CLASSES)
     assert info["version"] == predict(server, ROW)["model"]["version"]
     assert [feature["name"] for feature in info["features"]] == NAMES
     for feature in info["features"]:
-        assert set(feature) == {"name", "type", "nullable", "trained", "domain", "example"}
+        assert list(feature) == [
+            "name",
+            "type",
+            "nullable",
+            "missing",
+            "trained",
+            "domain",
+            "quantiles",
+            "example",
+        ]
         assert feature["domain"]["minimum"] < feature["trained"]["minimum"] < feature["example"]
         assert feature["example"] < feature["trained"]["maximum"] < feature["domain"]["maximum"]
-    assert set(info["metrics"]) == {"split", "values"}
+    assert set(info["metrics"]) == {"split", "values", "dummy"}
     assert info["training"]["rows"] == 150
     assert re.fullmatch("sha256:[0-9a-f]{64}", info["training"]["fingerprint"])
     assert info["runtime"]["name"] == "sklearn"
@@ -192,8 +204,11 @@ def test_labels_that_are_numbers_stay_numbers_and_no_probabilities_are_made_up(
     with serve(SERVING_MODEL="numbered") as server:
         one = predict(server, ROW)
         many = predict_batch(server, [ROW, OTHER_ROW])
-        assert list(one) == ["prediction", "model", "request_id"]
+        assert list(one) == ["prediction", "scores", "model", "request_id"]
         assert (type(one["prediction"]), one["prediction"]) == (int, 0)
-        assert many["predictions"] == [{"prediction": 0}, {"prediction": 2}]
+        assert [answer["prediction"] for answer in many["predictions"]] == [0, 2]
+        for answer in (one, *many["predictions"]):
+            assert list(answer["scores"]) == ["0", "1", "2"]
+            assert max(answer["scores"], key=answer["scores"].get) == str(answer["prediction"])
         assert server.http.get("/model/info").json()["classes"] == [0, 1, 2]
         assert server.metric("serving_predictions_total", **{"class": "2"}) == 1

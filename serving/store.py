@@ -1,0 +1,186 @@
+"""The BentoML model store: models are saved to it, found in it, verified, and loaded.
+
+A model in the store is what ``bentoml.sklearn.load_model`` reads, with a ``description.json`` and
+a model card beside the estimator. Loading runs the pickle's code, so the description is checked
+first: the file must be the one that training wrote, scikit-learn the version that fitted it, and
+whatever else it needs must be installed.
+"""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import joblib
+import sklearn
+from bentoml.exceptions import BentoMLException
+from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
+from pydantic import ValidationError
+
+from serving.description import Description
+from serving.model import Estimator, Model
+
+ARTIFACT = "saved_model.pkl"
+DESCRIPTION = "description.json"
+CARD = "card.html"
+
+
+class ModelError(BentoMLException):
+    """The model can't be served; the message says why and what to do."""
+
+
+class ServedModel(bentoml.models.BentoModel):
+    """The reference by which BentoML packs the model into a bento, and finds it to serve it."""
+
+    def resolve(self, *args: Any, **kwargs: Any) -> bentoml.Model:  # noqa: ANN401 (BentoML's own)
+        """Find the model in the store; BentoML would go on to look for it in its cloud.
+
+        Raises:
+            ModelError: it is not there.
+        """
+        if self.stored is None:
+            raise ModelError(
+                f"no model {self.tag} in the BentoML model store: train one with "
+                "`python train.py`, or name another with SERVING_MODEL (see `bentoml models list`)"
+            )
+        return super().resolve(*args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedModel:
+    """A model in the store whose description was read and whose file is the one described."""
+
+    tag: bentoml.Tag
+    path: Path
+    description: Description
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the estimator's file."""
+        return (self.path / ARTIFACT).stat().st_size
+
+    @property
+    def card(self) -> str:
+        """The model card, an HTML page."""
+        return (self.path / CARD).read_text("utf-8")
+
+
+def save(estimator: Estimator, description: Description, card: str) -> bentoml.Tag:
+    """Save a fitted estimator with its description and card; the digest is filled in here.
+
+    Returns the tag with the version that the store gave.
+    """
+    with bentoml.models.create(
+        description.name,
+        module="bentoml.sklearn",
+        context=bentoml.models.ModelContext("sklearn", {"scikit-learn": sklearn.__version__}),
+        labels={"task": description.task},
+        metadata={
+            "metrics": dict(description.metrics.values),
+            "fingerprint": description.training.fingerprint,
+        },
+    ) as stored:
+        folder = Path(stored.path)
+        joblib.dump(estimator, folder / ARTIFACT)
+        complete = description.model_copy(update={"artifact_sha256": _sha256(folder / ARTIFACT)})
+        (folder / DESCRIPTION).write_text(complete.model_dump_json(indent=2) + "\n", "utf-8")
+        (folder / CARD).write_text(card, "utf-8")
+    return stored.tag
+
+
+def verify(stored: bentoml.Model) -> VerifiedModel:
+    """Check a model in the store against its description, without loading it.
+
+    Raises:
+        ModelError: it is damaged, or another scikit-learn fitted it.
+    """
+    path = Path(stored.path)
+    try:
+        description = Description.model_validate_json((path / DESCRIPTION).read_bytes())
+        digest = _sha256(path / ARTIFACT)
+        (path / CARD).stat()
+    except FileNotFoundError as exc:
+        missing = Path(exc.filename).name
+        raise ModelError(f"model {stored.tag} has no {missing}: save it with train.py") from exc
+    except ValidationError as exc:
+        raise ModelError(
+            f"model {stored.tag} has a {DESCRIPTION} that this service can't read "
+            f"({exc.error_count()} problems): train it again"
+        ) from exc
+    if digest != description.artifact_sha256:
+        raise ModelError(f"model {stored.tag} is damaged: {ARTIFACT} is not the file saved")
+    _check_version(stored.tag, description.versions.get("scikit-learn", ""))
+    for requirement in description.requirements:
+        _check_requirement(stored.tag, requirement)
+    return VerifiedModel(stored.tag, path, description)
+
+
+def _check_version(tag: bentoml.Tag, fitted: str) -> None:
+    """Refuse a model of another minor version: scikit-learn promises nothing across them.
+
+    https://scikit-learn.org/stable/model_persistence.html#security-maintainability-limitations
+    """
+    ours = Version(sklearn.__version__)
+    try:
+        theirs = Version(fitted)
+    except InvalidVersion as exc:
+        raise ModelError(f"model {tag} does not tell which scikit-learn fitted it") from exc
+    if ours.release[:2] != theirs.release[:2]:
+        raise ModelError(
+            f"model {tag} was fitted with scikit-learn {theirs}, but {ours} is installed: "
+            f"install scikit-learn {theirs.major}.{theirs.minor}, or train the model again"
+        )
+    if ours != theirs:
+        warnings.warn(
+            f"model {tag} was fitted with scikit-learn {theirs}; {ours} serves it", stacklevel=2
+        )
+
+
+def _check_requirement(tag: bentoml.Tag, requirement: str) -> None:
+    """Refuse a model that was fitted with a package that is not here."""
+    try:
+        ours = version(Requirement(requirement).name)
+    except PackageNotFoundError:
+        raise ModelError(f"model {tag} needs {requirement}: pip install {requirement}") from None
+    if not Requirement(requirement).specifier.contains(ours, prereleases=True):
+        warnings.warn(f"model {tag} was fitted with {requirement}; {ours} serves it", stacklevel=3)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def load(stored: VerifiedModel) -> Model:
+    """Unpickle a verified model, and see that it answers.
+
+    Raises:
+        ModelError: the pickle can't be read here, or the estimator fails on its own example.
+    """
+    try:
+        estimator = joblib.load(stored.path / ARTIFACT)
+    except Exception as exc:
+        raise ModelError(f"model {stored.tag} can't be unpickled: {exc!r}") from exc
+    model = Model(estimator, stored.description)
+    try:
+        model.warm_up()
+    except Exception as exc:
+        raise ModelError(f"model {stored.tag} fails on its example: {exc!r}") from exc
+    return model
+
+
+def model_info(verified: VerifiedModel) -> dict[str, Any]:
+    """Tell all that is public about a model: the answer to ``GET /model/info``."""
+    info = verified.description.model_dump(
+        mode="json",
+        exclude={"artifact_sha256": True, "asked": True, "features": {"__all__": {"known"}}},
+    )
+    return info | {
+        "version": str(verified.tag.version),
+        "runtime": {"name": "sklearn", "proven": "the fitted estimator itself answers"},
+        "size_bytes": verified.size_bytes,
+    }

@@ -1,0 +1,94 @@
+"""Whatever of scikit-learn predicts is served as it answers in process."""
+
+import json
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import bentoml
+import numpy as np
+import pytest
+
+from serving.answers import AnswerWriter
+from serving.batching import Again
+from serving.description import Description, Metrics, Number
+from serving.model import Estimator, Model
+from serving.predictor import Predictor
+from serving.schemas import RequestSchema
+from serving.store import load, save, verify
+from tests.zoo import (
+    NOT_SERVED,
+    Specimen,
+    all_names,
+    assert_alike,
+    edge_rows,
+    in_process,
+    specimens,
+)
+from training.describe import describe, rows_of
+from training.table import Table
+
+SPECIMENS = {specimen.name: specimen for specimen in specimens()}
+CLOSING = {"model", "request_id"}
+ROWS_FAR = 40
+UNMEASURED = Metrics(split="none", values={}, dummy={})
+
+
+def test_all_of_scikit_learn_is_served_or_has_a_reason_not_to_be() -> None:
+    served = {specimen.kind for specimen in SPECIMENS.values()}
+    assert all_names() - served == set(NOT_SERVED)
+    assert len(served) > 95
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::Warning")  # what scikit-learn says while it is probed
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_an_estimator_is_served_as_it_answers_in_process(name: str) -> None:
+    specimen: Specimen = SPECIMENS[name]
+    estimator, table = specimen.fit()
+    description = describe("zoo", estimator, table, UNMEASURED, seed=0)
+    tag = save(estimator, description, card="")
+    stored = load(verify(bentoml.models.get(tag)))
+    bentoml.models.delete(tag)
+    rows = rows_of(table)
+    if table.task in {"classification", "outlier-detection", "clustering"}:
+        rows += map(tuple, edge_rows(estimator, table))
+    assert_served(stored, estimator, table, rows)
+    assert_served(stored, estimator, table, far_rows(estimator, stored.description, rows))
+
+
+def far_rows(estimator: Estimator, description: Description, rows: list[Any]) -> list[Any]:
+    """Give rows far outside of what was trained, as far as they are accepted and answered."""
+    rng = np.random.default_rng(2)
+    far = []
+    for row in rows[:ROWS_FAR]:
+        moved = [
+            float(np.clip(value * factor, feature.domain.minimum, feature.domain.maximum))
+            if isinstance(feature, Number) and feature.type == "number"
+            else value
+            for value, factor, feature in zip(
+                row, rng.choice((0.1, 3, 30, 300), len(row)), description.features, strict=True
+            )
+        ]
+        with suppress(ValueError):  # there may be no neighbours as near as they have to be
+            answer = estimator.predict([moved])
+            if answer.dtype.kind != "f" or np.isfinite(answer).all():
+                far.append(moved)
+    return far
+
+
+def assert_served(model: Model, estimator: Estimator, table: Table, rows: list[Any]) -> None:
+    """Send rows as bytes, all in one batch, and compare the bytes of the answers."""
+    schema = RequestSchema(model.description.features, max_batch_rows=len(rows))
+    writer = AnswerWriter(model.description, "v1")
+    counted: Counter[Any] = Counter()
+    predictor = Predictor(model, counted.update)
+    asked = [schema.instance(json.dumps({"data": row}).encode()).rows[0] for row in rows]
+    for row, prediction in zip(asked, predictor.predict(asked), strict=True):
+        if isinstance(prediction, Again):
+            (prediction,) = predictor.predict([row])
+        assert not isinstance(prediction, Again)
+        got = json.loads(writer.instance(prediction, "id"))
+        wanted = in_process(estimator, table, row)
+        assert_alike({name: value for name, value in got.items() if name not in CLOSING}, wanted)
+    assert counted.total() == len(rows)

@@ -1,0 +1,916 @@
+"""The table: what is read from files, how columns are understood, and what is refused."""
+
+import gzip
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from palmerpenguins import load_penguins, load_penguins_raw
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+
+from training.errors import TrainingError
+from training.files import read_file
+from training.table import Table, to_table
+
+ROWS = 40
+NUMBERS = [(7 * row) % 41 + 0.5 for row in range(ROWS)]
+CLASSES = ["cat", "dog", "dog", "eel"] * (ROWS // 4)
+
+
+def table_of(feature: Any, *, keep: Sequence[str] = (), name: str = "x") -> Table:  # noqa: ANN401
+    """A table of one feature more, and of classes to learn."""
+    raw = pd.DataFrame({"size": NUMBERS, name: feature, "kind": CLASSES})
+    return to_table(raw, ["kind"], keep=keep)
+
+
+def with_target(target: Any, **options: Any) -> Table:  # noqa: ANN401
+    """A table of a number, and of a target."""
+    return to_table(pd.DataFrame({"size": NUMBERS, "y": target}), ["y"], **options)
+
+
+def refusal(raw: pd.DataFrame, *args: Any, **options: Any) -> list[str]:  # noqa: ANN401
+    """The lines that tell why a table can't be used."""
+    with pytest.raises(TrainingError) as caught:
+        to_table(raw, *args, **options)
+    return str(caught.value).splitlines()
+
+
+def unread(path: Path, encoding: str = "utf-8") -> str:
+    """What tells why a file can't be read."""
+    with pytest.raises(TrainingError) as caught:
+        read_file(path, encoding)
+    return str(caught.value)
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    return tmp_path / "table.csv"
+
+
+# Files
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".txt", ".CSV"])
+def test_the_delimiter_is_found_out(tmp_path: Path, delimiter: str, ending: str) -> None:
+    path = tmp_path / f"table{ending}"
+    path.write_text(f'a{delimiter}b\n1{delimiter}"x,y;z"\n2{delimiter}w\n')
+
+    assert read_file(path).to_dict("list") == {"a": [1, 2], "b": ["x,y;z", "w"]}
+
+
+def test_a_file_of_one_column_needs_no_delimiter(csv: Path) -> None:
+    csv.write_text("a\n1\n2\n")
+
+    assert read_file(csv).to_dict("list") == {"a": [1, 2]}
+
+
+def test_blanks_after_a_delimiter_belong_to_no_value(csv: Path) -> None:
+    csv.write_text('age, job\n39, Private\n40, "Self, employed"\n')
+
+    assert read_file(csv).to_dict("list") == {
+        "age": [39, 40],
+        "job": ["Private", "Self, employed"],
+    }
+
+
+@pytest.mark.parametrize("name", ["table.csv.gz", "table.gz", "table.TSV.GZ"])
+def test_csv_files_may_be_gzipped(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"a,b\n1,2\n"))
+
+    assert read_file(tmp_path / name).to_dict("list") == {"a": [1], "b": [2]}
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(csv: Path) -> None:
+    csv.write_text("a,b\n1,é\n", encoding="utf-8-sig")
+
+    assert read_file(csv).to_dict("list") == {"a": [1], "b": ["é"]}
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16"])
+def test_other_encodings_are_read_when_named(csv: Path, encoding: str) -> None:
+    csv.write_text("a,b\n1,é\n", encoding=encoding)
+
+    assert read_file(csv, encoding)["b"].tolist() == ["é"]
+
+
+def test_another_encoding_is_told_with_its_place_and_what_to_say(csv: Path) -> None:
+    csv.write_bytes("a,b\n1,x\n2,é\n".encode("latin-1"))
+
+    message = unread(csv)
+
+    assert "is not utf-8, see byte 10 in line 3" in message
+    assert "--encoding cp1252" in message
+    assert "latin-1" in message
+
+
+@pytest.mark.parametrize("encoding", ["utf-9", "base64", "undefined"])
+def test_an_unknown_encoding_is_told(csv: Path, encoding: str) -> None:
+    csv.write_text("a,b\n1,2\n")
+
+    assert f"there is no encoding {encoding}" in unread(csv, encoding)
+
+
+def test_a_comma_is_the_decimal_mark_where_that_makes_numbers(csv: Path) -> None:
+    csv.write_text("a;b;c;d\n1,5;1.5;x,y;1\n-2,25;2.5;z;2\n")
+
+    frame = read_file(csv)
+
+    assert frame.to_dict("list") == {
+        "a": [1.5, -2.25],
+        "b": [1.5, 2.5],
+        "c": ["x,y", "z"],
+        "d": [1, 2],
+    }
+
+
+def test_integers_with_missing_values_stay_integers(csv: Path) -> None:
+    csv.write_text("a,b,c\n1,1.0,true\n,2.0,\n3,3.0,false\n")
+
+    assert read_file(csv).dtypes.astype(str).tolist() == ["Int64", "Float64", "boolean"]
+
+
+def test_parquet_is_read_with_its_types_and_named_index(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1, None], "b": ["x", None]}, index=pd.Index([5, 7], name="year"))
+    frame.astype({"a": "Int64"}).to_parquet(tmp_path / "table.pq")
+
+    read = read_file(tmp_path / "table.pq")
+
+    assert read["year"].tolist() == [5, 7]
+    assert read["a"].dtype == "Int64"
+
+
+def test_an_index_without_a_name_is_no_column(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1, 2]}, index=[4, 9]).to_parquet(tmp_path / "table.parquet")
+
+    assert read_file(tmp_path / "table.parquet").columns.tolist() == ["a"]
+
+
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    assert "there is no file" in unread(tmp_path / "none.csv")
+    assert "is a folder" in unread(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["table.xlsx", "table", "table.json.gz", "table.tar.gz"])
+def test_what_can_be_read_is_told_for_an_unknown_ending(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"a"))
+
+    assert ".csv, .gz, .parquet, .pq, .tsv, .txt" in unread(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", " \n"])
+def test_an_empty_file_is_told(csv: Path, text: str) -> None:
+    csv.write_text(text)
+
+    assert unread(csv) == f"{csv} is empty"
+
+
+def test_a_header_without_rows_is_told(csv: Path) -> None:
+    csv.write_text("a,b\n")
+
+    assert "has no rows" in unread(csv)
+
+
+def test_a_ragged_line_is_told_with_its_number(csv: Path) -> None:
+    csv.write_text("a,b\n1,2\n1,2,3\n")
+
+    assert "has 3 columns in line 3, but 2 before" in unread(csv)
+
+
+def test_a_quote_that_never_ends_is_told(csv: Path) -> None:
+    csv.write_text('a,b\n1,2\n1,"2\n')
+
+    assert "is no CSV file" in unread(csv)
+
+
+def test_a_header_of_fewer_names_than_columns_is_told(csv: Path) -> None:
+    csv.write_text("a,b\n1,2,3\n4,5,6\n")
+
+    assert "more columns than its header" in unread(csv)
+
+
+def test_columns_of_the_same_name_are_told_and_nameless_ones_are_not(csv: Path) -> None:
+    csv.write_text(",a,b,,a\n1,2,3,4,5\n")
+    assert unread(csv).endswith("rename them: 'a'")
+
+    csv.write_text(",a,b,\n1,2,3,4\n")
+    assert read_file(csv).columns.tolist() == ["Unnamed: 0", "a", "b", "Unnamed: 3"]
+
+
+def test_damaged_gzip_is_told(tmp_path: Path) -> None:
+    whole = gzip.compress(b"a,b\n" + bytes(range(32, 127)) * 10)
+    flipped = whole[:15] + b"\xff\xff\xff" + whole[18:]
+    for damaged in (b"a,b\n1,2\n", whole[:-12], flipped):
+        (tmp_path / "table.csv.gz").write_bytes(damaged)
+
+        assert "may be damaged" in unread(tmp_path / "table.csv.gz")
+
+
+def test_damaged_parquet_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    pd.DataFrame({"a": [1, 2]}).to_parquet(path)
+    whole = path.read_bytes()
+    for damaged in (b"", b"a,b\n1,2\n", whole[:-30], whole[:4] + b"\xff" * 50 + whole[54:]):
+        path.write_bytes(damaged)
+
+        assert "can't be read" in unread(path)
+
+
+# Types of features
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "dtype"),
+    [
+        ([1.5, 2.0, 2.5, -1.0], "number", "float64"),
+        ([1.5, None, 2.5, -1.0], "number", "float64"),
+        (np.array([1.5, 2, 2.5, -1], "float32"), "number", "float64"),
+        ([Decimal("1.5"), None, Decimal(2), Decimal(3)], "number", "float64"),
+        (np.array([1, 2.5, 2, 3], object), "number", "float64"),
+        ([3, 1, 2, 2], "integer", "int64"),
+        (np.array([3, 1, 2, 2], "uint8"), "integer", "int64"),
+        (pd.array([3, None, 2, 2], "Int64"), "integer", "float64"),
+        (pd.array([3, 1, 2, 2], "int64[pyarrow]"), "integer", "int64"),
+        (pd.Categorical([3, 1, 2, 2]), "integer", "int64"),
+        ([True, False, False, False], "boolean", "bool"),
+        (np.array([True, None, False, False], object), "boolean", "float64"),
+        (["True", "FALSE", "true", "true"], "category", "object"),
+        (["a", "b", "b", "c"], "category", "object"),
+        (["a", "b", None, "c"], "category", "object"),
+        (pd.Categorical(["a", "b", None, "c"]), "category", "object"),
+        (pd.array(["a", "b", None, "c"], "string"), "category", "object"),
+    ],
+)
+def test_each_column_has_a_type_and_the_dtype_that_estimators_take(
+    values: Any,  # noqa: ANN401
+    kind: str,
+    dtype: str,
+) -> None:
+    feature = pd.Series(values).take([0, 1, 2, 3] * (ROWS // 4)).reset_index(drop=True)
+
+    table = table_of(feature, keep=["x"])
+
+    assert table.types == {"size": "number", "x": kind}
+    assert table.frame.dtypes.astype(str).to_dict() == {"size": "float64", "x": dtype}
+    assert table.frame["x"].isna().equals(feature.isna())
+    assert table.frame.index.equals(pd.RangeIndex(ROWS))
+
+
+def test_missing_booleans_become_numbers_with_gaps() -> None:
+    table = table_of([True, None, False, True] * 10)
+
+    np.testing.assert_array_equal(table.frame["x"][:4], [1.0, np.nan, 0.0, 1.0])
+
+
+def test_strings_are_pythons_own_and_missing_ones_are_nan() -> None:
+    values = pd.Series(["a", None, "b", "b"] * 10, dtype="string")
+
+    found = table_of(values).frame["x"].tolist()
+
+    assert found[0] == "a"
+    assert type(found[0]) is str
+    assert type(found[1]) is float
+
+
+def texts(distinct: int, repeats: int, length: int) -> Table:
+    """A table with a column of different texts, each in several rows."""
+    values = [f"{index} {'z' * (length - 5)}".ljust(length) for index in range(distinct)] * repeats
+    return to_table(pd.DataFrame({"x": values}), task="clustering")
+
+
+@pytest.mark.parametrize(
+    ("distinct", "repeats", "length", "kind"),
+    [
+        (50, 2, 9, "category"),
+        (51, 2, 9, "text"),
+        (50, 1, 9, "text"),
+        (50, 2, 100, "category"),
+        (50, 2, 101, "text"),
+        (1000, 20, 9, "category"),
+        (1000, 19, 9, "text"),
+        (1001, 20, 9, "text"),
+    ],
+)
+def test_strings_are_categories_if_they_repeat_and_are_short(
+    distinct: int, repeats: int, length: int, kind: str
+) -> None:
+    assert texts(distinct, repeats, length).types == {"x": kind}
+
+
+def test_strings_that_are_all_numbers_stay_codes() -> None:
+    assert table_of(["01", "02", "02", "03"] * 10, keep=["x"]).types["x"] == "category"
+
+
+def test_the_given_table_is_left_as_it_is() -> None:
+    raw = pd.DataFrame({1: NUMBERS, "y": CLASSES}, index=range(5, ROWS + 5))
+    before = raw.copy(deep=True)
+
+    assert list(to_table(raw, ["y"]).types) == ["1"]
+    pd.testing.assert_frame_equal(raw, before)
+
+
+@given(
+    st.lists(
+        st.floats(allow_infinity=False, width=64).map(lambda value: value + 0.0),
+        min_size=10,
+        max_size=30,
+    )
+)
+def test_any_floats_come_through_unchanged(values: list[float]) -> None:
+    assume(not all(value != value for value in values))
+
+    table = to_table(pd.DataFrame({"x": values}), task="clustering", keep=["x"])
+
+    np.testing.assert_array_equal(table.frame["x"], values)
+    assert table.types == {"x": "number"}
+
+
+@given(
+    values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20),
+    mark=st.sampled_from([".", ","]),
+)
+def test_any_floats_are_read_from_text_unchanged(
+    tmp_path_factory: pytest.TempPathFactory, values: list[float], mark: str
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "table.csv"
+    lines = [f"{value!r};x".replace(".", mark) for value in values]
+    path.write_text("\n".join(["a;b", *lines]))
+
+    assert read_file(path)["a"].tolist() == values
+
+
+# What is left out
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("x", range(ROWS)),
+        ("x", range(100, 100 - 2 * ROWS, -2)),
+        ("id", [(7 * row) % 41 for row in range(ROWS)]),
+        ("Unnamed: 0", [(7 * row) % 41 for row in range(ROWS)]),
+        ("passengerId", [(7 * row) % 41 for row in range(ROWS)]),
+        ("customer_id", [2**60 + (7 * row) % 41 for row in range(ROWS)]),
+        ("x", [f"A-{row:03}" for row in range(ROWS)]),
+        ("x", [*(f"A-{row:03}" for row in range(ROWS - 1)), None]),
+        ("x", [str(10**20 + row**2) for row in range(ROWS)]),
+        ("x", [10**20 + row**2 for row in range(ROWS)]),
+    ],
+)
+def test_identifiers_are_left_out_unless_they_are_kept(name: str, values: Any) -> None:  # noqa: ANN401
+    table = table_of(values, name=name)
+
+    assert list(table.types) == ["size"]
+    (note,) = table.notes
+    assert f"column '{name}' is left out: it looks like an identifier" in note
+    if name != "customer_id":
+        assert name in table_of(values, name=name, keep=[name]).types
+
+
+def test_row_numbers_are_found_though_rows_are_left_out() -> None:
+    raw = pd.DataFrame({"x": range(ROWS), "size": NUMBERS, "kind": [None, *CLASSES[1:]]})
+    raw.loc[[7, 20], "kind"] = None
+
+    assert list(to_table(raw, ["kind"]).types) == ["size"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([(7 * row) % 41 for row in range(ROWS)], "integer"),
+        ([row + 0.5 for row in range(ROWS)], "number"),
+        ([f"row {row}" for row in range(ROWS)], "text"),
+        ([f"第{row}行" for row in range(ROWS)], "text"),
+        (["one", *[None] * (ROWS - 1)], "text"),
+    ],
+)
+def test_other_values_in_every_row_may_tell_something(values: Any, kind: str) -> None:  # noqa: ANN401
+    assert table_of(values).types["x"] == kind
+
+
+@pytest.mark.parametrize("value", [1, 1.5, True, "a"])
+def test_constant_columns_are_left_out_unless_they_are_kept(value: object) -> None:
+    left_out = table_of([value] * ROWS)
+
+    assert list(left_out.types) == ["size"]
+    assert "the same value in every row: use it all the same with --keep x" in left_out.notes[0]
+    assert list(table_of([value] * ROWS, keep=["x"]).types) == ["size", "x"]
+
+
+def test_one_value_or_none_is_not_constant() -> None:
+    assert table_of(["a", None] * (ROWS // 2)).types["x"] == "category"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([None] * ROWS, "no values"),
+        ([np.nan] * ROWS, "no values"),
+        (pd.date_range("2020-01-01", periods=ROWS), "dates or times"),
+        (pd.date_range("2020-01-01", periods=ROWS, tz="UTC"), "dates or times"),
+        (pd.to_timedelta(range(ROWS), unit="s"), "dates or times"),
+        (pd.period_range("2020-01", periods=ROWS, freq="M"), "dates or times"),
+        ([date(2020, 1, 1 + row // 2) for row in range(ROWS)], "dates or times"),
+        ([*["2020-01-31"] * (ROWS - 2), None, "unknown"], "dates or times"),
+        (["2020-01-31T12:00:00Z", "2020-01-31 12:00"] * (ROWS // 2), "dates or times"),
+        ([[1], [2]] * (ROWS // 2), "of the type list"),
+        ([{"a": 1}, {}] * (ROWS // 2), "of the type dict"),
+        ([b"a", b"b"] * (ROWS // 2), "of the type bytes"),
+        ([1 + 2j, 2j] * (ROWS // 2), "of the type complex"),
+    ],
+)
+def test_what_no_request_can_hold_is_left_out_even_if_kept(values: Any, reason: str) -> None:  # noqa: ANN401
+    for keep in ([], ["x"]):
+        table = table_of(values, keep=keep)
+
+        assert list(table.types) == ["size"]
+        assert reason in table.notes[0]
+
+
+def test_columns_are_dropped_without_a_note() -> None:
+    raw = pd.DataFrame({"size": NUMBERS, "when": "2020-01-01", "kind": CLASSES})
+
+    table = to_table(raw, ["kind"], drop=["when"])
+
+    assert list(table.types) == ["size"]
+    assert table.notes == ()
+
+
+def test_rows_without_a_target_are_left_out_with_a_note() -> None:
+    one, other = pd.Series(CLASSES, dtype=object), pd.Series(CLASSES, dtype=object)
+    one[3], other[3], other[5] = None, None, np.nan
+    raw = pd.DataFrame({"size": NUMBERS, "one": one, "other": other})
+
+    table = to_table(raw, ["one", "other"])
+
+    assert table.frame["size"].tolist() == [x for i, x in enumerate(NUMBERS) if i not in (3, 5)]
+    assert table.frame.index.equals(table.target.index)
+    assert table.notes == ("2 rows are left out: the target is missing",)
+
+
+def test_rows_that_occur_twice_are_noted() -> None:
+    raw = pd.DataFrame({"size": [NUMBERS[1], *NUMBERS[1:]], "kind": ["dog", *CLASSES[1:]]})
+
+    table = to_table(raw, ["kind"])
+
+    assert len(table.frame) == ROWS
+    assert table.notes == ("1 row is the same as an earlier one",)
+
+
+# What is refused
+
+
+def test_a_mixture_of_numbers_and_text_is_told_with_an_example() -> None:
+    values = [str(number) for number in NUMBERS]
+    values[11], values[20] = "n/a?", "?"
+    raw = pd.DataFrame({"the age": values, "kind": CLASSES})
+
+    assert refusal(raw, ["kind"]) == [
+        "column 'the age' mixes numbers with other text: 38 rows hold numbers, 2 do not, such as "
+        "'n/a?' in row 12: clean it, or leave it out with --drop 'the age', or take it as text "
+        "with --keep 'the age'"
+    ]
+    assert to_table(raw, ["kind"], keep=["the age"]).types == {"the age": "text"}
+
+
+@pytest.mark.parametrize("values", [[1, 2, 3, "x"], [1.5, 2, None, "x"], [1.5, 2.5, 3.5, "x"]])
+def test_a_mixture_of_pythons_own_objects_is_told_too(values: list[object]) -> None:
+    raw = pd.DataFrame({"x": pd.Series(values * 10, dtype=object), "size": NUMBERS})
+
+    assert "such as 'x' in row 4" in refusal(raw, task="clustering")[0]
+
+
+def test_one_text_among_numbers_is_told_in_the_singular() -> None:
+    raw = pd.DataFrame({"x": [*range(0, 90, 10), "?"]}, dtype=object)
+
+    assert (
+        "9 rows hold numbers, 1 does not, such as '?' in row 10"
+        in refusal(raw, task="clustering")[0]
+    )
+
+
+def test_numbers_that_json_can_not_hold_are_told_with_their_row() -> None:
+    infinite, large, small = list(NUMBERS), [1, 2] * 20, [1, 2] * 20
+    infinite[4], large[6], small[0] = -np.inf, 2**53 + 1, -(2**63)
+    raw = pd.DataFrame({"x": infinite, "l": large, "s": small, "kind": CLASSES})
+
+    problems = refusal(raw, ["kind"])
+
+    assert problems[0].startswith("column 'x' holds an infinite number in row 5: clean it, or")
+    assert problems[1].startswith("column 'l' holds a whole number beyond 2^53 in row 7")
+    assert problems[2].startswith("column 's' holds a whole number beyond 2^53 in row 1")
+    assert problems[2].endswith("leave it out with --drop s")
+
+
+def test_whole_numbers_up_to_the_limit_are_taken() -> None:
+    values = [2**53, -(2**53)] * (ROWS // 2)
+
+    assert table_of(values).frame["x"].tolist() == values
+
+
+def test_row_numbers_are_those_of_the_file_though_rows_are_left_out() -> None:
+    raw = pd.DataFrame({"x": NUMBERS, "kind": [None, None, *CLASSES[2:]]})
+    raw.loc[9, "x"] = np.inf
+
+    assert "in row 10" in refusal(raw, ["kind"])[0]
+
+
+def test_all_problems_are_told_together() -> None:
+    raw = pd.DataFrame({"a": [np.inf, 1.0, 2.0], "b": ["1", "2", "x"], "y": ["p", "p", "q"]})
+
+    problems = refusal(raw, ["y"])
+
+    assert [problem.split()[1] for problem in problems] == ["rows", "'a'", "'b'", "'y'"]
+    assert problems[0] == "3 rows are too few: 10 are the least"
+
+
+def test_no_feature_left_is_told_with_the_reasons() -> None:
+    raw = pd.DataFrame({"x": 1, "kind": CLASSES})
+
+    first, second = refusal(raw, ["kind"])
+
+    assert first == "no column is left to learn from"
+    assert second.startswith("column 'x' is left out")
+
+
+def test_unknown_names_are_told_with_the_names_there_are() -> None:
+    raw = pd.DataFrame({"Age": NUMBERS, "kind": CLASSES})
+
+    assert refusal(raw, ["kid"], drop=["age"], keep=["zzz"]) == [
+        "there is no column 'kid' for --target: did you mean 'kind'?",
+        "there is no column 'age' for --drop: did you mean 'Age'?",
+        "there is no column 'zzz' for --keep",
+        "the columns are 'Age', 'kind'",
+    ]
+
+
+def test_of_many_names_not_all_are_told() -> None:
+    raw = pd.DataFrame(np.zeros((1, 100)), columns=[f"c{index}" for index in range(100)])
+
+    assert refusal(raw, ["y"])[-1].endswith("'c29' and 70 more")
+
+
+def test_names_that_contradict_are_told() -> None:
+    raw = pd.DataFrame({"x": NUMBERS, "kind": CLASSES})
+
+    assert refusal(raw, ["kind", "kind"])[0] == "target 'kind' is named twice"
+    assert refusal(raw, ["kind"], drop=["kind", "x"], keep=["x"]) == [
+        "column 'kind' is named by --target and by --drop",
+        "column 'x' is named by --keep and by --drop",
+    ]
+
+
+def test_columns_of_the_same_name_are_told() -> None:
+    raw = pd.DataFrame([[1, 2]], columns=["1", 1])
+
+    assert refusal(raw, ["1"]) == ["columns have the same name, rename them: '1'"]
+
+
+# Leaks
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        CLASSES,
+        [kind.upper() for kind in CLASSES],
+        [len(kind) + ord(kind[0]) for kind in CLASSES],
+        [None, *CLASSES[1:]],
+    ],
+)
+def test_a_feature_that_is_the_class_by_another_name_leaks_it(copy: list[Any]) -> None:
+    raw = pd.DataFrame({"size": NUMBERS, "the kind": copy, "kind": CLASSES})
+
+    (problem,) = refusal(raw, ["kind"])
+
+    assert problem.startswith("column 'the kind' leaks the target 'kind'")
+    assert "--drop 'the kind'" in problem
+    assert "the kind" in to_table(raw, ["kind"], keep=["the kind"]).types
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        ["dog", *CLASSES[1:]],
+        [*CLASSES[:-1], "fly"],
+        ["a", "b", "c", "b"] * (ROWS // 4),
+        [*CLASSES[:8], *[None] * (ROWS - 8)],
+    ],
+)
+def test_a_feature_that_tells_a_little_less_or_more_is_none(feature: list[Any]) -> None:
+    assert "x" in table_of(feature).types
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        NUMBERS,
+        [-2.54 * number + 7 for number in NUMBERS],
+        [1e308 / 41 * number for number in NUMBERS],
+        [None, *NUMBERS[1:]],
+    ],
+)
+def test_a_feature_that_is_the_number_in_another_unit_leaks_it(copy: list[Any]) -> None:
+    raw = pd.DataFrame({"size": copy, "other": CLASSES, "y": NUMBERS})
+
+    (problem,) = refusal(raw, ["y"])
+
+    assert problem.startswith("column 'size' leaks the target 'y'")
+    assert "size" in to_table(raw, ["y"], keep=["size"]).types
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        [number + row % 2 * 1e-3 for row, number in enumerate(NUMBERS)],
+        [number**2 for number in NUMBERS],
+        [*NUMBERS[:9], *[None] * (ROWS - 9)],
+        [*[0.0] * 20, *[None] * 20],
+        [True, False] * (ROWS // 2),
+    ],
+)
+def test_a_feature_that_only_goes_along_with_the_number_leaks_nothing(feature: list[Any]) -> None:
+    raw = pd.DataFrame({"size": feature, "y": NUMBERS})
+
+    assert "size" in to_table(raw, ["y"]).types
+
+
+# Task and targets
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "dtype"),
+    [
+        (CLASSES, "classification", "object"),
+        (pd.Categorical(CLASSES), "classification", "object"),
+        ([True, False] * 20, "classification", "bool"),
+        (["true", "False"] * 20, "classification", "object"),
+        ([0, 1] * 20, "classification", "int64"),
+        ([*range(20)] * 2, "classification", "int64"),
+        ([*range(19)] * 2 + [19, 20], "regression", "int64"),
+        ([row**2 for row in range(ROWS)], "regression", "int64"),
+        ([row**2 + 0.5 for row in range(ROWS)], "regression", "float64"),
+        ([0.0, 1.0] * 20, "regression", "float64"),
+    ],
+)
+def test_the_task_is_found_out(target: Any, task: str, dtype: str) -> None:  # noqa: ANN401
+    table = with_target(target)
+
+    assert table.task == task
+    assert table.labels.dtype == table.target["y"].dtype == dtype
+    assert table.labels.tolist() == table.target["y"].tolist()
+    assert table.labels.shape == (ROWS,)
+
+
+@pytest.mark.parametrize(
+    ("target", "note"),
+    [
+        ([0, 1] * 20, "2 different whole numbers, taken for classes: say --task regression if"),
+        ([0.0, 1.0] * 20, "taken for numbers: say --task classification if they are classes"),
+        ([row**2 for row in range(ROWS)], "taken for numbers: say --task classification"),
+    ],
+)
+def test_how_whole_numbers_were_taken_is_noted_unless_it_was_said(target: Any, note: str) -> None:  # noqa: ANN401
+    table = with_target(target)
+
+    assert note in table.notes[0]
+    assert with_target(target, task=table.task).notes == ()
+
+
+@pytest.mark.parametrize("target", [CLASSES, [row**2 + 0.5 for row in range(ROWS)]])
+def test_what_is_clear_is_not_noted(target: Any) -> None:  # noqa: ANN401
+    assert with_target(target).notes == ()
+
+
+def test_the_task_can_be_said() -> None:
+    assert with_target([0, 1] * 20, task="regression").labels.dtype == "int64"
+    assert with_target([0.0, 1.0] * 20, task="classification").labels.dtype == "float64"
+    assert with_target([*range(20, 40)] * 2, task="classification").task == "classification"
+
+
+def test_without_a_target_the_task_has_to_be_said() -> None:
+    raw = pd.DataFrame({"x": NUMBERS})
+
+    table = to_table(raw, task="outlier-detection")
+
+    assert table.task == "outlier-detection"
+    assert table.target.shape == table.labels.shape == (ROWS, 0)
+    assert "--task clustering or --task outlier-detection" in refusal(raw)[0]
+
+
+def test_a_reference_table_may_lack_the_target() -> None:
+    table = to_table(pd.DataFrame({"x": NUMBERS}), task="regression")
+
+    assert table.task == "regression"
+    assert table.target.empty
+
+
+@pytest.mark.parametrize("task", ["clustering", "outlier-detection"])
+def test_a_target_is_refused_where_none_is_learnt(task: str) -> None:
+    raw = pd.DataFrame({"x": NUMBERS, "y": CLASSES})
+
+    assert f"{task} learns no target" in refusal(raw, ["y"], task=task)[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "fault"),
+    [
+        ([None] * ROWS, None, "has no values"),
+        ([None] * ROWS, "regression", "has no values"),
+        (pd.date_range("2020-01-01", periods=ROWS), None, "neither numbers, nor booleans"),
+        (["2020-01-01", "2020-01-02"] * 20, None, "neither numbers, nor booleans"),
+        ([[1], [2]] * 20, None, "neither numbers, nor booleans"),
+        ([*NUMBERS[1:], np.inf], None, "an infinite number in row 40: clean it"),
+        ([*range(39), 2**60], None, "a whole number beyond 2^53 in row 40"),
+        ([*map(str, NUMBERS[1:]), "?"], None, "mixes numbers with other text"),
+        (["a"] * ROWS, None, "the same value in every row"),
+        ([1.5] * ROWS, None, "the same value in every row"),
+        (CLASSES, "regression", "holds no numbers, as regression needs: say --task classification"),
+        ([True, False] * 20, "regression", "holds no numbers"),
+        (NUMBERS, "classification", "holds 40 different numbers such as 0.5"),
+        ([*map(float, range(20)), 30.0] + [1.0] * 19, "classification", "holds 21 different"),
+        ([0.5, 1.0] * 20, "classification", "holds 2 different numbers such as 0.5"),
+        ([f"text {row}" for row in range(ROWS)], None, "holds 40 different texts in 40 rows"),
+        (["one", *CLASSES[1:-1], "two"], None, "has one row only of 'one', 'two': a class needs"),
+        ([5, 6, 6, 6] + [7] * 36, "classification", "has one row only of 5"),
+    ],
+)
+def test_a_target_that_can_not_be_learnt_is_told(
+    target: Any,  # noqa: ANN401
+    task: str | None,
+    fault: str,
+) -> None:
+    raw = pd.DataFrame({"size": [number**2 for number in NUMBERS], "y": target})
+
+    (problem,) = refusal(raw, ["y"], task=task)
+
+    assert problem.startswith("target 'y' ")
+    assert fault in problem
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "task", "dtype"),
+    [
+        (CLASSES, ["p", "q"] * 20, "classification", "object"),
+        ([2, 1] * 20, [0, 0, 1, 1] * 10, "classification", "int64"),
+        ([True, False] * 20, [False, False, True, True] * 10, "classification", "bool"),
+        ([2, 1] * 20, NUMBERS, "regression", "float64"),
+    ],
+)
+def test_several_targets_are_a_matrix(one: Any, other: Any, task: str, dtype: str) -> None:  # noqa: ANN401
+    raw = pd.DataFrame({"b": one, "size": [number**2 for number in NUMBERS], "a": other})
+
+    table = to_table(raw, ["a", "b"])
+
+    assert table.task == task
+    assert list(table.target.columns) == ["a", "b"]
+    assert table.labels.dtype == dtype
+    assert table.labels.tolist() == [list(pair) for pair in zip(other, one, strict=True)]
+
+
+def test_targets_of_text_and_of_numbers_are_not_learnt_together() -> None:
+    raw = pd.DataFrame({"size": NUMBERS, "y": ["p", "q"] * 20, "n": [0, 0, 1, 1] * 10})
+
+    (problem,) = refusal(raw, ["y", "n"])
+
+    assert problem.startswith("the targets 'y', 'n' mix text, booleans or numbers")
+
+
+def test_classes_and_measures_are_not_learnt_together() -> None:
+    raw = pd.DataFrame({"x": CLASSES, "size": NUMBERS, "y": ["p", "q"] * 20})
+
+    (problem,) = refusal(raw, ["y", "size"])
+
+    assert problem.startswith("target 'size' holds 40 different numbers")
+
+
+# Fingerprint
+
+Cell = st.one_of(st.integers(0, 3).map(float), st.just(float("nan")))
+
+
+@given(
+    cells=st.lists(st.tuples(Cell, Cell), min_size=12, max_size=12),
+    row=st.integers(0, 11),
+    column=st.sampled_from(["x", "y"]),
+)
+def test_the_fingerprint_tells_any_value(
+    cells: list[tuple[float, float]], row: int, column: str
+) -> None:
+    frame = pd.DataFrame({"a": np.sqrt(range(12)), **pd.DataFrame(cells, columns=["x", "y"])})
+    changed = frame.copy()
+    changed.loc[row, column] = 5.0
+
+    one, same, other = (
+        Table(raw[["a", "x"]], {"a": "number", "x": "number"}, raw[["y"]], "regression", ())
+        for raw in (frame, frame.copy(), changed)
+    )
+
+    assert one.fingerprint == same.fingerprint
+    assert one.fingerprint != other.fingerprint
+
+
+def test_the_fingerprint_tells_strings_names_types_and_roles() -> None:
+    def fingerprint(names: tuple[str, str] = ("x", "y"), **changed: object) -> str:
+        columns: dict[str, Any] = {"size": NUMBERS, "x": ["a", "b"] * 20, "y": CLASSES, **changed}
+        x, y = names
+        raw = pd.DataFrame({"size": columns["size"], x: columns["x"], y: columns["y"]})
+        return to_table(raw, [y]).fingerprint
+
+    different = [
+        fingerprint(),
+        fingerprint(names=("y", "x")),
+        fingerprint(names=("xx", "y")),
+        fingerprint(x=["a", "b"] * 19 + ["a", None]),
+        fingerprint(x=["a", "bc"] * 20),
+        fingerprint(x=["ab", ""] * 20),
+        fingerprint(x=[0, 1] * 20),
+        fingerprint(x=[0.0, 1.0] * 20),
+        fingerprint(y=["dog", *CLASSES[1:]]),
+    ]
+
+    assert len(set(different)) == len(different)
+
+
+def test_the_fingerprint_is_the_same_in_another_process() -> None:
+    program = (
+        "import pandas as pd; from training.table import to_table\n"
+        f"raw = pd.DataFrame({{'size': {NUMBERS}, 'é': {['a', None] * 20}, 'y': {CLASSES}}})\n"
+        "print(to_table(raw, ['y']).fingerprint)"
+    )
+    ours = to_table(
+        pd.DataFrame({"size": NUMBERS, "é": ["a", None] * 20, "y": CLASSES}), ["y"]
+    ).fingerprint
+
+    theirs = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert theirs.strip() == ours
+    assert ours.startswith("sha256:")
+
+
+# Tables as people have them
+
+
+def test_penguins_are_understood() -> None:
+    table = to_table(load_penguins(), ["species"])
+
+    assert table.types == {
+        "island": "category",
+        "bill_length_mm": "number",
+        "bill_depth_mm": "number",
+        "flipper_length_mm": "number",
+        "body_mass_g": "number",
+        "sex": "category",
+        "year": "integer",
+    }
+    assert table.task == "classification"
+    assert table.notes == ()
+    assert to_table(load_penguins(), ["body_mass_g"]).task == "regression"
+
+
+def test_penguins_as_they_were_noted_down_are_understood() -> None:
+    table = to_table(load_penguins_raw(), ["Species"])
+
+    assert {name for name in load_penguins_raw() if name not in table.types} == {
+        "Species",
+        "Region",
+        "Stage",
+        "Date Egg",
+    }
+    assert table.types["Sample Number"] == "integer"
+    assert len(table.notes) == 3
+
+
+@pytest.mark.parametrize(
+    ("load", "task", "left_out"),
+    [
+        (load_iris, "classification", 0),
+        (load_wine, "classification", 0),
+        (load_breast_cancer, "classification", 0),
+        (load_diabetes, "regression", 0),
+        (load_digits, "classification", 3),
+    ],
+)
+def test_the_tables_that_scikit_learn_ships_are_understood(
+    load: Any,  # noqa: ANN401
+    task: str,
+    left_out: int,
+) -> None:
+    raw = load(as_frame=True).frame
+
+    table = to_table(raw, ["target"])
+
+    assert table.task == task
+    assert set(table.types.values()) == {"number"}
+    assert len(table.types) == raw.shape[1] - 1 - left_out

@@ -1,0 +1,148 @@
+"""The examples, word for word, from the table to answers over the wire."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bentoml.sklearn
+import numpy as np
+import pandas as pd
+import pytest
+from bentoml._internal.models.model import ModelStore
+
+from tests.server import ROOT, Server, run_python, serving
+
+CLOSE = 1e-12
+SECTIONS = dict(
+    re.findall(
+        r"^## (\w+): .*?$(.*?)(?=^## |\Z)", (ROOT / "examples/README.md").read_text(), re.M | re.S
+    )
+)
+ROWS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An example that is served, with its estimator as BentoML loads it and its table."""
+
+    name: str
+    server: Server
+    estimator: Any
+    info: Any
+    table: pd.DataFrame
+
+
+def run(home: Path, folder: Path, name: str) -> dict[str, str]:
+    """Run the commands of an example in a folder; give what it says to set for the service."""
+    settings = {}
+    for command in re.findall(r"^(?:python|SERVING).*$", SECTIONS[name], re.M):
+        first, *words = shlex.split(command)
+        if first == "python":
+            run_python(home, str(ROOT / words[0]), *words[1:], folder=folder)
+        else:
+            assert words == ["bentoml", "serve"]
+            variable, _, value = first.partition("=")
+            settings[variable] = value
+    return settings
+
+
+@pytest.fixture(scope="module", params=SECTIONS)
+def example(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Example]:
+    """Train and serve an example."""
+    name = request.param
+    folder = tmp_path_factory.mktemp(name)
+    home = folder / "home"
+    home.mkdir()
+    settings = run(home, folder, name)
+    with serving(home, folder / "output", **settings) as server:
+        stored = ModelStore(str(home / "models")).get(settings["SERVING_MODEL"])
+        estimator = bentoml.sklearn.load_model(stored)
+        info = server.http.get("/model/info").json()
+        table = pd.read_csv(folder / f"{name}.csv").sample(ROWS, random_state=0)
+        yield Example(name, server, estimator, info, table)
+
+
+def rows(example: Example) -> list[list[Any]]:
+    """Give rows of the example's own table as JSON has them."""
+    columns = example.table[[feature["name"] for feature in example.info["features"]]]
+    return [
+        [None if value != value else value for value in row]
+        for row in columns.astype(object).itertuples(index=False, name=None)
+    ]
+
+
+def as_array(example: Example, row: list[Any]) -> np.ndarray[Any, Any]:
+    """Give a row as a user of scikit-learn would give it to this estimator."""
+    strings = {"category", "text"} & {feature["type"] for feature in example.info["features"]}
+    values = [np.nan if value is None else value for value in row]
+    return np.array([values], dtype=object if strings else float)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
+def test_answers_are_those_of_the_estimator_in_process(example: Example) -> None:
+    asked = rows(example)
+    alone = [example.server.http.post("/predict", json={"data": row}) for row in asked]
+    together = example.server.http.post("/predict/batch", json={"data": asked})
+    many = together.raise_for_status().json()["predictions"]
+    for row, answer, other in zip(asked, alone, many, strict=True):
+        one = answer.raise_for_status().json()
+        (expected,) = example.estimator.predict(as_array(example, row)).tolist()
+        if example.info["task"] == "regression":
+            assert np.isclose(one["prediction"], expected, rtol=CLOSE, atol=CLOSE)
+            assert np.isclose(other["prediction"], expected, rtol=CLOSE, atol=CLOSE)
+            continue
+        assert one["prediction"] == other["prediction"] == expected
+        member = "scores" if "scores" in one else "probabilities"
+        method = {"scores": "decision_function", "probabilities": "predict_proba"}[member]
+        (numbers,) = getattr(example.estimator, method)(as_array(example, row))
+        for got in (one, other):
+            assert list(got[member]) == [str(label) for label in example.estimator.classes_]
+            np.testing.assert_allclose(list(got[member].values()), numbers, rtol=CLOSE, atol=CLOSE)
+
+
+def test_rows_of_its_own_table_are_nothing_unusual(example: Example) -> None:
+    for row in rows(example)[:5]:
+        assert "warnings" not in example.server.http.post("/predict", json={"data": row}).json()
+
+
+def test_the_example_of_each_feature_is_answered_by_name(example: Example) -> None:
+    named = {feature["name"]: feature["example"] for feature in example.info["features"]}
+    answer = example.server.http.post("/predict", json={"data": named})
+    assert answer.status_code == 200
+    assert "warnings" not in answer.json()
+
+
+def test_the_openapi_document_shows_its_own_features(example: Example) -> None:
+    schemas = example.server.http.get("/docs.json").json()["components"]["schemas"]
+    types = {"category": "string", "text": "string"}
+    for feature in example.info["features"]:
+        shown = schemas["Named"]["properties"][feature["name"]]
+        kind = types.get(feature["type"], feature["type"])
+        assert shown["type"] == ([kind, "null"] if feature["nullable"] else kind)
+    assert len(schemas["Named"]["properties"]) == len(example.info["features"])
+
+
+def test_the_card_is_served(example: Example) -> None:
+    card = example.server.http.get("/model/card")
+    assert card.headers["content-type"].startswith("text/html")
+    assert example.info["name"] in card.text
+
+
+def test_a_value_unlike_training_is_answered_with_a_warning_and_counted(example: Example) -> None:
+    feature = example.info["features"][-1]
+    row = [feature["example"] for feature in example.info["features"]]
+    row[-1] = feature["trained"]["maximum"] + 1
+    name, last = "serving_unusual_values_total", len(row) - 1
+    before = example.server.metric(name, feature=feature["name"])
+    if feature["domain"]["maximum"] < row[-1]:
+        pytest.skip("nothing is accepted beyond what was trained")
+    answer = example.server.http.post("/predict", json={"data": row}).json()
+    (warning,) = answer["warnings"]
+    assert warning["pointer"] == f"/data/{last}"
+    assert "outside of the range seen in training" in warning["detail"]
+    assert example.server.metric(name, feature=feature["name"]) == before + 1

@@ -1,0 +1,161 @@
+"""What an estimator can compute with, found out feature by feature by going to the ends."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from serving.description import Category, Choices, Feature, Interval, Number
+from serving.model import Array, Model
+from serving.values import Row
+from training.errors import TrainingError
+
+MAX_EXPONENT = 308  # of ten, in a double
+MAX_WHOLE = 2.0**53  # up to here each whole number is a double, and reads the same everywhere
+MAX_CORNERS = 1024
+UNSEEN = "a category that training has not seen"
+
+
+def domains_of(
+    model: Model, known: Mapping[str, tuple[str, ...]], seed: int
+) -> tuple[Feature, ...]:
+    """Give the features of a model with their domains.
+
+    ``known`` has the categories of the table, for an estimator that fails on others.
+
+    Raises:
+        TrainingError: it has no finite answer to its features' examples.
+    """
+    features = model.description.features
+    example = tuple(feature.example for feature in features)
+    if not answers(model, [example]):
+        unnamed = [feature.name for feature in features if feature.example == UNSEEN]
+        if unnamed:
+            raise TrainingError(
+                f"the estimator fails on categories that it was not fitted on, and {unnamed[0]!r} "
+                "has none that is common enough to be named as an example: group its categories"
+            )
+        raise TrainingError(
+            f"the estimator gives no finite answer to a typical row: {_failure(model, example)}"
+        )
+    intervals = _intervals(model, example, seed)
+    described = []
+    for index, feature in enumerate(features):
+        update: dict[str, Any] = {}
+        if index in intervals:
+            update["domain"] = intervals[index]
+        if isinstance(feature, Category) and not answers(model, [_with(example, index, UNSEEN)]):
+            named, rare = feature.trained.categories, feature.trained.rare_categories
+            update["domain"] = Choices(values=tuple(named), rare=rare)
+            update["known"] = known[feature.name]
+        if feature.nullable and not answers(model, [_with(example, index, None)]):
+            update["nullable"] = False
+        described.append(feature.model_copy(update=update))
+    return tuple(described)
+
+
+def answers(model: Model, rows: list[Row]) -> bool:
+    """Tell whether the estimator has a finite answer to each row."""
+    try:
+        model.predictions(model.ask(model.table(rows)))
+    except Exception:  # estimators raise anything
+        return False
+    return True
+
+
+def _failure(model: Model, row: Row) -> str:
+    """Tell in the estimator's words what is wrong with a row."""
+    try:
+        model.predictions(model.ask(model.table([row])))
+    except Exception as exc:
+        return f"{type(exc).__name__}: {exc}"
+    return ""
+
+
+def _intervals(model: Model, example: Row, seed: int) -> dict[int, Interval]:
+    """Find within which numbers answers stay finite, for each feature that is a number.
+
+    The same power of ten for all, with any signs, if there is one beyond what training saw. Else
+    each feature has its own ends, and where the estimator fails at once, those of training.
+    """
+    features = model.description.features
+    trained = {at: f.trained for at, f in enumerate(features) if isinstance(f, Number)}
+    if not trained:
+        return {}
+    signs = _signs(len(trained), seed)
+
+    def all_fail(exponent: int) -> bool:
+        rows = []
+        for point in signs.tolist():
+            row = list(example)
+            for index, sign in zip(trained, point, strict=True):
+                if sign:
+                    row[index] = _extreme(features[index], exponent, sign)
+            rows.append(tuple(row))
+        return _fails(model, rows)
+
+    beyond = max(max(-interval.minimum, interval.maximum) for interval in trained.values())
+    if (exponent := _largest(beyond, all_fail)) is not None:
+        limits = {at: _extreme(features[at], exponent, 1) for at in trained}
+        return {at: Interval(minimum=-limit, maximum=limit) for at, limit in limits.items()}
+    own = {at: _own_interval(model, example, at, trained[at]) for at in trained}
+    ends = {at: (interval.minimum, interval.maximum) for at, interval in own.items()}
+    corners = []
+    for point in signs.tolist():
+        row = list(example)
+        for at, sign in zip(trained, point, strict=True):
+            row[at] = ends[at][sign > 0] if sign else row[at]
+        corners.append(tuple(row))
+    return trained if _fails(model, corners) else own
+
+
+def _signs(count: int, seed: int) -> Array:
+    """Give the corners of a cube around zero, not too many, and its axes."""
+    if 2**count <= MAX_CORNERS:
+        corners = np.array(list(product((-1, 1), repeat=count)))
+    else:
+        corners = np.random.default_rng(seed).choice((-1, 1), size=(MAX_CORNERS, count))
+    axes = np.eye(count, dtype=int)
+    return np.concatenate([corners, axes, -axes])
+
+
+def _own_interval(model: Model, example: Row, at: int, trained: Interval) -> Interval:
+    """Find the ends of one feature, while the others are typical."""
+    feature = model.description.features[at]
+
+    def end(sign: int, seen: float) -> float:
+        exponent = _largest(
+            sign * seen,
+            lambda e: _fails(model, [_with(example, at, _extreme(feature, e, sign))]),
+        )
+        return seen if exponent is None else _extreme(feature, exponent, sign)
+
+    return Interval(minimum=end(-1, trained.minimum), maximum=end(1, trained.maximum))
+
+
+def _largest(beyond: float, fails: Callable[[int], bool]) -> int | None:
+    """Find the largest power of ten at which nothing fails; None, if the first beyond does."""
+    smallest = math.ceil(math.log10(max(beyond, 1.0)))
+    exponents = range(smallest, MAX_EXPONENT + 1)
+    largest = smallest + bisect_left(exponents, True, key=fails) - 1
+    return largest if largest >= smallest else None
+
+
+def _fails(model: Model, rows: list[Row]) -> bool:
+    """Tell whether the estimator fails on a row, or gets beyond the doubles on its way."""
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        return not answers(model, rows)
+
+
+def _extreme(feature: Feature, exponent: int, sign: int) -> float:
+    """Give a power of ten; of whole numbers none beyond those that doubles hold exactly."""
+    if feature.type == "integer":
+        return sign * int(min(10.0**exponent, MAX_WHOLE))
+    return float(sign * 10.0**exponent)
+
+
+def _with(row: Row, index: int, value: Any) -> Row:  # noqa: ANN401 (of the feature's type)
+    return (*row[:index], value, *row[index + 1 :])
