@@ -154,13 +154,16 @@ def reference(args: argparse.Namespace, estimator: Estimator) -> Table:
     """
     raw = read_file(args.reference, args.encoding)
     check_names(list(raw.columns), args.target, args.drop, args.keep)
-    task = args.task or task_of(estimator)
+    own = task_of(estimator)
+    if args.task and own not in {None, args.task}:
+        raise TrainingError(f"the estimator is for {own}, not for {args.task}")
+    task = args.task or own
     if task is None:
         raise TrainingError("the estimator does not tell what it does: say it with --task")
     targets = args.target if task in {"classification", "regression"} else []
     rest = [name for name in raw.columns if name not in {*args.target, *args.drop}]
     names = [str(name) for name in getattr(estimator, "feature_names_in_", rest)]
-    if missing := [name for name in names if name not in raw.columns]:
+    if missing := [name for name in names if name not in raw.columns or name in args.drop]:
         raise TrainingError(
             f"{args.reference} lacks what the estimator needs: {', '.join(missing)}"
         )
@@ -213,7 +216,18 @@ def publish(
         page = card(description, evaluation, steps, answer, table.notes, seed)
     tag = save(estimator, description, page)
     print(summary(str(tag), description, steps))
+    warn_of_scores(evaluation)
     return description
+
+
+def warn_of_scores(evaluation: Evaluation) -> None:
+    """Tell of scores that a person should not overlook."""
+    values, dummy = evaluation.metrics.values, evaluation.metrics.dummy
+    if evaluation.truth is not None and not values:
+        tell("no score could be computed: the estimator has no answer to some of the rows")
+    for name in ("accuracy", "r2", "subset_accuracy"):
+        if name in values and name in dummy and values[name] <= dummy[name]:
+            tell(f"the model is no better than a dummy: {name} {values[name]:.3f}")
 
 
 def steps_of(estimator: Estimator) -> str:

@@ -23,7 +23,7 @@ from serving.description import (
 )
 from serving.model import Array, Estimator, Model, Outputs, tied
 from serving.values import Row
-from training.domain import domains_of
+from training.domain import answers, domains_of
 from training.errors import TrainingError
 from training.table import Table
 
@@ -65,6 +65,8 @@ def asked_around(
         for feature in description.features
         if isinstance(feature, Category)
     }
+    if not answers(_asked(estimator, description), probed):
+        raise TrainingError("the estimator gives no finite answer to some of the table's own rows")
     features = domains_of(_asked(estimator, description), known, seed)
     return description.model_copy(update={"features": features})
 

@@ -26,12 +26,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 import train
-from serving.description import Description
+from serving.description import Description, Metrics
 from serving.model import Model
 from serving.store import verify
 from tests.server import ROOT
 from tests.wire.estimators import Fragile
 from training.describe import rows_of
+from training.evaluation import Evaluation
 from training.packages import Needed
 from training.table import to_table
 
@@ -1188,3 +1189,24 @@ def test_files_of_this_folder_that_a_model_needs_are_named_for_the_bento(
         in printed.err
     )
     assert "needs   " not in printed.out
+
+
+@pytest.mark.parametrize(
+    ("values", "dummy", "told"),
+    [
+        ({}, {}, "no score could be computed"),
+        ({"accuracy": 0.5}, {"accuracy": 0.5}, "no better than a dummy: accuracy 0.500"),
+        ({"r2": -0.1}, {"r2": 0.0}, "no better than a dummy: r2 -0.100"),
+        ({"accuracy": 0.6}, {"accuracy": 0.5}, ""),
+    ],
+)
+def test_scores_that_say_little_are_told(
+    values: dict[str, float],
+    dummy: dict[str, float],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = Metrics(split="some", values=values, dummy=dummy)
+    train.warn_of_scores(Evaluation(metrics, None, None, np.array([1])))
+    said = capsys.readouterr().err
+    assert told in said if told else not said

@@ -76,7 +76,10 @@ def test_a_category_that_it_would_fail_on_is_refused(server: Server, frame: pd.D
     answer = server.http.post("/predict", json={"data": {**named, "island": "Atlantis"}})
     assert answer.status_code == 422
     (error,) = answer.json()["errors"]
-    assert error == {"pointer": "/data/island", "detail": "expected one of the model's categories"}
+    assert error == {
+        "pointer": "/data/island",
+        "detail": "expected a category that training has seen",
+    }
     schemas = server.http.get("/docs.json").json()["components"]["schemas"]
     assert schemas["Named"]["properties"]["island"]["enum"] == ["Biscoe", "Dream", "Torgersen"]
 
