@@ -34,8 +34,9 @@ from starlette.routing import BaseRoute, Route
 from serving.answers import AnswerWriter, Prediction
 from serving.batching import Batcher
 from serving.edge import Edge, RouteTable, on_exception
-from serving.errors import JSON_MEDIA_TYPE, Problem, from_status
+from serving.errors import INVALID_INPUT, JSON_MEDIA_TYPE, Problem, from_status
 from serving.limits import read_json_body
+from serving.predictor import EstimatorError
 from serving.protocol import install_protocol
 from serving.schemas import Instances, RequestSchema
 from serving.settings import Settings, metrics_folder
@@ -178,9 +179,19 @@ class AppFactory(ServiceAppFactory):
         return [layer for layer in super().middlewares if layer.cls in kept]
 
     async def api_endpoint_wrapper(self, name: str, request: Request) -> Response:
-        """Let exceptions through to our handler; BentoML would log inputs and answer lists."""
+        """Let exceptions through to our handler; BentoML would log inputs and answer lists.
+
+        A ``ValueError`` is how scikit-learn refuses input. Where values are unlike training's, it
+        is they that the estimator can't compute with, and no defect.
+        """
         try:
             return await self.api_endpoint(name, request)  # type: ignore[no-any-return]
+        except EstimatorError as exc:
+            unusual = current_record().warnings
+            if not unusual or not isinstance(exc.__cause__, ValueError):
+                raise
+            detail = "the model can't compute with values unlike those of training"
+            raise Problem(INVALID_INPUT, detail, errors=unusual) from exc
         except BentoMLException as exc:
             if exc.error_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise

@@ -405,6 +405,31 @@ def test_a_crash_in_the_model_is_told_to_the_log_alone(
     assert INPUT.encode() not in answer.body
 
 
+class RefusingEstimator(FailingEstimator):
+    """Refuses all input, as scikit-learn does."""
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Refuse, with the input in the message."""
+        raise ValueError(INPUT)
+
+
+@pytest.mark.parametrize(("data", "status"), [([-1.0, 1, 1, 1], 422), (ROW, 500)])
+def test_what_the_model_refuses_is_the_inputs_fault_if_training_has_not_seen_its_like(
+    post: Ask,
+    instance: Foreign,
+    estimator: Foreign,
+    monkeypatch: pytest.MonkeyPatch,
+    data: object,
+    status: int,
+) -> None:
+    monkeypatch.setattr(instance.predictor._model, "_estimator", RefusingEstimator(estimator))
+    answer = post("/predict", {"data": data})
+    assert answer.status == status
+    assert INPUT.encode() not in answer.body
+    if status == 422:
+        assert "/data/0" in [error["pointer"] for error in answer.json()["errors"]]
+
+
 @pytest.mark.usefixtures("failing")
 def test_a_crash_for_one_row_harms_no_neighbour(app: Edge, loop: asyncio.Runner) -> None:
     async def story() -> list[Answer]:

@@ -14,6 +14,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FAILS_ABOVE = 100.0  # a first feature beyond this makes `Fragile` raise
+REFUSES = 120.0  # a first feature of this value makes it refuse, as scikit-learn does
 EXITS_AT = 150.0  # a first feature of this value makes it exit
 WARNS_BELOW = -100.0  # a first feature below this makes it warn
 GATE = "TEST_GATE"  # names the folder by which a test and `Gated` talk
@@ -47,8 +48,10 @@ class Fragile(Wrapped):
         for value in rows[:, 0]:
             if value == EXITS_AT:
                 sys.exit(f"can't go on with {value!r}")
+            if value == REFUSES:
+                raise ValueError(f"Input X contains {value!r}")
             if value > FAILS_ABOVE:
-                raise ValueError(f"can't compute with {value!r}")
+                raise RuntimeError(f"can't compute with {value!r}")
             if value < WARNS_BELOW:
                 print("seen:", value)
                 warnings.warn("a warning from elsewhere", RuntimeWarning, stacklevel=2)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.server import ROW, Server
+from tests.wire.estimators import REFUSES
 from tests.wire.problems import assert_problem
 
 JSON = {"Content-Type": "application/json"}
@@ -300,8 +301,22 @@ def test_an_exception_of_the_estimator_tells_the_client_nothing(fragile: Server)
     answer = post(fragile, [SECRET_NUMBER, 3.5, 1.4, 0.2])
     assert_problem(fragile, answer, 500, "internal-error")
     assert str(SECRET_NUMBER) not in answer.text
-    assert "ValueError" not in answer.text
+    assert "RuntimeError" not in answer.text
     assert "can't compute" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_what_the_estimator_refuses_and_training_has_not_seen_is_the_inputs_fault(
+    fragile: Server, path: str
+) -> None:
+    row = [REFUSES, 3.5, 1.4, 0.2]
+    answer = post(fragile, [ROW, row] if path == "/predict/batch" else row, path)
+    problem = assert_problem(fragile, answer, 422, "invalid-input")
+    assert problem["detail"] == "the model can't compute with values unlike those of training"
+    (error,) = problem["errors"]
+    assert error["pointer"] == ("/data/1/0" if path == "/predict/batch" else "/data/0")
+    assert "outside of the range seen in training" in error["detail"]
+    assert str(REFUSES) not in answer.text
 
 
 def test_a_batch_with_a_row_that_the_estimator_fails_on_fails_alone(fragile: Server) -> None:
