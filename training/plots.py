@@ -1,7 +1,7 @@
 """The plots of a model card, drawn as SVG that takes the colors of the page.
 
-No plot shows a row of the data: rows are counted in bins, and the few that lie furthest out are
-drawn with their neighbours. A plot that can't be made gives its place to a sentence that says why.
+No plot shows where a single row lies: rows are counted in bins, though a bin may hold only one, and
+the few that lie furthest out are drawn with their neighbours. A plot that can't be made gives its place to a sentence that says why.
 """
 
 import re
@@ -205,7 +205,7 @@ def _errors(of: str, truth: Array, prediction: Array) -> Iterator[Plot]:
             _drawn_in(x),
             _drawn_in(y),
             gridsize=_bins(x),
-            mincnt=FEW_ROWS,
+            mincnt=1,
             cmap=COUNTS,
             norm=PowerNorm(0.5, vmin=0),
             linewidths=0.2,
