@@ -1,7 +1,8 @@
 """The plots of a model card, drawn as SVG that takes the colors of the page.
 
 No plot shows where a single row lies: rows are counted in bins, though a bin may hold only one, and
-the few that lie furthest out are drawn with their neighbours. A plot that can't be made gives its place to a sentence that says why.
+the few that lie furthest out are drawn with their neighbours. A plot that can't be made gives its
+place to a sentence that says why.
 """
 
 import re
