@@ -23,7 +23,7 @@ from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.answers import AnswerWriter
-from serving.description import Description, Metrics
+from serving.description import Description, Metrics, Task
 from serving.model import Estimator, Model, to_array
 from serving.settings import forbid_usage_reports
 from serving.store import save
@@ -32,7 +32,7 @@ from training.choice import choose
 from training.describe import describe, rows_of
 from training.errors import TrainingError
 from training.estimators import make_estimator
-from training.evaluation import Evaluation, evaluate, score
+from training.evaluation import Evaluation, evaluate, score, truth_of
 from training.faults import check_names
 from training.files import read_file
 from training.fitted import load_fitted, task_of
@@ -72,6 +72,18 @@ def iris() -> pd.DataFrame:
     return data.data.assign(species=data.target_names[data.target])
 
 
+def agreed_task(said: Task | None, estimator: Estimator, who: str, advice: str = "") -> Task | None:
+    """Give the task that a person says, or else the estimator.
+
+    Raises:
+        TrainingError: they say otherwise.
+    """
+    own = task_of(estimator)
+    if said and own not in {None, said}:
+        raise TrainingError(f"{who} for {own}, not for {said}{advice}")
+    return said or own
+
+
 def train(args: argparse.Namespace) -> Description:
     """Fit an estimator on a table, and save it.
 
@@ -82,10 +94,7 @@ def train(args: argparse.Namespace) -> Description:
     targets = ["species"] if args.data is None else args.target
     name = args.estimator or (IRIS_ESTIMATOR if args.data is None else None)
     named = None if name is None else make_estimator(name, args.param, args.seed)
-    own = None if named is None else task_of(named)
-    if args.task and own not in {None, args.task}:
-        raise TrainingError(f"{name} is for {own}, not for {args.task}: name another estimator")
-    task = args.task or own
+    task = agreed_task(args.task, named, f"{name} is", ": name another estimator")
     if task in {"classification", "regression"} and not targets:
         raise TrainingError("to learn, a target is needed: name its column with --target")
     table = to_table(raw, targets, task=task, drop=args.drop, keep=args.keep)
@@ -101,7 +110,7 @@ def train(args: argparse.Namespace) -> Description:
     with progress("fitting on all rows"):
         strings = not {"category", "text"}.isdisjoint(table.types.values())
         array = to_array(rows_of(table), has_strings=strings)
-        estimator = fit(clone(pipeline), array, table.labels if targets else None)
+        estimator = fit(clone(pipeline), array, truth_of(table))
     description = described(args, estimator, table, evaluation.metrics)
     return publish(description, estimator, table, evaluation, args.seed)
 
@@ -128,8 +137,7 @@ def adopt(args: argparse.Namespace) -> Description:
         split = f"{len(asked)} rows of the reference, which may be those it was fitted on"
         metrics = score(estimator, told, asked, split)
     description = description.model_copy(update={"metrics": metrics})
-    truth = told.labels if len(told.target.columns) else None
-    evaluation = Evaluation(metrics, estimator, asked, truth)
+    evaluation = Evaluation(metrics, estimator, asked, truth_of(told))
     return publish(description, estimator, table, evaluation, args.seed)
 
 
@@ -154,10 +162,7 @@ def reference(args: argparse.Namespace, estimator: Estimator) -> Table:
     """
     raw = read_file(args.reference, args.encoding)
     check_names(list(raw.columns), args.target, args.drop, args.keep)
-    own = task_of(estimator)
-    if args.task and own not in {None, args.task}:
-        raise TrainingError(f"the estimator is for {own}, not for {args.task}")
-    task = args.task or own
+    task = agreed_task(args.task, estimator, "the estimator is")
     if task is None:
         raise TrainingError("the estimator does not tell what it does: say it with --task")
     targets = args.target if task in {"classification", "regression"} else []

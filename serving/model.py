@@ -39,6 +39,11 @@ class Outputs:
     probabilities: tuple[Array, ...] = ()
     scores: Array | None = None
 
+    @property
+    def deciding(self) -> Array:
+        """The scores of the one target: by these its label may have been chosen."""
+        return self.probabilities[0] if self.scores is None else self.scores
+
 
 class Model:
     """A fitted estimator and what is known of it, ready to be asked."""
@@ -223,7 +228,7 @@ class Model:
         asked = self.description.asked
         if asked.label_by != asked.scored_by:  # as with SVC: its probabilities may say otherwise
             return np.asarray(getattr(self._estimator, str(asked.label_by))(table))
-        return outputs.probabilities[0] if outputs.scores is None else outputs.scores
+        return outputs.deciding
 
 
 def to_array(rows: Sequence[Row], *, has_strings: bool) -> Array:

@@ -181,7 +181,7 @@ def _neighbours(value: Any, column: Sequence[Any], kind: FeatureType) -> list[An
             starts = range(len(EXAMPLE_TEXT))
             return [value, *(_example_text(n, start) for n in lengths for start in starts)]
         case "category":
-            return list(dict.fromkeys((value, *_frequencies(held).categories)))
+            return [value, *_frequencies(held).categories]
         case "boolean":
             return [value, *({*held} - {value})]
         case "integer":

@@ -12,9 +12,9 @@ from serving.description import Category, Choices, Feature, Interval, Number
 from serving.model import Array, Model
 from serving.values import Row
 from training.errors import TrainingError
+from training.faults import MAX_WHOLE
 
 MAX_EXPONENT = 308  # of ten, in a double
-MAX_WHOLE = 2.0**53  # up to here each whole number is a double, and reads the same everywhere
 MAX_CORNERS = 1024
 UNSEEN = "a category that training has not seen"
 
@@ -31,16 +31,14 @@ def domains_of(
     """
     features = model.description.features
     example = tuple(feature.example for feature in features)
-    if not answers(model, [example]):
+    if failure := _failure(model, [example]):
         unnamed = [feature.name for feature in features if feature.example == UNSEEN]
         if unnamed:
             raise TrainingError(
                 f"the estimator fails on categories that it was not fitted on, and {unnamed[0]!r} "
                 "has none that is common enough to be named as an example: group its categories"
             )
-        raise TrainingError(
-            f"the estimator gives no finite answer to a typical row: {_failure(model, example)}"
-        )
+        raise TrainingError(f"the estimator gives no finite answer to a typical row: {failure}")
     intervals = _intervals(model, example, seed)
     described = []
     for index, feature in enumerate(features):
@@ -59,20 +57,16 @@ def domains_of(
 
 def answers(model: Model, rows: list[Row]) -> bool:
     """Tell whether the estimator has a finite answer to each row."""
+    return _failure(model, rows) is None
+
+
+def _failure(model: Model, rows: list[Row]) -> str | None:
+    """Tell in the estimator's words what is wrong with rows, if it has no answer to them."""
     try:
         model.predictions(model.ask(model.table(rows)))
-    except Exception:  # estimators raise anything
-        return False
-    return True
-
-
-def _failure(model: Model, row: Row) -> str:
-    """Tell in the estimator's words what is wrong with a row."""
-    try:
-        model.predictions(model.ask(model.table([row])))
-    except Exception as exc:
+    except Exception as exc:  # estimators raise anything
         return f"{type(exc).__name__}: {exc}"
-    return ""
+    return None
 
 
 def _intervals(model: Model, example: Row, seed: int) -> dict[int, Interval]:
@@ -87,29 +81,26 @@ def _intervals(model: Model, example: Row, seed: int) -> dict[int, Interval]:
         return {}
     signs = _signs(len(trained), seed)
 
-    def all_fail(exponent: int) -> bool:
+    def alike(exponent: int) -> dict[int, Interval]:
+        limits = {at: _extreme(features[at], exponent, 1) for at in trained}
+        return {at: Interval(minimum=-limit, maximum=limit) for at, limit in limits.items()}
+
+    def fails_at_the_ends(intervals: Mapping[int, Interval]) -> bool:
         rows = []
         for point in signs.tolist():
             row = list(example)
-            for index, sign in zip(trained, point, strict=True):
+            for (at, interval), sign in zip(intervals.items(), point, strict=True):
                 if sign:
-                    row[index] = _extreme(features[index], exponent, sign)
+                    row[at] = interval.minimum if sign < 0 else interval.maximum
             rows.append(tuple(row))
         return _fails(model, rows)
 
     beyond = max(max(-interval.minimum, interval.maximum) for interval in trained.values())
-    if (exponent := _largest(beyond, all_fail)) is not None:
-        limits = {at: _extreme(features[at], exponent, 1) for at in trained}
-        return {at: Interval(minimum=-limit, maximum=limit) for at, limit in limits.items()}
+    exponent = _largest(beyond, lambda exponent: fails_at_the_ends(alike(exponent)))
+    if exponent is not None:
+        return alike(exponent)
     own = {at: _own_interval(model, example, at, trained[at]) for at in trained}
-    ends = {at: (interval.minimum, interval.maximum) for at, interval in own.items()}
-    corners = []
-    for point in signs.tolist():
-        row = list(example)
-        for at, sign in zip(trained, point, strict=True):
-            row[at] = ends[at][sign > 0] if sign else row[at]
-        corners.append(tuple(row))
-    return trained if _fails(model, corners) else own
+    return trained if fails_at_the_ends(own) else own
 
 
 def _signs(count: int, seed: int) -> Array:
@@ -153,7 +144,7 @@ def _fails(model: Model, rows: list[Row]) -> bool:
 def _extreme(feature: Feature, exponent: int, sign: int) -> float:
     """Give a power of ten; of whole numbers none beyond those that doubles hold exactly."""
     if feature.type == "integer":
-        return sign * int(min(10.0**exponent, MAX_WHOLE))
+        return sign * int(min(10**exponent, MAX_WHOLE))
     return float(sign * 10.0**exponent)
 
 

@@ -53,7 +53,7 @@ def evaluate(pipeline: Pipeline, table: Table, test_size: float, seed: int) -> E
     Raises:
         TrainingError: the rows are too few to hold some out, or it can't be fitted, or asked.
     """
-    labels = _labels(table)
+    labels = truth_of(table)
     rows, held_out, manner = _split(table, test_size, seed)
     seen, truth = (None, None) if labels is None else (labels[rows], labels[held_out])
     fitted = fit(clone(pipeline), table.frame.iloc[rows], seen)
@@ -69,11 +69,12 @@ def score(estimator: Estimator, table: Table, asked: TableLike, split: str) -> M
     Raises:
         TrainingError: it can't be asked.
     """
-    labels = _labels(table)
+    labels = truth_of(table)
     return _metrics(split, table.task, estimator, asked, labels, labels)
 
 
-def _labels(table: Table) -> Array | None:
+def truth_of(table: Table) -> Array | None:
+    """Give what is to be learnt, or None where nothing is."""
     return None if table.target.shape[1] == 0 else table.labels
 
 

@@ -34,10 +34,11 @@ def read_file(path: Path, encoding: str = "utf-8") -> pd.DataFrame:
     if not path.exists():
         raise TrainingError(f"there is no file {path}")
     try:
-        if path.suffix.lower() == ".gz" and ending in {"", *CSV_ENDINGS}:
-            frame = _read_csv(_decode(gzip.decompress(path.read_bytes()), path, encoding), path)
-        elif ending in CSV_ENDINGS:
-            frame = _read_csv(_decode(path.read_bytes(), path, encoding), path)
+        gzipped = path.suffix.lower() == ".gz"
+        if ending in CSV_ENDINGS or (gzipped and not ending):
+            data = path.read_bytes()
+            data = gzip.decompress(data) if gzipped else data
+            frame = _read_csv(_decode(data, path, encoding), path)
         elif ending in PARQUET_ENDINGS:
             frame = _read_parquet(path)
         else:

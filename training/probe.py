@@ -96,7 +96,7 @@ def _with_input(estimator: Estimator, description: Description, rows: Sequence[R
     frames = [form for form in told if form != "array"]
     if "array" in told and (not frames or _alike(told["array"], told[frames[0]])):
         return description
-    return _asked(estimator, description, input=frames[0]).description
+    return _knowing(description, input=frames[0])
 
 
 def _all_told(estimator: Estimator, model: Model, rows: Sequence[Row]) -> list[Array]:
@@ -201,8 +201,7 @@ def _with_scores(
     scored_by = next(iter(found))
     agreement = {method: _agreement(description, outputs) for method, outputs in found.items()}
     by_class = scored_by == "decision_function" and description.task == "classification"
-    return _asked(
-        estimator,
+    return _knowing(
         description,
         scored_by=scored_by,
         scores_by_class=by_class and agreement[scored_by] >= MIN_AGREEMENT,
@@ -214,7 +213,7 @@ def _with_scores(
             ),
             None,
         ),
-    ).description
+    )
 
 
 def _agreement(description: Description, outputs: Outputs) -> float:
@@ -225,7 +224,7 @@ def _agreement(description: Description, outputs: Outputs) -> float:
         labels = description.classes_by_target[0]
     else:
         return 0.0
-    scores = _deciding(outputs)
+    scores = outputs.deciding
     if scores.ndim == 1:
         scores = np.column_stack([-scores, scores])
     if scores.shape[1] != len(labels):
@@ -239,11 +238,7 @@ def _ties(model: Model, boundary: Sequence[Row] | None) -> bool:
     """Tell whether the best scores are all but equal wherever the label is seen to change."""
     if boundary is None:
         return False
-    return not boundary or bool(tied(_deciding(model.ask(model.table(boundary)))).all())
-
-
-def _deciding(outputs: Outputs) -> Array:
-    return outputs.probabilities[0] if outputs.scores is None else outputs.scores
+    return not boundary or bool(tied(model.ask(model.table(boundary)).deciding).all())
 
 
 def _with_batching(
@@ -266,13 +261,14 @@ def _with_batching(
     asked_for = rows + (boundary or [])
     if description.task == "regression" or asked.label_by is not None:
         if _in_batches(model, asked_for, exactly=False):
-            far = {factor: _scaled(model, rows[:MAX_SCALED_ROWS], factor, rng) for factor in USUAL}
-            usual = (f for f, scaled in far.items() if _in_batches(model, scaled, exactly=False))
-            if (factor := next(usual, None)) is not None:
-                changes = {"batching": "tolerant", "usual": factor}
+            for factor in USUAL:
+                far = _scaled(model, rows[:MAX_SCALED_ROWS], factor, rng)
+                if _in_batches(model, far, exactly=False):
+                    changes = {"batching": "tolerant", "usual": factor}
+                    break
     elif asked.scored_by is not None and _in_batches(model, asked_for, exactly=True):
         changes = {"batching": "invariant"}
-    return _asked(estimator, description, **changes).description
+    return _knowing(description, **changes)
 
 
 def _in_batches(model: Model, rows: Sequence[Row], *, exactly: bool) -> bool:
@@ -308,8 +304,13 @@ def _scaled(
 
 def _asked(estimator: Estimator, description: Description, **changes: Any) -> Model:  # noqa: ANN401
     """Give the model as it is asked when some of what is known so far is otherwise."""
+    return Model(estimator, _knowing(description, **changes))
+
+
+def _knowing(description: Description, **changes: Any) -> Description:  # noqa: ANN401 (as Asked has them)
+    """Give a description that knows otherwise how its estimator has to be asked."""
     asked = description.asked.model_copy(update=changes)
-    return Model(estimator, description.model_copy(update={"asked": asked}))
+    return description.model_copy(update={"asked": asked})
 
 
 def _if_any(array: Array | None) -> tuple[Array, ...]:

@@ -44,8 +44,8 @@ from serving.description import (
 )
 from serving.model import Model
 from training.describe import describe, rows_of
-from training.domain import MAX_WHOLE
 from training.errors import TrainingError
+from training.faults import MAX_WHOLE
 from training.table import Table
 
 Estimator = Any  # scikit-learn has no type for it
