@@ -44,6 +44,13 @@ MALFORMED_BODY = ProblemType(
     "too large for a double, or nesting that is too deep.",
     "Send one JSON object as RFC 8259 describes it. The detail tells where reading stopped.",
 )
+UNAUTHORIZED = ProblemType(
+    "unauthorized",
+    401,
+    "Unauthorized",
+    "This service asks for an API key, and the request has none that it knows.",
+    "Send the header Authorization: Bearer KEY, or X-API-Key: KEY. The operator gives keys out.",
+)
 NOT_FOUND = ProblemType(
     "not-found",
     404,
@@ -89,6 +96,14 @@ INVALID_INPUT = ProblemType(
     "Mend the places that the pointers in errors name (RFC 6901). GET /model/info lists the "
     "features, their types and domains, and an example of each.",
 )
+QUOTA_EXCEEDED = ProblemType(
+    "quota-exceeded",
+    429,
+    "Quota exceeded",
+    "This client has asked for as many predictions as it may within its window of time.",
+    "Wait for the seconds in the Retry-After header. Send many rows in one /predict/batch, which "
+    "counts as one request. The operator sets the quota (SERVING_RATE_LIMIT).",
+)
 INTERNAL_ERROR = ProblemType(
     "internal-error",
     500,
@@ -103,6 +118,14 @@ UNAVAILABLE = ProblemType(
     "This server can't answer now: it is shutting down, or its model does not come back.",
     "Try again after the seconds in the Retry-After header.",
 )
+OVERLOADED = ProblemType(
+    "overloaded",
+    503,
+    "Overloaded",
+    "More rows wait for the model than it can answer in time, so this request was not begun.",
+    "Try again after the seconds in the Retry-After header, which is how long the rows that wait "
+    "are expected to take.",
+)
 DEADLINE_EXCEEDED = ProblemType(
     "deadline-exceeded",
     504,
@@ -116,18 +139,25 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     kind.slug: kind
     for kind in (
         MALFORMED_BODY,
+        UNAUTHORIZED,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
         BODY_TOO_LARGE,
         BATCH_TOO_LARGE,
         UNSUPPORTED_MEDIA_TYPE,
         INVALID_INPUT,
+        QUOTA_EXCEEDED,
         INTERNAL_ERROR,
         UNAVAILABLE,
+        OVERLOADED,
         DEADLINE_EXCEEDED,
     )
 }
-_BY_STATUS = {kind.status: kind for kind in PROBLEM_TYPES.values() if kind is not BATCH_TOO_LARGE}
+_BY_STATUS = {
+    kind.status: kind
+    for kind in PROBLEM_TYPES.values()
+    if kind not in {BATCH_TOO_LARGE, OVERLOADED}
+}
 
 
 @dataclass(frozen=True, slots=True)

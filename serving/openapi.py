@@ -28,7 +28,10 @@ from serving.errors import (
     MEDIA_TYPE,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    OVERLOADED,
     PROBLEM_TYPES,
+    QUOTA_EXCEEDED,
+    UNAUTHORIZED,
     UNAVAILABLE,
     UNSUPPORTED_MEDIA_TYPE,
     ProblemType,
@@ -46,6 +49,18 @@ _BODY_PROBLEMS = (
     INVALID_INPUT,
     UNAVAILABLE,
 )
+_QUOTA_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "The client's quota: q requests in a moving window of w seconds.",
+        "schema": {"type": "string"},
+        "example": '"default";q=100;w=60',
+    },
+    "RateLimit": {
+        "description": "What is left of it: r requests, and t seconds until there is one more.",
+        "schema": {"type": "string"},
+        "example": '"default";r=42;t=17',
+    },
+}
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -58,7 +73,7 @@ def openapi_document(
     named = {feature.name: feature.example for feature in features}
     model = {"name": description.name, "version": version}
     closing = {"model": model, "request_id": "8c0f2f6e5b1d4f0f9a3a2b1c0d9e8f7a"}
-    return {
+    document: Schema = {
         "openapi": "3.1.0",
         "info": {
             "title": f"Model API: {description.name}",
@@ -175,12 +190,7 @@ def openapi_document(
         },
         "components": {
             "schemas": _schemas(description, version, example_answer),
-            # A status has one response: that of a body too large stands for a batch as well.
-            "responses": {
-                kind.slug: _problem_response(kind)
-                for kind in PROBLEM_TYPES.values()
-                if kind is not BATCH_TOO_LARGE
-            },
+            "responses": {},
             "headers": {
                 "X-Request-ID": {
                     "description": "The request's id: the client's own if it is sane, else a new "
@@ -198,6 +208,35 @@ def openapi_document(
             },
         },
     }
+    _guard(document, settings)
+    return document
+
+
+def _guard(document: Schema, settings: Settings) -> None:
+    """Add what keys and quotas ask of clients where they are on, and the problems' responses."""
+    components = document["components"]
+    if settings.clients:
+        components["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+    # A status has one response: that of a body too large stands for a batch as well, that of an
+    # unavailable server for one that is overloaded.
+    absent = {BATCH_TOO_LARGE, OVERLOADED, UNAUTHORIZED, QUOTA_EXCEEDED}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if settings.needs_key(path):
+                operation["security"] = [{"bearer": []}, {"header": []}]
+                operation["responses"]["401"] = _problem_ref(UNAUTHORIZED)
+                absent.discard(UNAUTHORIZED)
+            if settings.is_limited(path):
+                operation["responses"]["429"] = _problem_ref(QUOTA_EXCEEDED)
+                operation["responses"]["200"]["headers"] |= _headers(*_QUOTA_HEADERS)
+                components["headers"] |= _QUOTA_HEADERS
+                absent.discard(QUOTA_EXCEEDED)
+    components["responses"] = {
+        kind.slug: _problem_response(kind) for kind in PROBLEM_TYPES.values() if kind not in absent
+    }
 
 
 def _operation(
@@ -211,7 +250,7 @@ def _operation(
 ) -> Schema:
     responses: Schema = {"200": success}
     for kind in (*problems, METHOD_NOT_ALLOWED, INTERNAL_ERROR, DEADLINE_EXCEEDED):
-        responses.setdefault(str(kind.status), {"$ref": f"#/components/responses/{kind.slug}"})
+        responses.setdefault(str(kind.status), _problem_ref(kind))
     operation: Schema = {
         "tags": [tag],
         "operationId": name,
@@ -255,17 +294,28 @@ def _probe(name: str, summary: str, problems: tuple[ProblemType, ...]) -> Schema
 def _response(description: str, media_type: str, content: Schema) -> Schema:
     return {
         "description": description,
-        "headers": {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}},
+        "headers": _headers("X-Request-ID"),
         "content": {media_type: content},
     }
 
 
 def _problem_response(kind: ProblemType) -> Schema:
     response = _response(kind.cause, MEDIA_TYPE, {"schema": _ref("Problem")})
-    extra = {UNAVAILABLE: "Retry-After", METHOD_NOT_ALLOWED: "Allow"}.get(kind)
-    if extra is not None:
-        response["headers"][extra] = {"$ref": f"#/components/headers/{extra}"}
+    extra: dict[ProblemType, tuple[str, ...]] = {
+        UNAVAILABLE: ("Retry-After",),
+        QUOTA_EXCEEDED: ("Retry-After", *_QUOTA_HEADERS),
+        METHOD_NOT_ALLOWED: ("Allow",),
+    }
+    response["headers"] |= _headers(*extra.get(kind, ()))
     return response
+
+
+def _problem_ref(kind: ProblemType) -> Schema:
+    return {"$ref": f"#/components/responses/{kind.slug}"}
+
+
+def _headers(*names: str) -> Schema:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _ref(schema: str) -> Schema:

@@ -1,18 +1,29 @@
 """All settings of the service: read once from the environment, checked, frozen.
 
 The only room that reads or writes ``os.environ``. A wrong value stops the start with one line per
-mistake. BentoML's own settings (port, workers) stay in ``configuration.yaml``.
+mistake, which never repeats a secret. BentoML's own settings (port, workers) stay in
+``configuration.yaml``.
 """
 
 import os
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import joblib
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+import limits
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "SERVING_"
@@ -47,6 +58,67 @@ def _network(value: str) -> str:
     return value
 
 
+NO_QUOTA = "off"
+MEMORY = "memory://"
+STDOUT = "stdout"
+OPEN_ROUTES = {"/health", "/livez", "/readyz", "/healthz", "/errors/{slug}"}
+LIMITED_ROUTES = {"/predict", "/predict/batch"}
+
+
+def _quota(value: str) -> str:
+    """Check that a value is a quota such as ``100/minute``, or ``off``."""
+    if value != NO_QUOTA:
+        try:
+            amount = limits.parse(value).amount
+        except ValueError:
+            amount = 0
+        if amount < 1:
+            raise ValueError(f"{value!r} is no quota such as 100/minute, 5/second or off")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A client's key as it is kept: a name for logs, the SHA-256 of the key, its own quota."""
+
+    name: str
+    digest: bytes
+    quota: str | None = None
+
+    @classmethod
+    def parse(cls, entry: str) -> Self:
+        """Read ``NAME:SHA256`` or ``NAME:SHA256:QUOTA``; a mistake is told without the value."""
+        name, _, rest = entry.partition(":")
+        digest, _, quota = rest.partition(":")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+            raise ValueError("an entry has to begin with a name of A-Z a-z 0-9 _ . - and a colon")
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise ValueError(f"the entry of {name!r} has no SHA-256 of a key in lower-case hex")
+        return cls(name, bytes.fromhex(digest), _quota(quota) if quota else None)
+
+
+def _keys(value: object) -> object:
+    """Read keys that are separated by commas or lines; what follows ``#`` on a line is skipped."""
+    if not isinstance(value, str):
+        return value
+    lines = (line.partition("#")[0] for line in value.splitlines())
+    entries = (entry.strip() for line in lines for entry in line.split(","))
+    keys = tuple(ApiKey.parse(entry) for entry in entries if entry)
+    if not keys:  # or a secret that did not arrive would open the service to all
+        raise ValueError("there is no key in it")
+    return keys
+
+
+def _keys_in_file(value: object) -> object:
+    """Read keys from a file."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return _keys(Path(value).read_text(encoding="utf-8"))
+    except (OSError, UnicodeError) as exc:
+        raise ValueError(f"can't read {value}: {exc}") from None
+
+
 class Settings(BaseSettings):
     """What an operator can set; the variable is the field's name in capitals after ``SERVING_``."""
 
@@ -65,6 +137,54 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1_048_576, ge=1, description="largest accepted request body")
     max_batch_rows: int = Field(
         1000, ge=2, le=1_000_000, description="most rows in one `/predict/batch`"
+    )
+    max_head_bytes: int = Field(
+        65_536, ge=1024, description="largest accepted request head: request line and headers"
+    )
+    max_queue_rows: int = Field(10_000, ge=1, description="most rows that wait for the model")
+    hang_delay_s: float = Field(
+        20.0,
+        ge=0,
+        le=3600,
+        description="seconds after the deadline in which a batch may still end, before its worker "
+        "is replaced",
+    )
+    drain_delay_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="seconds after SIGTERM in which the server still takes connections, unready",
+    )
+    drain_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="seconds that requests under way then have to be answered"
+    )
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)] = Field(
+        (), description="keys that clients have to send one of: NAME:SHA256 or NAME:SHA256:QUOTA"
+    )
+    api_keys_file: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys_in_file)] = Field(
+        (), description="a file with more of them, one a line"
+    )
+    metrics_need_key: bool = Field(False, description="whether `/metrics` needs a key too")
+    rate_limit: Annotated[str, AfterValidator(_quota)] = Field(
+        "100/minute",
+        description="predictions that a client may ask for in a moving window, such as "
+        "`100/minute`; `off` for no limit",
+    )
+    rate_limit_storage: SecretStr = Field(
+        SecretStr(MEMORY),
+        description="where clients are counted: `memory://`, or `redis://HOST:PORT`",
+    )
+    cache_entries: int = Field(
+        10_000, ge=0, description="most predictions that are kept for identical inputs; 0 for none"
+    )
+    cache_ttl_s: float = Field(
+        300.0, ge=0, description="seconds for which a prediction is kept; 0 for not at all"
+    )
+    prediction_log: str = Field(
+        "off", description="`stdout`, or a file that gets a JSON line for each prediction"
+    )
+    prediction_log_rows: int = Field(
+        10_000, ge=1, description="most predictions that wait to be written to that log"
     )
     threads: int = Field(
         default_factory=joblib.cpu_count,
@@ -88,6 +208,40 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("api_keys_file")
+    @classmethod
+    def _agrees(cls, value: tuple[ApiKey, ...], info: ValidationInfo) -> tuple[ApiKey, ...]:
+        """Refuse a key given twice, and two quotas for one name."""
+        keys = (*info.data.get("api_keys", ()), *value)
+        if len({key.digest for key in keys}) < len(keys):
+            raise ValueError("a key is given twice")
+        if len({(key.name, key.quota) for key in keys}) > len({key.name for key in keys}):
+            raise ValueError("a name has two quotas")
+        return value
+
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def _known_storage(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"memory://|rediss?://.+", value.get_secret_value()):
+            raise ValueError("no storage such as memory:// or redis://localhost:6379")
+        return value
+
+    @property
+    def clients(self) -> tuple[ApiKey, ...]:
+        """All keys; without any, the service is open to all."""
+        return (*self.api_keys, *self.api_keys_file)
+
+    def needs_key(self, route: str) -> bool:
+        """Tell whether a route, or what is none, is for clients with a key alone."""
+        if not self.clients or route in OPEN_ROUTES:
+            return False
+        return route != "/metrics" or self.metrics_need_key
+
+    def is_limited(self, route: str) -> bool:
+        """Tell whether requests to a route count against a client's quota."""
+        quotas = {self.rate_limit, *(key.quota for key in self.clients if key.quota)}
+        return route in LIMITED_ROUTES and quotas != {NO_QUOTA}
+
 
 def load_settings() -> Settings:
     """Read the settings, or end the process with a line for each wrong variable.
@@ -95,6 +249,9 @@ def load_settings() -> Settings:
     Raises:
         SystemExit: with lines that name the variable, what is wrong, and what is accepted.
     """
+    for name in ("API_KEYS", "API_KEYS_FILE"):
+        if os.environ.get(PREFIX + name) == "":  # a secret that did not arrive opens nothing
+            raise SystemExit(f"{PREFIX}{name}: is set, but empty; unset it to serve without keys")
     try:
         return Settings()
     except ValidationError as exc:

@@ -40,10 +40,13 @@ class RequestRecord:
     id: str
     method: str
     route: str
-    client: str | None
+    client: str | None  # its address
+    api_key: str | None = None  # its name, never the key
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)  # of the answer, beside its id
     status: int = 0
     rows: int | None = None
     problem: str | None = None
+    cache: str | None = None
     unusual: Mapping[str, int] = field(default_factory=dict)
     warnings: Sequence[Any] = ()
     exception: BaseException | None = None
@@ -233,6 +236,29 @@ UNUSUAL = Counter(
     "serving_unusual_values_total",
     f"Values unlike those seen in training; features beyond the first {MAX_NAMED_SERIES} as one.",
     ("feature",),
+)
+CACHE_LOOKUPS = Counter(
+    "serving_cache_lookups_total",
+    "Single predictions looked up in the cache: hit, miss, or collapsed into one under way.",
+    ("result",),
+)
+CACHE_ENTRIES = Gauge(
+    "serving_cache_entries", "Predictions kept in the cache.", multiprocess_mode="livesum"
+)
+LIMITED = Counter(
+    "serving_limited_requests_total",
+    "Requests refused for a used-up quota, by the name of the client's key.",
+    ("api_key",),
+)
+QUOTA_STORAGE_UP = Gauge(
+    "serving_quota_storage_up",
+    "1 while requests are counted in the storage that is set, 0 while each worker counts alone.",
+    multiprocess_mode="livemin",
+)
+PREDICTIONS_LOGGED = Counter(
+    "serving_prediction_log_total",
+    "Predictions for the prediction log: written, or lost for want of room or of a disk.",
+    ("result",),
 )
 WAITING = Gauge("serving_waiting_rows", "Rows waiting for the model.", multiprocess_mode="livesum")
 MODEL_INFO = Gauge(

@@ -180,14 +180,15 @@ def kill(process: subprocess.Popen[Any]) -> None:
 def serving(home: Path, output: Path, root: Path = ROOT, /, **settings: str) -> Iterator[Server]:
     """Run a server with a model store and settings, in the project or in a copy of it.
 
-    It must end well when it is asked to, and all that it ever wrote must be JSON lines.
+    Requests are not counted unless a test sets a quota. It must end well when it is asked to, and
+    all that it ever wrote must be JSON lines.
     """
     port = free_port()
     with output.open("wb") as stream:
         process = subprocess.Popen(
             [BIN / "bentoml", "serve", "--port", str(port)],
             cwd=root,
-            env=environment(home, settings),
+            env=environment(home, {"SERVING_RATE_LIMIT": "off"} | settings),
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from serving.errors import PROBLEM_TYPES, ProblemType
 from serving.settings import PREFIX, Settings
@@ -25,6 +26,8 @@ def default_of(name: str) -> str:
     field = Settings.model_fields[name]
     if field.default_factory is not None:
         return "`the CPU quota`"
+    if isinstance(field.default, SecretStr):
+        return f"`{field.default.get_secret_value()}`"
     return "`none`" if field.default == () else f"`{field.default}`"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import joblib
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from serving.settings import (
     LogFormat,
@@ -62,6 +62,20 @@ def test_nothing_need_be_set() -> None:
         "request_timeout_s": 10.0,
         "max_body_bytes": 1_048_576,
         "max_batch_rows": 1000,
+        "max_head_bytes": 65_536,
+        "max_queue_rows": 10_000,
+        "hang_delay_s": 20.0,
+        "drain_delay_s": 0.0,
+        "drain_timeout_s": 30.0,
+        "api_keys": (),
+        "api_keys_file": (),
+        "metrics_need_key": False,
+        "rate_limit": "100/minute",
+        "rate_limit_storage": SecretStr("memory://"),
+        "cache_entries": 10_000,
+        "cache_ttl_s": 300.0,
+        "prediction_log": "off",
+        "prediction_log_rows": 10_000,
         "threads": joblib.cpu_count(),
         "cors_origins": (),
         "trusted_proxies": (),
@@ -152,8 +166,18 @@ def test_every_setting_says_what_it_means() -> None:
 
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
-        monkeypatch.setenv(f"SERVING_{name.upper()}", "")
+        if name not in {"api_keys", "api_keys_file"}:
+            monkeypatch.setenv(f"SERVING_{name.upper()}", "")
     assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize("variable", ["SERVING_API_KEYS", "SERVING_API_KEYS_FILE"])
+def test_keys_that_are_set_but_empty_do_not_open_the_service(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "")
+    (line,) = refusal()
+    assert line.startswith(f"{variable}: is set, but empty")
 
 
 def test_a_file_beside_the_service_counts_less_than_the_environment(
