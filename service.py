@@ -22,10 +22,14 @@ from serving.bento import (
     get,
     prepare_bentoml,
     service_metrics,
+    worker_count,
 )
+from serving.cache import PredictionCache
 from serving.errors import JSON_MEDIA_TYPE, NOT_FOUND, PROBLEM_TYPES, UNAVAILABLE, Problem
 from serving.openapi import openapi_document
 from serving.pages import CONTENT_SECURITY_POLICY, docs_page, docs_script, problem_page
+from serving.prediction_log import PredictionLog
+from serving.prediction_log import check as check_prediction_log
 from serving.predictor import Predictor
 from serving.schemas import RequestSchema
 from serving.settings import (
@@ -38,11 +42,12 @@ from serving.settings import (
 from serving.store import ServedModel, load, model_info, verify
 from serving.telemetry import MODEL_INFO, PrintsAsLog, configure_logging, log
 from serving.values import Row
+from serving.workers import Life
 
 settings = load_settings()
 configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)
 prepare_process(settings, Path(__file__).with_name("configuration.yaml"))
-prepare_bentoml()
+prepare_bentoml(settings)
 
 
 @bentoml.service(name="ModelApi", service_class=ModelService)
@@ -58,6 +63,15 @@ class ModelApi:
         """Choose the model's version for all workers, and refuse to start if it can't be served."""
         for name in unknown_variables():
             log.warning("settings.unknown", variable=name)
+        if not settings.clients:
+            log.warning("keys.none", meaning="all who can connect may ask")
+        if worker_count(ModelApi) > 1 and settings.counts_alone:
+            raise SystemExit(
+                "SERVING_RATE_LIMIT_STORAGE: with memory:// each worker would count for itself; "
+                "serve with one worker, name a Redis (redis://HOST:PORT), or set "
+                "SERVING_RATE_LIMIT=off"
+            )
+        check_prediction_log(settings.prediction_log)
         verified = verify(ServedModel(settings.model).resolve())
         with redirect_stdout(PrintsAsLog()):
             load(verified)
@@ -71,7 +85,6 @@ class ModelApi:
         self.version = str(verified.tag.version)
         self.schema = RequestSchema(description.features, settings.max_batch_rows)
         self.answers = AnswerWriter(description, self.version)
-        self.predictor = Predictor(model, service_metrics().predicted)
         example_answer = self.answers.document(model.warm_up())
         openapi = openapi_document(description, self.version, settings, example_answer)
         self.openapi = orjson.dumps(openapi)
@@ -83,19 +96,39 @@ class ModelApi:
         MODEL_INFO.labels(description.name, self.version, description.task).set(1)
         self.predict = self.predict  # BentoML builds a wrapper at each access of an API
         self.batcher = Batcher(
-            self.predict, settings.max_batch_rows, service_metrics().batch_started
+            self.predict,
+            service_metrics().batch_started,
+            max_items=settings.max_batch_rows,
+            max_waiting_items=settings.max_queue_rows,
+            patience_s=settings.request_timeout_s,
         )
+        self.prediction_log = PredictionLog(
+            settings.prediction_log,
+            settings.prediction_log_rows,
+            features=[feature.name for feature in description.features],
+            model={"name": description.name, "version": self.version},
+            describe=self.answers.document,
+        )
+        cache = PredictionCache(settings.cache_entries, settings.cache_ttl_s)
+        self.predictor = Predictor(
+            model,
+            self.batcher,
+            service_metrics(),
+            cache if settings.keeps_predictions else None,
+            self.prediction_log,
+        )
+        self.life = Life(settings, lambda: self.batcher.running_s)
         log.info("model.loaded", model=str(verified.tag), size_bytes=verified.size_bytes)
 
     @bentoml.api(batchable=True, input_spec=InstanceInput, output_spec=InstanceOutput)
     def predict(self, rows: list[Row]) -> list[Prediction | Again]:
         """Predict one instance; concurrent calls meet here as one list of rows."""
-        return self.predictor.predict(rows)
+        return self.predictor.compute(rows)
 
     @bentoml.api(route="/predict/batch", input_spec=BatchInput, output_spec=BatchOutput)
     async def predict_batch(self, rows: list[Row]) -> list[Prediction]:
         """Predict many instances, on the same way as single ones."""
-        return await self.batcher.submit(rows)
+        return await self.predictor.many(rows)
 
     @get("/model/info")
     async def model_info(self, _: Request) -> Response:
@@ -110,13 +143,15 @@ class ModelApi:
     @get("/health")
     async def health(self, _: Request) -> Response:
         """Tell whether the model answers. No worker listens before it has, once."""
+        if self.life.draining:
+            raise Problem(UNAVAILABLE, "the server is shutting down")
         if self.hangs:
             raise Problem(UNAVAILABLE, "the model has not answered within a request's deadline")
         return Response(self.health_answer, media_type=JSON_MEDIA_TYPE)
 
     async def __is_ready__(self) -> bool:
         """Answer ``/readyz``, for BentoML, as ``/health`` is answered."""
-        return not self.hangs
+        return not (self.life.draining or self.hangs)
 
     @property
     def hangs(self) -> bool:
@@ -148,8 +183,10 @@ class ModelApi:
 
     @bentoml.on_shutdown
     def close(self) -> None:
-        """Let the model's thread end."""
+        """Let the threads end: the model's, and that of the prediction log when it is written."""
+        self.life.end()
         self.batcher.close()
+        self.prediction_log.close()
 
 
 def _page(content: str) -> Response:

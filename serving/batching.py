@@ -1,14 +1,18 @@
-"""The batcher between the event loop and the model: it never waits, polls, or learns.
+"""The batcher between the event loop and the model: it never waits, polls, or learns to wait.
 
 While the model is idle, rows start as soon as the event loop has read what has arrived with them;
 while it is busy, rows collect, and the next batch takes all that fit. So the batch grows with the
 load and shrinks with it, and a lone client never waits for company. One thread runs the model, so
 that the event loop goes on answering probes and reading requests meanwhile.
 
-No job can harm another. A batch that fails is halved until the failing job stands alone, and items
-whose answer might depend on their neighbours are asked for again, alone. Such work takes turns with
-what arrives, so that much of it delays others by little. Jobs that nobody waits for any more,
-because their deadline has passed, are dropped before the model sees them.
+No job can harm another. Jobs wait in lanes that take turns at the model: few items, many items, and
+what has to run apart; so nobody waits for more than a batch of each other kind. A batch that fails
+is halved until the failing job stands alone, and items whose answer might depend on their
+neighbours are asked for again, alone. Jobs that nobody waits for any more, because their deadline
+has passed or their client has gone, are dropped before the model sees them.
+
+No job waits in vain. One that would wait for longer than callers have patience, or for more items
+than there is room for, is refused at once with 503.
 """
 
 import asyncio
@@ -17,8 +21,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import ceil
 from queue import SimpleQueue
 from typing import Generic, TypeVar
+
+from serving.errors import OVERLOADED, Problem
+
+# Of what a caller's patience is spent: waiting in line, and in one batch. What is left is for the
+# batches of other lanes, and for errors of the estimate.
+WAIT_SHARE = 0.5
+BATCH_SHARE = 0.1
+FEW_SHARE = 0.1  # a job has few items if it fills no more of a batch
+MANY_SHARE = 0.9  # jobs of many items leave the rest of the room to those of few
+MEMORY = 0.9  # weight of a lane's past at each of its batches, when its pace is estimated
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,11 +45,80 @@ class Again(Enum):
     ALONE = "alone"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job(Generic[Item, Result]):
     items: list[Item]
     future: asyncio.Future[Sequence[Result | Again]]
-    waits: bool = False  # in one of the lines, and counted as waiting
+    lane: "_Lane[Item, Result] | None" = None  # in which it waits, and is counted
+
+
+class _Lane(Generic[Item, Result]):
+    """Groups of jobs in line; those of a group run together, whatever their size."""
+
+    def __init__(self, max_items: int, max_batch_s: float) -> None:
+        """Take how many items, and for how long, may run together if they are of several groups."""
+        self._max_items = max_items
+        self._max_batch_s = max_batch_s
+        self._groups: deque[list[_Job[Item, Result]]] = deque()
+        self.waiting_items = 0
+        # What its batches took; the last ones weigh most.
+        self._seconds = 0.0
+        self._items = 0.0
+        self._batches = 0.0
+
+    def add(self, group: list[_Job[Item, Result]]) -> None:
+        """Let a group wait."""
+        for job in group:
+            job.lane = self
+            self.waiting_items += len(job.items)
+        self._groups.append(group)
+
+    def leave(self, job: _Job[Item, Result]) -> None:
+        """Count a job as waiting no longer, if it was."""
+        if job.lane is not None:
+            job.lane = None
+            self.waiting_items -= len(job.items)
+
+    def take(self) -> list[_Job[Item, Result]]:
+        """Take a group, and those behind it that fit into the same batch."""
+        batch: list[_Job[Item, Result]] = []
+        size = 0
+        while self._groups:
+            group = [job for job in self._groups[0] if not job.future.done()]
+            count = sum(len(job.items) for job in group)
+            if batch and group and size + count > self._room:
+                break
+            for job in self._groups.popleft():
+                self.leave(job)
+            batch += group
+            size += count
+        return batch
+
+    def ran(self, items: int, seconds: float) -> None:
+        """Learn what a batch took."""
+        self._seconds = MEMORY * self._seconds + seconds
+        self._items = MEMORY * self._items + items
+        self._batches = MEMORY * self._batches + 1
+
+    @property
+    def batch_s(self) -> float:
+        """How long a batch is expected to take; 0 as long as none has run."""
+        return self._seconds / self._batches if self._batches else 0.0
+
+    def wait_s(self, others_s: float) -> float:
+        """How long what waits is expected to take, with this much for others after each batch."""
+        batches = ceil(self.waiting_items / max(1, self._room))
+        return self.waiting_items * self._item_s + batches * others_s
+
+    @property
+    def _item_s(self) -> float:
+        return self._seconds / self._items if self._items else 0.0
+
+    @property
+    def _room(self) -> int:
+        if not self._item_s:
+            return self._max_items
+        return min(self._max_items, int(self._max_batch_s / self._item_s))
 
 
 class Batcher(Generic[Item, Result]):
@@ -43,23 +127,29 @@ class Batcher(Generic[Item, Result]):
     ``run`` is called in the batcher's own thread with at most ``max_items`` items (never less than
     one caller's) and returns one result for each, in order, or `Again.ALONE` for those of several
     that it wants to be asked for again. ``observe`` is told, on the event loop, how many items
-    start now and how many wait.
+    start now and how many wait. Callers are expected to leave after ``patience_s``.
     """
 
     def __init__(
         self,
         run: Callable[[list[Item]], Sequence[Result | Again]],
-        max_items: int,
         observe: Callable[[int, int], None],
+        *,
+        max_items: int,
+        max_waiting_items: int,
+        patience_s: float,
     ) -> None:
         """Start the thread; submit from one event loop only."""
         self._run = run
-        self._max_items = max_items
         self._observe = observe
-        self._together: deque[_Job[Item, Result]] = deque()
-        self._apart: deque[list[_Job[Item, Result]]] = deque()
-        self._apart_is_next = False
-        self._waiting_items = 0
+        self._max_few = max(1, int(max_items * FEW_SHARE))
+        self._max_waiting_items = max_waiting_items
+        self._max_wait_s = patience_s * WAIT_SHARE
+        max_batch_s = patience_s * BATCH_SHARE
+        self._few: _Lane[Item, Result] = _Lane(max_items, max_batch_s)
+        self._many: _Lane[Item, Result] = _Lane(max_items, max_batch_s)
+        self._apart: _Lane[Item, Result] = _Lane(0, max_batch_s)
+        self._turns = deque([self._few, self._apart, self._many])
         # True from the moment a batch is due until the model is found idle with nothing waiting.
         self._active = False
         self._started_s: float | None = None
@@ -72,15 +162,23 @@ class Batcher(Generic[Item, Result]):
         """Wait for the results of these items, in order.
 
         Raises:
+            Problem: 503, they would wait for too long.
             Exception: what ``run`` raised for them.
         """
         results: list[Result] = []
         if items:
-            for item, result in zip(items, await self._ask(items), strict=True):
+            lane = self._few if len(items) <= self._max_few else self._many
+            self._refuse_beyond(lane, len(items))
+            for item, result in zip(items, await self._ask(items, lane), strict=True):
                 if isinstance(result, Again):
-                    (result,) = await self._ask([item], apart=True)
+                    (result,) = await self._ask([item], self._apart)
                 results.append(result)  # type: ignore[arg-type]
         return results
+
+    @property
+    def waiting_items(self) -> int:
+        """How many items wait for the model."""
+        return sum(lane.waiting_items for lane in self._turns)
 
     @property
     def running_s(self) -> float:
@@ -91,16 +189,25 @@ class Batcher(Generic[Item, Result]):
         """Let the thread end after the batch that it is running; nothing may be submitted later."""
         self._batches.put(None)
 
-    async def _ask(self, items: list[Item], *, apart: bool = False) -> Sequence[Result | Again]:
-        """Put a job in line, to run in company or apart from others, and wait for its results."""
+    def _refuse_beyond(self, lane: _Lane[Item, Result], count: int) -> None:
+        """Refuse a job for which there is no room, or no time."""
+        waiting = self.waiting_items
+        others = (other for other in self._turns if other is not lane and other.waiting_items)
+        wait_s = lane.wait_s(sum(other.batch_s for other in others))
+        room = self._max_waiting_items * (MANY_SHARE if lane is self._many else 1)
+        if wait_s > self._max_wait_s or (waiting and waiting + count > room):
+            raise Problem(
+                OVERLOADED,
+                f"{waiting} rows wait for the model",
+                headers={"Retry-After": str(max(1, ceil(wait_s)))},
+            )
+
+    async def _ask(self, items: list[Item], lane: _Lane[Item, Result]) -> Sequence[Result | Again]:
+        """Put a job in a lane, and wait for its results."""
         job: _Job[Item, Result] = _Job(items, self._loop.create_future())
-        if apart:
-            self._apart.append([job])
-        else:
-            self._together.append(job)
-        self._enters(job)
+        lane.add([job])
         if self._active:
-            self._observe(0, self._waiting_items)
+            self._observe(0, self.waiting_items)
         else:
             self._active = True
             # One turn later: what the sockets hold by now is read in between, and joins.
@@ -108,61 +215,25 @@ class Batcher(Generic[Item, Result]):
         try:
             return await job.future
         except asyncio.CancelledError:
-            if job.waits:
-                self._leaves(job)
+            if job.lane is not None:
+                job.lane.leave(job)
                 job.items = []  # its place in line is found empty later; its rows go now
-                self._observe(0, self._waiting_items)
+                self._observe(0, self.waiting_items)
             raise
 
-    def _enters(self, job: _Job[Item, Result]) -> None:
-        """Count a job as waiting."""
-        job.waits = True
-        self._waiting_items += len(job.items)
-
-    def _leaves(self, job: _Job[Item, Result]) -> None:
-        """Count a job as waiting no longer, if it was."""
-        if job.waits:
-            job.waits = False
-            self._waiting_items -= len(job.items)
-
     def _start_next(self) -> None:
-        """Hand the thread the next batch: in turns one from apart and what fits together."""
-        takes = [self._take_together, self._take_apart]
-        if self._apart_is_next:
-            takes.reverse()
-        batch = takes[0]() or takes[1]()
-        self._apart_is_next = not self._apart_is_next
+        """Hand the thread a batch of the next lane that has one."""
+        batch: list[_Job[Item, Result]] = []
+        for _ in range(len(self._turns)):
+            batch = self._turns[0].take()
+            self._turns.rotate(-1)
+            if batch:
+                break
         self._active = bool(batch)
         self._started_s = self._loop.time() if batch else None
         if batch:
             self._batches.put(batch)
-        self._observe(sum(len(job.items) for job in batch), self._waiting_items)
-
-    def _take_together(self) -> list[_Job[Item, Result]]:
-        """Take what fits of what waits, in order."""
-        batch: list[_Job[Item, Result]] = []
-        size = 0
-        while self._together:
-            job = self._together[0]
-            gone = job.future.done()
-            if batch and not gone and size + len(job.items) > self._max_items:
-                break
-            self._together.popleft()
-            self._leaves(job)
-            if not gone:
-                batch.append(job)
-                size += len(job.items)
-        return batch
-
-    def _take_apart(self) -> list[_Job[Item, Result]]:
-        """Take the next batch that is to run by itself."""
-        while self._apart:
-            batch = self._apart.popleft()
-            for job in batch:
-                self._leaves(job)
-            if batch := [job for job in batch if not job.future.done()]:
-                return batch
-        return []
+        self._observe(sum(len(job.items) for job in batch), self.waiting_items)
 
     def _work(self) -> None:
         """Run batches until told to end; this is the thread."""
@@ -185,12 +256,13 @@ class Batcher(Generic[Item, Result]):
         self, batch: list[_Job[Item, Result]], results: Sequence[Result | Again] | Exception
     ) -> None:
         """Give each caller its own results, and start what has collected meanwhile."""
+        lane = self._turns[-1]  # its turn was the last
+        lane.ran(sum(len(job.items) for job in batch), self.running_s)
         if isinstance(results, Exception) and len(batch) > 1:
             batch = [job for job in batch if not job.future.done()]
             middle = len(batch) // 2
-            self._apart += (batch[:middle], batch[middle:])
-            for job in batch:
-                self._enters(job)
+            for half in (batch[:middle], batch[middle:]):
+                self._apart.add(half)
         else:
             start = 0
             for job in batch:

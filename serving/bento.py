@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import bentoml
+from _bentoml_impl.server.allocator import ResourceAllocator
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory
 from bentoml import get_current_service  # bound once: bentoml's own attributes are lazy
 from bentoml._internal.configuration.containers import BentoMLContainer
@@ -32,12 +33,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from serving.answers import AnswerWriter, Prediction
-from serving.batching import Batcher
+from serving.auth import Keyring
 from serving.edge import Edge, RouteTable, on_exception
 from serving.errors import INVALID_INPUT, JSON_MEDIA_TYPE, Problem, from_status
 from serving.limits import read_json_body
-from serving.predictor import EstimatorError
+from serving.predictor import EstimatorError, Predictor
 from serving.protocol import install_protocol
+from serving.quotas import Quotas
 from serving.schemas import Instances, RequestSchema
 from serving.settings import Settings, metrics_folder
 from serving.telemetry import (
@@ -47,6 +49,7 @@ from serving.telemetry import (
     forget_dead_workers,
 )
 from serving.values import Row
+from serving.workers import Life, install_workers
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -57,7 +60,8 @@ class Served(Protocol):
     settings: Settings
     schema: RequestSchema
     answers: AnswerWriter
-    batcher: Batcher[Row, Prediction]
+    predictor: Predictor
+    life: Life
     version: str
 
 
@@ -200,9 +204,10 @@ class AppFactory(ServiceAppFactory):
     async def batch_infer(
         self, name: str, input_args: tuple[Any, ...], input_kwargs: dict[str, Any]
     ) -> list[Prediction]:
-        """Send the rows of a batchable API to our batcher, in place of BentoML's dispatcher."""
-        (rows,) = (*input_args, *input_kwargs.values())
-        return await self._service_instance.batcher.submit(rows)  # type: ignore[no-any-return]
+        """Send the row of the batchable API to our batcher, in place of BentoML's dispatcher."""
+        ((row,),) = (*input_args, *input_kwargs.values())
+        served: Served = self._service_instance
+        return [await served.predictor.one(row)]
 
     async def create_instance(self, app: Any) -> None:  # noqa: ANN401 (BentoML's own)
         """Load the model, then leave all that lives by now out of garbage collection.
@@ -215,8 +220,15 @@ class AppFactory(ServiceAppFactory):
             forget_dead_workers(folder)
         await super().create_instance(app)
         self.edge.model_version = self._service_instance.version
+        await self.quotas.open()
         gc.collect()
         gc.freeze()
+        self._service_instance.life.begin(partial(setattr, self.edge, "draining", True))
+
+    async def destroy_instance(self, app: Any) -> None:  # noqa: ANN401 (BentoML's own)
+        """Let go of what the service and its quotas hold."""
+        await super().destroy_instance(app)
+        await self.quotas.close()
 
     def __call__(self) -> Edge:
         """Build the application with the edge around it."""
@@ -226,12 +238,15 @@ class AppFactory(ServiceAppFactory):
         for exception in (Problem, HTTPException, ClientDisconnect, Exception):
             app.add_exception_handler(exception, on_exception)
         settings: Settings = self.service.inner.settings
+        storage = settings.rate_limit_storage.get_secret_value()
+        self.quotas = Quotas(settings.rate_limit, storage)
         self.edge = Edge(
             app,
             RouteTable(app.routes),
             service_metrics(),
-            timeout_s=settings.request_timeout_s,
-            cors_origins=settings.cors_origins,
+            settings,
+            Keyring(settings.clients),
+            self.quotas,
         )
         return self.edge
 
@@ -243,6 +258,12 @@ class ModelService(bentoml.Service):
         """Build the application for a worker process."""
         self.inject_config()
         return AppFactory(self, is_main=is_main)()
+
+
+def worker_count(service: bentoml.Service[Any]) -> int:
+    """Tell how many worker processes BentoML starts for a service."""
+    count, _ = ResourceAllocator().get_worker_env(service)
+    return count  # type: ignore[no-any-return]
 
 
 @cache
@@ -258,14 +279,15 @@ def service_metrics() -> ServiceMetrics:
     )
 
 
-def prepare_bentoml() -> None:
+def prepare_bentoml(settings: Settings) -> None:
     """Set in BentoML what no setting of its own reaches; to be called while a service is imported.
 
     It reports usage unless told otherwise before its command line starts, and keeps the metrics of
     all servers of a model store in one folder, which each empties when it starts.
     """
     usage_stats.do_not_track.cache_clear()
-    install_protocol()
+    install_protocol(settings.request_timeout_s, settings.max_head_bytes)
+    install_workers(settings.drain_delay_s, settings.drain_timeout_s)
     if metrics_folder() is None:  # in a worker it is there
         folder = tempfile.mkdtemp(prefix="model-api-metrics-")
         BentoMLContainer.prometheus_multiproc_dir.set(folder)

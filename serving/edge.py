@@ -1,14 +1,16 @@
 """The door: every request comes in and every answer goes out here.
 
-Outermost of all. Gives each request its id and record, bounds it by the deadline, turns every
-exception into a problem+json answer, and writes the one log line and the metrics when the answer
-is out. Never raises: what goes wrong further in ends here.
+Outermost of all. Gives each request its id and record, bounds it by the deadline, asks for a key
+and counts it before its body is read, turns every exception into a problem+json answer, and writes
+the one log line and the metrics when the answer is out. Drops the work of a client that is gone.
+Never raises: what goes wrong further in ends here.
 """
 
 import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from uuid import uuid4
 
 from starlette.datastructures import Headers
@@ -19,7 +21,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.auth import Keyring
 from serving.errors import DEADLINE_EXCEEDED, MEDIA_TYPE, UNAVAILABLE, Problem, from_status
+from serving.quotas import Quotas
+from serving.settings import LIMITED_ROUTES, Settings
 from serving.telemetry import (
     RequestRecord,
     ServiceMetrics,
@@ -33,8 +38,14 @@ UNMATCHED = "unmatched"
 CLIENT_GONE = 499  # as nginx logs a request that got no answer; nobody receives it
 MAX_CLIENT_CHARS = 64  # a trusted proxy's X-Forwarded-For may hold anything
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:+/=~-]{1,128}")
-_EXPOSED_HEADERS = ("X-Request-ID", "Retry-After")
-_ALLOWED_HEADERS = ("Content-Type", "X-Request-ID")
+_EXPOSED_HEADERS = (
+    "X-Request-ID",
+    "Retry-After",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Cache-Status",
+)
+_ALLOWED_HEADERS = ("Content-Type", "X-Request-ID", "Authorization", "X-API-Key")
 
 
 class RouteTable:
@@ -70,23 +81,28 @@ class Edge:
         app: ASGIApp,
         routes: RouteTable,
         metrics: ServiceMetrics,
-        *,
-        timeout_s: float,
-        cors_origins: tuple[str, ...] = (),
+        settings: Settings,
+        keyring: Keyring,
+        quotas: Quotas,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Take the application and what is noted about its requests."""
+        """Take the application, what is asked of its clients, and what is noted about requests."""
         self._app = app
         self._routes = routes
         self._metrics = metrics
-        self._timeout_s = timeout_s
-        self.model_version: str | None = None
+        self._timeout_s = settings.request_timeout_s
+        self._needs_key = cache(settings.needs_key)
+        self._limited = {route for route in LIMITED_ROUTES if settings.is_limited(route)}
+        self._keyring = keyring
+        self._quotas = quotas
         self._clock = clock
+        self.model_version: str | None = None
+        self.draining = False
         self._answer: ASGIApp = self._bounded
-        if cors_origins:
+        if settings.cors_origins:
             self._answer = _Cors(
                 self._bounded,
-                allow_origins=cors_origins,
+                allow_origins=settings.cors_origins,
                 allow_methods=("GET", "POST"),
                 allow_headers=_ALLOWED_HEADERS,
                 expose_headers=_EXPOSED_HEADERS,
@@ -113,7 +129,11 @@ class Edge:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                headers = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                headers += record.headers
+                if self.draining:  # what the client asks next is for another server
+                    headers.append((b"connection", b"close"))
+                message["headers"] = headers
             await send(message)
 
         try:
@@ -126,13 +146,19 @@ class Edge:
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer within the deadline, and whatever is raised further in."""
         record = current_record()
+        _drop_when_client_goes(scope, record)
         try:
             # Nothing may escape from here to the server.
             async with asyncio.timeout(self._timeout_s) as deadline:
-                await self._app(scope, receive, send)
+                try:
+                    await self._admit(scope, record)
+                except Problem as refusal:
+                    await answer_problem(refusal)(scope, receive, send)
+                else:
+                    await self._app(scope, receive, send)
         except asyncio.CancelledError:
             # The server ends what still runs when its time to shut down is over.
-            if not record.status:
+            if not (record.status or record.client_left):
                 problem = Problem(UNAVAILABLE, "the server is shutting down")
                 await answer_problem(problem)(scope, receive, send)
         except Exception as exc:
@@ -146,6 +172,19 @@ class Edge:
             if not record.status:  # Starlette has answered, with 500, before it raises on
                 await answer_problem(from_status(500))(scope, receive, send)
 
+    async def _admit(self, scope: Scope, record: RequestRecord) -> None:
+        """Ask for a key, and count the request, where that is due.
+
+        Raises:
+            Problem: 401 or 429.
+        """
+        key = None
+        if self._needs_key(record.route):
+            key = self._keyring.identify(scope["headers"])
+            record.api_key = key.name
+        if record.route in self._limited:
+            await self._quotas.count(record, key)
+
     def _write_down(self, record: RequestRecord, duration_s: float) -> None:
         """Write the log line and the metrics of an answered request."""
         self._metrics.request_finished(record, duration_s)
@@ -158,7 +197,9 @@ class Edge:
             status=record.status,
             duration_ms=round(duration_s * 1000, 3),
             client=record.client,
+            api_key=record.api_key,
             model_version=self.model_version,
+            cache=record.cache,
             rows=record.rows,
             unusual=sum(record.unusual.values()) or None,
             problem=record.problem,
@@ -200,6 +241,18 @@ def answer_problem(problem: Problem) -> Response:
         headers=problem.headers,
         media_type=MEDIA_TYPE,
     )
+
+
+def _drop_when_client_goes(scope: Scope, record: RequestRecord) -> None:
+    """Let the protocol end this request's task when its connection is lost."""
+    task = asyncio.current_task()
+
+    def drop() -> None:
+        if task is not None and not record.status:
+            record.client_left = True
+            task.cancel()
+
+    scope["serving.client_gone"] = drop
 
 
 def _request_id(scope: Scope) -> bytes:

@@ -61,6 +61,13 @@ _QUOTA_HEADERS = {
         "example": '"default";r=42;t=17',
     },
 }
+_CACHE_HEADERS = {
+    "Cache-Status": {
+        "description": "Whether the prediction was kept from an identical input (RFC 9211).",
+        "schema": {"type": "string"},
+        "example": "model-api; hit",
+    }
+}
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -213,13 +220,17 @@ def openapi_document(
 
 
 def _guard(document: Schema, settings: Settings) -> None:
-    """Add what keys and quotas ask of clients where they are on, and the problems' responses."""
+    """Add what keys, quotas and the cache tell clients where they are on, and the problems."""
     components = document["components"]
     if settings.clients:
         components["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
             "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
+    if settings.keeps_predictions:
+        operation = document["paths"]["/predict"]["post"]
+        operation["responses"]["200"]["headers"] |= _headers(*_CACHE_HEADERS)
+        components["headers"] |= _CACHE_HEADERS
     # A status has one response: that of a body too large stands for a batch as well, that of an
     # unavailable server for one that is overloaded.
     absent = {BATCH_TOO_LARGE, OVERLOADED, UNAUTHORIZED, QUOTA_EXCEEDED}

@@ -1,17 +1,21 @@
-"""The story of a batch: ask the model, and say which rows it must be asked for again, alone.
+"""The story of a prediction: the cache, the batcher, the model, the prediction log.
 
-Runs in the batcher's thread. Whatever an estimator raises is a defect of the model, whatever its
-class says: it leaves here as `EstimatorError`, which is answered with 500.
+Validated rows come in on the event loop, and leave as predictions. What the batcher has collected
+comes back in at `Predictor.compute`, in the model's thread. Whatever an estimator raises is a
+defect of the model, whatever its class says: it leaves here as `EstimatorError`, which is answered
+with 500.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from serving.answers import Prediction
-from serving.batching import Again
-from serving.description import Label
+from serving.batching import Again, Batcher
+from serving.cache import Lookup, PredictionCache
 from serving.model import Model
+from serving.prediction_log import PredictionLog
+from serving.telemetry import ServiceMetrics, current_record
 from serving.values import Row
 
 
@@ -20,18 +24,57 @@ class EstimatorError(Exception):
 
 
 class Predictor:
-    """Asks a model for many rows at once."""
+    """Answers rows with a model, each as if it were alone."""
 
-    def __init__(self, model: Model, observe: Callable[[Mapping[Label, int]], None]) -> None:
-        """Take the model, and whom to tell how often each label was predicted.
-
-        Numbers, and the answers of several targets, have no label: they are counted together.
-        """
+    def __init__(
+        self,
+        model: Model,
+        batcher: Batcher[Row, Prediction],
+        metrics: ServiceMetrics,
+        cache: PredictionCache | None,
+        log: PredictionLog,
+    ) -> None:
+        """Take the parts; ``batcher`` has to bring its batches to `compute`."""
         self._model = model
-        self._observe = observe
+        self._batcher = batcher
+        self._metrics = metrics
+        self._cache = cache
+        self._log = log
+        # Numbers, and the answers of several targets, have no label: they are counted together.
         self._has_labels = model.labels_are_few
 
-    def predict(self, rows: list[Row]) -> list[Prediction | Again]:
+    async def one(self, row: Row) -> Prediction:
+        """Predict one row, or give again what was predicted for the same of late.
+
+        Raises:
+            Problem: 503, it would wait for too long.
+            EstimatorError: the estimator failed on it.
+        """
+        if self._cache is None:
+            prediction = await self._ask(row)
+        else:
+            prediction, lookup = await self._cache.get(row, self._ask)
+            self._metrics.looked_up(lookup, len(self._cache))
+            record = current_record()
+            record.cache = lookup
+            record.headers.append((b"cache-status", lookup.cache_status))
+            if lookup is not Lookup.MISS:
+                self._count([prediction])
+        self._log.note(current_record().id, [row], [prediction])
+        return prediction
+
+    async def many(self, rows: list[Row]) -> list[Prediction]:
+        """Predict many rows, in order.
+
+        Raises:
+            Problem: 503, they would wait for too long.
+            EstimatorError: the estimator failed on one of them.
+        """
+        predictions = await self._batcher.submit(rows)
+        self._log.note(current_record().id, rows, predictions)
+        return predictions
+
+    def compute(self, rows: list[Row]) -> list[Prediction | Again]:
         """Give a prediction for each row, in order, or `Again` for those that need to be alone.
 
         Raises:
@@ -44,6 +87,13 @@ class Predictor:
         results: list[Prediction | Again] = [*predictions] or [Again.ALONE] * len(rows)
         for index in sensitive:
             results[index] = Again.ALONE
-        answered: list[Any] = [result.value for result in results if isinstance(result, Prediction)]
-        self._observe(Counter(answered) if self._has_labels else {"": len(answered)})
+        self._count(result for result in results if isinstance(result, Prediction))
         return results
+
+    async def _ask(self, row: Row) -> Prediction:
+        (prediction,) = await self._batcher.submit([row])
+        return prediction
+
+    def _count(self, predictions: Iterable[Prediction]) -> None:
+        values: list[Any] = [prediction.value for prediction in predictions]
+        self._metrics.predicted(Counter(values) if self._has_labels else {"": len(values)})

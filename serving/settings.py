@@ -242,6 +242,17 @@ class Settings(BaseSettings):
         quotas = {self.rate_limit, *(key.quota for key in self.clients if key.quota)}
         return route in LIMITED_ROUTES and quotas != {NO_QUOTA}
 
+    @property
+    def keeps_predictions(self) -> bool:
+        """Whether predictions are kept for identical inputs."""
+        return self.cache_entries > 0 and self.cache_ttl_s > 0
+
+    @property
+    def counts_alone(self) -> bool:
+        """Whether each worker counts clients for itself."""
+        limits_any = any(map(self.is_limited, LIMITED_ROUTES))
+        return limits_any and self.rate_limit_storage.get_secret_value() == MEMORY
+
 
 def load_settings() -> Settings:
     """Read the settings, or end the process with a line for each wrong variable.

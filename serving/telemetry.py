@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -19,11 +20,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO, cast
+from typing import Any, ClassVar, NoReturn, TextIO, cast
 
 import orjson
+import prometheus_client.values
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import mark_process_dead
 
 from serving.description import Label, label_key
@@ -31,6 +34,7 @@ from serving.description import Label, label_key
 FRAMEWORK_LOGGERS = ("bentoml", "circus", "uvicorn", "uvicorn.error", "py.warnings")
 MAX_NAMED_SERIES = 100
 OTHERS = "other"
+_METRICS_FILE_BYTES = 65_536
 
 
 @dataclass(slots=True)
@@ -50,6 +54,7 @@ class RequestRecord:
     unusual: Mapping[str, int] = field(default_factory=dict)
     warnings: Sequence[Any] = ()
     exception: BaseException | None = None
+    client_left: bool = False
 
 
 _record: ContextVar[RequestRecord] = ContextVar("request_record")
@@ -161,6 +166,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     threading.excepthook = lambda args: _log_crash(
         args.exc_type, args.exc_value, args.exc_traceback
     )
+    _MetricsFile.tell_loss()
 
 
 def _dumps(event: Mapping[str, Any], **_: object) -> str:
@@ -194,6 +200,136 @@ def _log_crash(
 
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+def end_process(event: str, **fields: object) -> NoReturn:
+    """End a worker that can't start, with one line; all that it could raise is logged by others.
+
+    BentoML, Starlette and uvicorn each have something to say to it, with pages of stack trace.
+    """
+    log.critical(event, **fields)
+    os._exit(1)
+
+
+def append_whole(descriptor: int, data: bytes) -> None:
+    """Append to a file that is open for that, all or nothing.
+
+    Raises:
+        OSError: it can't be done; the file is as it was, unless another process appended too.
+    """
+    before = os.fstat(descriptor).st_size
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, before)
+        raise
+
+
+class _Grown:
+    """A file of metrics that grows by zeros which are written, so that they have their place."""
+
+    def __init__(self, file: Any) -> None:  # noqa: ANN401 (prometheus_client's own)
+        self.fileno, self.close = file.fileno, file.close
+
+    def truncate(self, size: int) -> None:
+        append_whole(self.fileno(), bytes(size - os.fstat(self.fileno()).st_size))
+
+
+class _MetricsFile(MmapedDict):
+    """The values of this worker's metrics, in a file that all workers of the server read.
+
+    prometheus_client makes it by ``truncate``, with holes. On a full disk the first write to a hole
+    is SIGBUS, the end of the worker. Here what finds no place on the disk raises, and these values
+    are kept in memory, where no other worker and no ``/metrics`` sees them: nothing else is harmed.
+    """
+
+    _reason: ClassVar[str | None] = None
+    _told: ClassVar[bool] = False
+
+    def __init__(self, filename: str, read_mode: bool = False) -> None:
+        self._unseen: dict[str, tuple[float, float]] = {}
+        self._positions: dict[str, int] = {}
+        try:
+            if not os.path.exists(filename):
+                _make_whole(filename)
+            super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
+            self._f: Any = _Grown(self._f)
+        except OSError as exc:
+            self._f, self._used, self._capacity = None, 0, 0
+            self._lose(exc)
+
+    def read_value(self, key: str) -> tuple[float, float]:
+        if key not in self._positions and key not in self._unseen:
+            self._place(key)
+        if key in self._unseen:
+            return self._unseen[key]
+        return super().read_value(key)  # type: ignore[no-any-return, no-untyped-call]
+
+    def write_value(self, key: str, value: float, timestamp: float) -> None:
+        if key in self._unseen:
+            self._unseen[key] = value, timestamp
+        else:  # it was read before: each value is, when it is made
+            super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
+
+    def _place(self, key: str) -> None:
+        """Find a place for a value: in the file, or else in memory."""
+        capacity = self._capacity
+        if self._f is not None:
+            try:
+                return self._init_value(key)  # type: ignore[no-any-return, no-untyped-call]
+            except OSError as exc:
+                self._capacity = capacity  # which was doubled before the file was
+                self._lose(exc)
+        self._unseen[key] = 0.0, 0.0
+
+    @classmethod
+    def _lose(cls, exc: OSError) -> None:
+        cls._reason = exc.strerror or str(exc)
+        if structlog.is_configured():
+            cls.tell_loss()
+
+    @classmethod
+    def tell_loss(cls) -> None:
+        """Log once that metrics were lost; the first are while this module is imported."""
+        if cls._reason is not None and not cls._told:
+            cls._told = True
+            log.error("metrics.lost", reason=cls._reason)
+
+
+def _make_whole(filename: str) -> None:
+    """Make a file of metrics under another name: workers that read it must not find it empty."""
+    draft = f"{filename}.new"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        append_whole(descriptor, bytes(_METRICS_FILE_BYTES))
+        os.rename(draft, filename)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def make_metrics_folder() -> str:
+    """Make the folder in which the worker processes of this server keep their metrics.
+
+    Raises:
+        SystemExit: with a line that says why that can't be done, and what to do.
+    """
+    try:
+        return tempfile.mkdtemp(prefix="model-api-metrics-")
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise SystemExit(
+            f"no folder for temporary files can be written to ({reason}): name one with TMPDIR"
+        ) from None
+
+
+prometheus_client.values.MmapedDict = _MetricsFile  # type: ignore[attr-defined]  # before the first metric
 
 # BentoML's names and labels, so that dashboards made for it work; what its middlewares would count
 # is counted at the edge, with the route's template for ``endpoint``.
@@ -285,6 +421,7 @@ class ServiceMetrics:
         self._batch_size = BATCH_SIZE.labels(
             method_name="predict", worker_index=worker_index, **common
         )
+        self._lookups = cache(CACHE_LOOKUPS.labels)
         self._by_class = _Named(PREDICTIONS)
         self._by_feature = _Named(UNUSUAL)
 
@@ -303,6 +440,11 @@ class ServiceMetrics:
         if rows:
             self._batch_size.observe(rows)
         WAITING.set(waiting)
+
+    def looked_up(self, lookup: str, entries: int) -> None:
+        """Count a look into the cache, which has so many entries now."""
+        self._lookups(lookup).inc()
+        CACHE_ENTRIES.set(entries)
 
     def predicted(self, labels: Mapping[Label, int]) -> None:
         """Count predictions by their label."""

@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,9 @@ import structlog
 from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Scope
 
+from serving.description import Label
+from serving.model import Model
+from serving.predictor import Predictor
 from serving.telemetry import FRAMEWORK_LOGGERS, log
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -233,3 +236,27 @@ def restored_logging() -> Iterator[None]:
         logging.captureWarnings(capture=False)
         structlog.reset_defaults()
         vars(log).pop("bind", None)  # where structlog keeps what it has set up
+
+
+class Counts:
+    """Takes the place of the metrics."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.observed: list[Mapping[Label, int]] = []
+        self.lookups: list[tuple[str, int]] = []
+
+    def predicted(self, labels: Mapping[Label, int]) -> None:
+        """Note the labels."""
+        self.observed.append(labels)
+
+    def looked_up(self, lookup: str, entries: int) -> None:
+        """Note a look into the cache."""
+        self.lookups.append((lookup, entries))
+
+
+def computing(model: Model, counts: Counts) -> Predictor:
+    """Give a predictor that is asked in the model's thread alone: it has no other parts."""
+    absent: Any = None
+    metrics: Any = counts
+    return Predictor(model, absent, metrics, absent, absent)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -57,11 +58,17 @@ Submit = Callable[..., "asyncio.Task[list[int]]"]
 
 
 @contextmanager
-def batcher(run: Run, max_items: int = 10) -> Iterator[tuple[Submit, list[tuple[int, int]]]]:
+def batcher(
+    run: Run, max_items: int = 10, max_waiting_items: int = 10_000, patience_s: float = 600.0
+) -> Iterator[tuple[Submit, list[tuple[int, int]]]]:
     """Give a way to submit without waiting, and what the batcher observes."""
     observed: list[tuple[int, int]] = []
     subject: Batcher[int, int] = Batcher(
-        run, max_items, lambda rows, waiting: observed.append((rows, waiting))
+        run,
+        lambda rows, waiting: observed.append((rows, waiting)),
+        max_items=max_items,
+        max_waiting_items=max_waiting_items,
+        patience_s=patience_s,
     )
 
     def submit(*items: int) -> "asyncio.Task[list[int]]":
@@ -136,12 +143,12 @@ def test_a_batch_takes_no_more_than_fits_and_the_rest_goes_next_in_order() -> No
         with batcher(model.run, max_items=4) as (submit, observed):
             jobs = [submit(0)]
             await model.busy()
-            jobs += [submit(1, 2, 3), submit(4, 5), submit(6)]
+            jobs += [submit(1, 2, 3), submit(4, 5), submit(6, 7)]
             await turns()
             model.let_through(3)
             await asyncio.gather(*jobs)
-        assert model.batches == [[0], [1, 2, 3], [4, 5, 6]]
-        assert observed[:6] == [(1, 0), (0, 3), (0, 5), (0, 6), (3, 3), (3, 0)]
+        assert model.batches == [[0], [1, 2, 3], [4, 5, 6, 7]]
+        assert observed[:6] == [(1, 0), (0, 3), (0, 5), (0, 7), (3, 4), (4, 0)]
 
     within_patience(story())
 
@@ -304,7 +311,13 @@ def test_closing_ends_the_thread_after_the_batch_that_runs() -> None:
 def test_how_long_a_batch_runs_is_known_while_it_runs() -> None:
     async def story() -> None:
         model = GatedModel()
-        subject = Batcher(model.run, 10, lambda rows, waiting: None)
+        subject: Batcher[int, int] = Batcher(
+            model.run,
+            lambda rows, waiting: None,
+            max_items=10,
+            max_waiting_items=10,
+            patience_s=600.0,
+        )
         assert subject.running_s == 0
         job = asyncio.create_task(subject.submit([1]))
         await model.busy()
@@ -320,13 +333,16 @@ def test_how_long_a_batch_runs_is_known_while_it_runs() -> None:
 
 @settings(max_examples=50)
 @given(
-    st.lists(st.lists(st.integers(0, 99), max_size=4), max_size=25),
+    st.lists(st.integers(0, 4), max_size=25),
     st.integers(1, 6),
     st.lists(st.booleans(), min_size=25, max_size=25),
 )
 def test_every_caller_gets_the_outcomes_of_its_own_items(
-    jobs: list[list[int]], max_items: int, pauses: list[bool]
+    sizes: list[int], max_items: int, pauses: list[bool]
 ) -> None:
+    numbers = count()
+    jobs = [list(islice(numbers, size)) for size in sizes]
+
     async def story() -> None:
         model = GatedModel(is_open=True)
         with batcher(model.run, max_items) as (submit, observed):
@@ -337,9 +353,10 @@ def test_every_caller_gets_the_outcomes_of_its_own_items(
                     await turns(2)
             answers = await asyncio.gather(*tasks)
             assert answers == [[2 * item for item in items] for items in jobs]
-        assert [item for batch in model.batches for item in batch] == [
-            item for items in jobs for item in items
-        ]
+        ran = [item for batch in model.batches for item in batch]
+        for lane in ([job for job in jobs if len(job) == 1], [job for job in jobs if len(job) > 1]):
+            in_order = [item for items in lane for item in items]
+            assert [item for item in ran if item in in_order] == in_order
         assert [rows for rows, _ in observed if rows] == list(map(len, model.batches))
         assert all(len(batch) <= max(max_items, 4) for batch in model.batches)
 
@@ -410,9 +427,9 @@ def test_items_that_want_to_be_alone_are_asked_for_again_alone() -> None:
             return shy(items)
 
         with batcher(run, 10) as (submit, _):
-            one, other = submit(0, 1, 2, 3), submit(5)
-            assert (await one, await other) == ([0, 2, 4, 6], [10])
-        assert batches[0] == [0, 1, 2, 3, 5]
+            one, other = submit(0, 1, 2, 3), submit(5, 6)
+            assert (await one, await other) == ([0, 2, 4, 6], [10, 12])
+        assert batches[0] == [0, 1, 2, 3, 5, 6]
         assert sorted(batches[1:]) == [[1], [3], [5]]
 
     within_patience(story())

@@ -27,6 +27,7 @@ from starlette.applications import Starlette
 from serving.bento import AppFactory, ModelService, get, prepare_bentoml, service_metrics
 from serving.edge import Edge
 from serving.settings import Settings
+from serving.workers import Life
 from tests.unit.fakes import Answer, ask, lifespan
 
 ROOT = Path(__file__).parents[2]
@@ -63,14 +64,14 @@ class Echo(bentoml.IODescriptor):
         return PlainTextResponse(" ".join(obj))
 
 
-class ShoutingBatcher:
+class ShoutingPredictor:
     """Answers in capitals."""
 
-    async def submit(self, rows: list[str]) -> list[str]:
+    async def one(self, row: str) -> str:
         """Answer, or fail as BentoML may."""
-        if rows == ["fail"]:
+        if row == "fail":
             raise BentoMLException("inside")
-        return [row.upper() for row in rows]
+        return row.upper()
 
 
 @bentoml.service(name="Small", service_class=ModelService)
@@ -89,12 +90,13 @@ class Small:
     def __init__(self) -> None:
         """Be as the seam needs it."""
         self.version = "v7"
-        self.batcher = ShoutingBatcher()
+        self.predictor = ShoutingPredictor()
+        self.life = Life(self.settings, lambda: 0.0)
         self.echo = self.echo
 
     @bentoml.api(batchable=True, input_spec=Echo, output_spec=Echo)
     def echo(self, rows: list[str]) -> list[str]:
-        """Never run: the batcher answers."""
+        """Never run: the predictor answers."""
         raise AssertionError("BentoML called a batchable API itself")
 
     @bentoml.api(route="/plain", input_spec=Echo, output_spec=Echo)
@@ -124,7 +126,7 @@ def talk(*requests: tuple[str, str, bytes]) -> list[Answer]:
     return asyncio.run(story())
 
 
-def test_a_batchable_api_is_answered_by_our_batcher() -> None:
+def test_a_batchable_api_is_answered_by_our_predictor() -> None:
     (answer,) = talk(("POST", "/echo", b"hello"))
     assert (answer.status, answer.body) == (200, b"HELLO"), moved("batch_infer")
 
@@ -316,7 +318,7 @@ def test_usage_reports_are_off_even_if_the_answer_was_remembered(
     assert cached() is False, moved("BENTOML_DO_NOT_TRACK")
     monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "True")
     assert cached() is False, moved("the cache of do_not_track: no need to clear it any more")
-    prepare_bentoml()
+    prepare_bentoml(Settings())
     BentoMLContainer.prometheus_multiproc_dir.reset()
     assert cached() is True
 
@@ -331,7 +333,7 @@ def test_each_server_keeps_its_metrics_in_a_folder_of_its_own(
     folders = []
     try:
         for _ in range(2):
-            prepare_bentoml()
+            prepare_bentoml(Settings())
             folders.append(Path(ensure_prometheus_dir()))
             told = BentoMLContainer.prometheus_multiproc_dir.get()
             assert str(folders[-1]) == told, moved("its provider")
@@ -347,7 +349,7 @@ def test_each_server_keeps_its_metrics_in_a_folder_of_its_own(
 def test_a_worker_keeps_its_metrics_where_the_server_told_it() -> None:
     BentoMLContainer.prometheus_multiproc_dir.reset()
     usual = BentoMLContainer.prometheus_multiproc_dir.get()
-    prepare_bentoml()
+    prepare_bentoml(Settings())
     assert BentoMLContainer.prometheus_multiproc_dir.get() == usual
 
 

@@ -14,8 +14,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.auth import Keyring
 from serving.edge import UNMATCHED, Edge, RouteTable, on_exception
 from serving.errors import INVALID_INPUT, FieldError, Problem
+from serving.quotas import Quotas
+from serving.settings import MEMORY, ApiKey, Settings
 from serving.telemetry import ServiceMetrics, current_record
 from tests.unit.fakes import Answer, Headers, ask, http_scope, lifespan, sample, service_labels
 
@@ -115,14 +118,19 @@ def make_edge(metrics: ServiceMetrics, lines: Lines) -> MakeEdge:
     """Give a way to put the edge around an application."""
 
     def make(
-        app: ASGIApp = APP, timeout_s: float = LONG_S, cors_origins: tuple[str, ...] = ()
+        app: ASGIApp = APP,
+        timeout_s: float = LONG_S,
+        cors_origins: tuple[str, ...] = (),
+        keys: tuple[ApiKey, ...] = (),
     ) -> Edge:
+        settings = Settings(request_timeout_s=timeout_s, cors_origins=cors_origins, api_keys=keys)
         return Edge(
             app,
             RouteTable(APP.routes),
             metrics,
-            timeout_s=timeout_s,
-            cors_origins=cors_origins,
+            settings,
+            Keyring(settings.clients),
+            Quotas(settings.rate_limit, MEMORY),
             clock=SteppingClock(),
         )
 
@@ -216,7 +224,9 @@ def test_each_request_gives_one_line_that_tells_all(edge: Edge, lines: Lines) ->
             "status": 200,
             "duration_ms": 250.0,
             "client": "192.0.2.7",
+            "api_key": None,
             "model_version": "v7",
+            "cache": None,
             "rows": 3,
             "unusual": 3,
             "problem": None,

@@ -18,7 +18,7 @@ from serving.description import Description, Feature, Label
 from serving.errors import PROBLEM_TYPES, FieldError, Problem
 from serving.openapi import openapi_document
 from serving.schemas import RequestSchema
-from serving.settings import Settings
+from serving.settings import ApiKey, Settings
 from serving.store import ARTIFACT, VerifiedModel, model_info
 from tests.unit.samples import (
     EACH_TASK,
@@ -344,3 +344,80 @@ def test_everything_that_is_referred_to_is_there_and_everything_there_is_referre
 
 def test_the_limit_on_rows_is_told() -> None:
     assert "at most 5" in DOCUMENT["paths"]["/predict/batch"]["post"]["description"]
+
+
+GUARDED_ALWAYS = {"/predict", "/predict/batch", "/model/info", "/model/card", "/docs.json", "/"}
+OPEN = {"/health", "/livez", "/readyz", "/healthz", "/errors/{slug}"}
+KEYS = (ApiKey("alice", b"digest"),)
+
+
+def guarded(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 (settings of any type)
+    """Describe a small service with other settings, and check that what it says is valid."""
+    answer = AnswerWriter(MIXED_MODEL, "v7").document(Prediction("ham", [1.0, 0.0]))
+    told = openapi_document(MIXED_MODEL, "v7", Settings(**settings), answer)
+    validate(told)
+    return told
+
+
+def those_with(told: dict[str, Any], status: str) -> set[str]:
+    """Name the paths with an operation that may answer with a status."""
+    return {
+        path
+        for path, methods in told["paths"].items()
+        for operation in methods.values()
+        if status in operation["responses"]
+    }
+
+
+def secured(told: dict[str, Any]) -> set[str]:
+    """Name the paths with an operation that asks for a key."""
+    return {
+        path
+        for path, methods in told["paths"].items()
+        if any("security" in operation for operation in methods.values())
+    }
+
+
+def test_without_keys_none_is_asked_for() -> None:
+    told = guarded()
+    assert "securitySchemes" not in told["components"]
+    assert "unauthorized" not in told["components"]["responses"]
+    assert (secured(told), those_with(told, "401")) == (set(), set())
+
+
+@pytest.mark.parametrize("metrics_need_key", [False, True])
+def test_with_keys_every_operation_that_needs_one_says_so(metrics_need_key: bool) -> None:
+    told = guarded(api_keys=KEYS, metrics_need_key=metrics_need_key)
+    assert told["components"]["securitySchemes"] == {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    asked = secured(told)
+    assert asked == those_with(told, "401")
+    assert asked >= GUARDED_ALWAYS
+    assert not asked & OPEN
+    assert ("/metrics" in asked) is metrics_need_key
+    assert told["paths"]["/predict"]["post"]["security"] == [{"bearer": []}, {"header": []}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "limited"),
+    [
+        ({}, True),
+        ({"rate_limit": "off"}, False),
+        ({"rate_limit": "off", "api_keys": KEYS}, False),
+        ({"rate_limit": "off", "api_keys": (ApiKey("alice", b"digest", "5/second"),)}, True),
+    ],
+)
+def test_quotas_are_described_where_there_are_some(settings: dict[str, Any], limited: bool) -> None:
+    told = guarded(**settings)
+    assert those_with(told, "429") == ({"/predict", "/predict/batch"} if limited else set())
+    assert ("quota-exceeded" in told["components"]["responses"]) is limited
+    for path in ("/predict", "/predict/batch"):
+        headers = told["paths"][path]["post"]["responses"]["200"]["headers"]
+        assert ({"RateLimit", "RateLimit-Policy"} <= headers.keys()) is limited
+    if limited:
+        refused = told["components"]["responses"]["quota-exceeded"]["headers"]
+        assert {"Retry-After", "RateLimit", "RateLimit-Policy"} <= refused.keys()
+    else:
+        assert "RateLimit" not in told["components"]["headers"]

@@ -10,9 +10,9 @@ from serving.answers import Prediction
 from serving.batching import Again
 from serving.description import Description, Label
 from serving.model import Estimator, Model
-from serving.predictor import EstimatorError, Predictor
+from serving.predictor import EstimatorError
 from serving.values import Row
-from tests.unit.fakes import FixedEstimator, ProbaEstimator, SignEstimator
+from tests.unit.fakes import Counts, FixedEstimator, ProbaEstimator, SignEstimator, computing
 from tests.unit.samples import EACH_TASK, PROBABILITIES, asked, description
 
 
@@ -33,14 +33,14 @@ class Fixture:
 
     def __init__(self, estimator: Estimator, described: Description | None = None) -> None:
         """Put them together."""
-        self.observed: list[Mapping[Label, int]] = []
-        model = Model(estimator, described or description())
-        self.predictor = Predictor(model, self.observed.append)
+        counts = Counts()
+        self.observed = counts.observed
+        self.predictor = computing(Model(estimator, described or description()), counts)
 
     def predict(self, *first_features: float) -> list[Prediction | Again]:
         """Predict rows of which only the first feature counts."""
         rows: list[Row] = [(value, 0.0) for value in first_features]
-        return self.predictor.predict(rows)
+        return self.predictor.compute(rows)
 
 
 def test_each_row_gets_its_prediction_in_order() -> None:

@@ -1,7 +1,6 @@
 """Whatever of scikit-learn predicts is served as it answers in process."""
 
 import json
-from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -13,9 +12,9 @@ from serving.answers import AnswerWriter
 from serving.batching import Again
 from serving.description import Description, Metrics, Number
 from serving.model import Estimator, Model
-from serving.predictor import Predictor
 from serving.schemas import RequestSchema
 from serving.store import load, save, verify
+from tests.unit.fakes import Counts, computing
 from tests.zoo import (
     NOT_SERVED,
     Specimen,
@@ -81,14 +80,14 @@ def assert_served(model: Model, estimator: Estimator, table: Table, rows: list[A
     """Send rows as bytes, all in one batch, and compare the bytes of the answers."""
     schema = RequestSchema(model.description.features, max_batch_rows=len(rows))
     writer = AnswerWriter(model.description, "v1")
-    counted: Counter[Any] = Counter()
-    predictor = Predictor(model, counted.update)
+    counts = Counts()
+    predictor = computing(model, counts)
     asked = [schema.instance(json.dumps({"data": row}).encode()).rows[0] for row in rows]
-    for row, prediction in zip(asked, predictor.predict(asked), strict=True):
+    for row, prediction in zip(asked, predictor.compute(asked), strict=True):
         if isinstance(prediction, Again):
-            (prediction,) = predictor.predict([row])
+            (prediction,) = predictor.compute([row])
         assert not isinstance(prediction, Again)
         got = json.loads(writer.instance(prediction, "id"))
         wanted = in_process(estimator, table, row)
         assert_alike({name: value for name, value in got.items() if name not in CLOSING}, wanted)
-    assert counted.total() == len(rows)
+    assert sum(sum(labels.values()) for labels in counts.observed) == len(rows)
