@@ -39,8 +39,8 @@ from serving.settings import (
     prepare_process,
     unknown_variables,
 )
-from serving.store import ServedModel, load, model_info, verify
-from serving.telemetry import MODEL_INFO, PrintsAsLog, configure_logging, log
+from serving.store import ModelError, ServedModel, load, model_info, verify
+from serving.telemetry import MODEL_INFO, PrintsAsLog, configure_logging, end_process, log
 from serving.values import Row
 from serving.workers import Life
 
@@ -79,8 +79,11 @@ class ModelApi:
 
     def __init__(self) -> None:
         """Load the model, and build all that is fixed from then on."""
-        verified = verify(self.stored)
-        model = load(verified)
+        try:
+            verified = verify(self.stored)
+            model = load(verified)
+        except ModelError as exc:  # the store was well when the server started
+            end_process("model.refused", reason=str(exc))
         description = model.description
         self.version = str(verified.tag.version)
         self.schema = RequestSchema(description.features, settings.max_batch_rows)

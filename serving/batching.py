@@ -19,7 +19,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil
 from queue import SimpleQueue
@@ -47,7 +47,7 @@ class Again(Enum):
 
 @dataclass(slots=True, eq=False)
 class _Job(Generic[Item, Result]):
-    items: list[Item]
+    items: list[Item] = field(repr=False)  # input values are never logged
     future: asyncio.Future[Sequence[Result | Again]]
     lane: "_Lane[Item, Result] | None" = None  # in which it waits, and is counted
 
@@ -64,6 +64,7 @@ class _Lane(Generic[Item, Result]):
         # What its batches took; the last ones weigh most.
         self._seconds = 0.0
         self._items = 0.0
+        self._items_apart = 0.0
         self._batches = 0.0
 
     def add(self, group: list[_Job[Item, Result]]) -> None:
@@ -83,10 +84,11 @@ class _Lane(Generic[Item, Result]):
         """Take a group, and those behind it that fit into the same batch."""
         batch: list[_Job[Item, Result]] = []
         size = 0
+        room = self._room
         while self._groups:
             group = [job for job in self._groups[0] if not job.future.done()]
             count = sum(len(job.items) for job in group)
-            if batch and group and size + count > self._room:
+            if batch and group and size + count > room:
                 break
             for job in self._groups.popleft():
                 self.leave(job)
@@ -94,10 +96,11 @@ class _Lane(Generic[Item, Result]):
             size += count
         return batch
 
-    def ran(self, items: int, seconds: float) -> None:
-        """Learn what a batch took."""
+    def ran(self, items: int, items_apart: int, seconds: float) -> None:
+        """Learn what a batch took, and how many of its items have to run again, apart."""
         self._seconds = MEMORY * self._seconds + seconds
         self._items = MEMORY * self._items + items
+        self._items_apart = MEMORY * self._items_apart + items_apart
         self._batches = MEMORY * self._batches + 1
 
     @property
@@ -109,6 +112,11 @@ class _Lane(Generic[Item, Result]):
         """How long what waits is expected to take, with this much for others after each batch."""
         batches = ceil(self.waiting_items / max(1, self._room))
         return self.waiting_items * self._item_s + batches * others_s
+
+    @property
+    def share_apart(self) -> float:
+        """How likely it is that an item has to run again, apart."""
+        return self._items_apart / self._items if self._items else 0.0
 
     @property
     def _item_s(self) -> float:
@@ -192,8 +200,7 @@ class Batcher(Generic[Item, Result]):
     def _refuse_beyond(self, lane: _Lane[Item, Result], count: int) -> None:
         """Refuse a job for which there is no room, or no time."""
         waiting = self.waiting_items
-        others = (other for other in self._turns if other is not lane and other.waiting_items)
-        wait_s = lane.wait_s(sum(other.batch_s for other in others))
+        wait_s = self._wait_s(lane) + lane.share_apart * self._wait_s(self._apart)
         room = self._max_waiting_items * (MANY_SHARE if lane is self._many else 1)
         if wait_s > self._max_wait_s or (waiting and waiting + count > room):
             raise Problem(
@@ -201,6 +208,11 @@ class Batcher(Generic[Item, Result]):
                 f"{waiting} rows wait for the model",
                 headers={"Retry-After": str(max(1, ceil(wait_s)))},
             )
+
+    def _wait_s(self, lane: _Lane[Item, Result]) -> float:
+        """How long what waits in a lane is expected to take, while others take their turns."""
+        others = (other for other in self._turns if other is not lane and other.waiting_items)
+        return lane.wait_s(sum(other.batch_s for other in others))
 
     async def _ask(self, items: list[Item], lane: _Lane[Item, Result]) -> Sequence[Result | Again]:
         """Put a job in a lane, and wait for its results."""
@@ -257,7 +269,8 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         """Give each caller its own results, and start what has collected meanwhile."""
         lane = self._turns[-1]  # its turn was the last
-        lane.ran(sum(len(job.items) for job in batch), self.running_s)
+        apart = 0 if isinstance(results, Exception) else results.count(Again.ALONE)
+        lane.ran(sum(len(job.items) for job in batch), apart, self.running_s)
         if isinstance(results, Exception) and len(batch) > 1:
             batch = [job for job in batch if not job.future.done()]
             middle = len(batch) // 2

@@ -10,7 +10,6 @@ import atexit
 import gc
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -47,6 +46,7 @@ from serving.telemetry import (
     ServiceMetrics,
     current_record,
     forget_dead_workers,
+    make_metrics_folder,
 )
 from serving.values import Row
 from serving.workers import Life, install_workers
@@ -289,6 +289,6 @@ def prepare_bentoml(settings: Settings) -> None:
     install_protocol(settings.request_timeout_s, settings.max_head_bytes)
     install_workers(settings.drain_delay_s, settings.drain_timeout_s)
     if metrics_folder() is None:  # in a worker it is there
-        folder = tempfile.mkdtemp(prefix="model-api-metrics-")
+        folder = make_metrics_folder()
         BentoMLContainer.prometheus_multiproc_dir.set(folder)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

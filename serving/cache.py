@@ -46,10 +46,6 @@ class PredictionCache:
         self._kept: TTLCache[bytes, Prediction] = TTLCache(max_entries, ttl_s, timer=clock)
         self._under_way: dict[bytes, asyncio.Future[Prediction]] = {}
 
-    def __len__(self) -> int:
-        """Count the predictions that are kept."""
-        return len(self._kept)
-
     async def get(
         self, row: Row, compute: Callable[[Row], Awaitable[Prediction]]
     ) -> tuple[Prediction, Lookup]:

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.auth import Keyring
 from serving.errors import DEADLINE_EXCEEDED, MEDIA_TYPE, UNAVAILABLE, Problem, from_status
+from serving.protocol import CLIENT_GONE
 from serving.quotas import Quotas
 from serving.settings import LIMITED_ROUTES, Settings
 from serving.telemetry import (
@@ -35,7 +36,7 @@ from serving.telemetry import (
 )
 
 UNMATCHED = "unmatched"
-CLIENT_GONE = 499  # as nginx logs a request that got no answer; nobody receives it
+CLIENT_CLOSED_REQUEST = 499  # as nginx logs a request that got no answer; nobody receives it
 MAX_CLIENT_CHARS = 64  # a trusted proxy's X-Forwarded-For may hold anything
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:+/=~-]{1,128}")
 _EXPOSED_HEADERS = (
@@ -140,7 +141,7 @@ class Edge:
             await self._answer(scope, receive, send_with_id)
         finally:
             in_progress.dec()
-            record.status = record.status or CLIENT_GONE
+            record.status = record.status or CLIENT_CLOSED_REQUEST
             self._write_down(record, self._clock() - started)
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -227,7 +228,7 @@ async def on_exception(request: Request, exc: Exception) -> Response:
             headers = {"Allow": "GET, HEAD", **(headers or {})}
         return answer_problem(from_status(exc.status_code, headers))
     if isinstance(exc, ClientDisconnect):
-        return Response(status_code=CLIENT_GONE)
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     return answer_problem(from_status(500))
 
 
@@ -252,7 +253,7 @@ def _drop_when_client_goes(scope: Scope, record: RequestRecord) -> None:
             record.client_left = True
             task.cancel()
 
-    scope["serving.client_gone"] = drop
+    scope[CLIENT_GONE] = drop
 
 
 def _request_id(scope: Scope) -> bytes:

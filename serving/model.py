@@ -26,6 +26,10 @@ Given: TypeAlias = Any  # what an estimator gives, before it is checked
 TIE_TOLERANCE = 1e-9
 
 
+class WrongOutputError(Exception):
+    """An estimator gave what no estimator may: no fault of its input, unlike a ``ValueError``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outputs:
     """What an estimator gives for rows.
@@ -94,8 +98,8 @@ class Model:
 
         Raises:
             Exception: what the estimator raises.
-            ValueError: it gave numbers that are not finite, a label that is none of the classes, or
-                not one answer for each row.
+            WrongOutputError: it gave numbers that are not finite, a label that is none of the
+                classes, or not one answer for each row.
         """
         asked = self.description.asked
         if len(rows) > 1 and asked.batching == "alone":
@@ -115,7 +119,7 @@ class Model:
 
         Raises:
             Exception: what the estimator raises.
-            ValueError: it gave not one answer for each row.
+            WrongOutputError: it gave not one answer for each row.
         """
         # The parameters were checked when the estimator was fitted.
         with sklearn.config_context(skip_parameter_validation=True):
@@ -126,14 +130,14 @@ class Model:
         if not several and values.shape == (count, 1):
             values = values.ravel()
         if values.shape != ((count, self._targets) if several else (count,)):
-            raise ValueError(f"predict gave an array of shape {values.shape}")
+            raise WrongOutputError(f"predict gave an array of shape {values.shape}")
         if method == "predict_proba":
             return Outputs(values, self._by_target(given, count))
         if method is None:
             return Outputs(values)
         scores = np.asarray(given)
         if scores.ndim not in {1, 2} or len(scores) != count:
-            raise ValueError(f"decision_function gave an array of shape {scores.shape}")
+            raise WrongOutputError(f"decision_function gave an array of shape {scores.shape}")
         return Outputs(values, scores=scores)
 
     def table(self, rows: Sequence[Row]) -> TableLike:
@@ -171,20 +175,20 @@ class Model:
             arrays = tuple(map(np.asarray, given))
         else:
             arrays = tuple(np.column_stack([1 - column, column]) for column in np.asarray(given).T)
-        for array, labels in zip(arrays, self._labels, strict=True):
-            if array.shape != (count, len(labels)):
-                raise ValueError(f"predict_proba gave an array of shape {array.shape}")
+        shapes = [array.shape for array in arrays]
+        if shapes != [(count, len(labels)) for labels in self._labels]:
+            raise WrongOutputError(f"predict_proba gave arrays of shapes {shapes}")
         return arrays
 
     def predictions(self, outputs: Outputs) -> list[Prediction]:
         """Make predictions of what the estimator gave.
 
         Raises:
-            ValueError: a number that is not finite, or a label that is none of the classes.
+            WrongOutputError: a number that is not finite, or a label that is none of the classes.
         """
         for array in (*outputs.probabilities, outputs.scores):
             if array is not None and not np.isfinite(array).all():
-                raise ValueError("the estimator gave scores that are not finite")
+                raise WrongOutputError("the estimator gave scores that are not finite")
         count = len(outputs.values)
         values = self._checked(outputs.values)
         probabilities: Sequence[list[Any] | None] = [None] * count
@@ -204,7 +208,7 @@ class Model:
         """Give the predicted values, as Python's own, and labels as they stand in ``classes``."""
         if not self._labels:
             if values.dtype.kind not in "iufb" or not np.isfinite(values).all():
-                raise ValueError("predict gave what is no finite number")
+                raise WrongOutputError("predict gave what is no finite number")
             return list(values.tolist())
         try:
             if self._targets > 1:
@@ -215,7 +219,7 @@ class Model:
             (labels,) = self._labels
             return [labels[value] for value in values.tolist()]
         except KeyError:
-            raise ValueError("predict gave a label that is none of the classes") from None
+            raise WrongOutputError("predict gave a label that is none of the classes") from None
 
     def _far(self, rows: list[Row], table: TableLike) -> Array:
         """Tell for each row whether a number is far outside of what was seen in training."""

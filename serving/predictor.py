@@ -54,7 +54,7 @@ class Predictor:
             prediction = await self._ask(row)
         else:
             prediction, lookup = await self._cache.get(row, self._ask)
-            self._metrics.looked_up(lookup, len(self._cache))
+            self._metrics.looked_up(lookup)
             record = current_record()
             record.cache = lookup
             record.headers.append((b"cache-status", lookup.cache_status))

@@ -378,9 +378,6 @@ CACHE_LOOKUPS = Counter(
     "Single predictions looked up in the cache: hit, miss, or collapsed into one under way.",
     ("result",),
 )
-CACHE_ENTRIES = Gauge(
-    "serving_cache_entries", "Predictions kept in the cache.", multiprocess_mode="livesum"
-)
 LIMITED = Counter(
     "serving_limited_requests_total",
     "Requests refused for a used-up quota, by the name of the client's key.",
@@ -441,10 +438,9 @@ class ServiceMetrics:
             self._batch_size.observe(rows)
         WAITING.set(waiting)
 
-    def looked_up(self, lookup: str, entries: int) -> None:
-        """Count a look into the cache, which has so many entries now."""
+    def looked_up(self, lookup: str) -> None:
+        """Count a look into the cache."""
         self._lookups(lookup).inc()
-        CACHE_ENTRIES.set(entries)
 
     def predicted(self, labels: Mapping[Label, int]) -> None:
         """Count predictions by their label."""

@@ -15,10 +15,12 @@ import structlog
 from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Scope
 
+from serving.answers import Prediction
 from serving.description import Label
 from serving.model import Model
 from serving.predictor import Predictor
 from serving.telemetry import FRAMEWORK_LOGGERS, log
+from serving.values import Row
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -244,15 +246,15 @@ class Counts:
     def __init__(self) -> None:
         """Start with nothing."""
         self.observed: list[Mapping[Label, int]] = []
-        self.lookups: list[tuple[str, int]] = []
+        self.lookups: list[str] = []
 
     def predicted(self, labels: Mapping[Label, int]) -> None:
         """Note the labels."""
         self.observed.append(labels)
 
-    def looked_up(self, lookup: str, entries: int) -> None:
+    def looked_up(self, lookup: str) -> None:
         """Note a look into the cache."""
-        self.lookups.append((lookup, entries))
+        self.lookups.append(lookup)
 
 
 def computing(model: Model, counts: Counts) -> Predictor:
@@ -260,3 +262,27 @@ def computing(model: Model, counts: Counts) -> Predictor:
     absent: Any = None
     metrics: Any = counts
     return Predictor(model, absent, metrics, absent, absent)
+
+
+class StillClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now_s: float = 1000.0) -> None:
+        """Start anywhere."""
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        """Tell the time in seconds."""
+        return self.now_s
+
+
+class ListedPredictions:
+    """Takes the place of the prediction log."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.notes: list[tuple[str, list[Row], list[Prediction]]] = []
+
+    def note(self, request_id: str, rows: Sequence[Row], predictions: Sequence[Prediction]) -> None:
+        """Keep what a request was answered."""
+        self.notes.append((request_id, list(rows), list(predictions)))

@@ -21,7 +21,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from serving.answers import Prediction
 from serving.description import INLIER, OUTLIER, Asked, Description, Feature, Task
-from serving.model import TIE_TOLERANCE, Estimator, Model
+from serving.model import TIE_TOLERANCE, Estimator, Model, WrongOutputError
 from serving.values import Row
 from tests.unit.fakes import FixedEstimator, ProbaEstimator, SignEstimator
 from tests.unit.samples import (
@@ -413,12 +413,12 @@ NO_ANSWERS: dict[str, tuple[Estimator, Description, str]] = {
     "a target's shape": (
         FixedEstimator([[0, "a"]] * 3, probabilities=[np.full((3, 2), 0.5)] * 2),
         EACH_TASK["several labels"],
-        r"predict_proba gave an array of shape \(3, 2\)",
+        r"predict_proba gave arrays of shapes \[\(3, 2\)\]",
     ),
     "a target too few": (
         FixedEstimator([[0, "a"]] * 3, probabilities=[np.full((3, 2), 0.5)]),
         EACH_TASK["several labels"],
-        "zip",
+        r"arrays of shapes \[\(3, 2\)\]",
     ),
     "score nan": (
         FixedEstimator(["ham"] * 3, scores=[0.0, NAN, 1.0]),
@@ -492,7 +492,7 @@ NO_ANSWERS: dict[str, tuple[Estimator, Description, str]] = {
 @pytest.mark.parametrize("name", NO_ANSWERS)
 def test_an_answer_that_is_no_answer_is_an_error(name: str) -> None:
     estimator, described, complaint = NO_ANSWERS[name]
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(WrongOutputError, match=complaint):
         Model(estimator, described).predict(ROWS)
 
 

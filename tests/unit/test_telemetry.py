@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import resource
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -13,21 +15,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import prometheus_client.values
 import pytest
 import structlog
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.description import Label
 from serving.telemetry import (
     FRAMEWORK_LOGGERS,
     MAX_NAMED_SERIES,
     OTHERS,
+    WAITING,
     PrintsAsLog,
     RequestRecord,
     ServiceMetrics,
+    _MetricsFile,
+    append_whole,
     configure_logging,
     current_record,
     forget_dead_workers,
+    make_metrics_folder,
     stack_trace,
 )
 from tests.unit.fakes import restored_logging, sample, service_labels
@@ -437,3 +445,147 @@ def test_what_an_estimator_prints_is_a_log_line_for_those_who_ask() -> None:
         with logging_lines(level) as written:
             print("one\n\ntwo", file=PrintsAsLog())
         assert [line["event"] for line in parsed(written)] == texts
+
+
+_ENDS = """
+from serving.telemetry import configure_logging, end_process
+configure_logging("info", as_json=True)
+try:
+    end_process("model.refused", reason="damaged")
+finally:
+    print("no more")
+"""
+
+
+def test_a_process_that_ends_itself_has_one_line_to_say() -> None:
+    command = [sys.executable, "-c", _ENDS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    (line,) = parsed(done.stdout.splitlines())
+    assert (line["level"], line["event"], line["reason"]) == (
+        "critical",
+        "model.refused",
+        "damaged",
+    )
+
+
+# Full disks
+
+
+@contextmanager
+def files_up_to(size_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond a size, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def nothing_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what other tests have lost."""
+    monkeypatch.setattr(_MetricsFile, "_reason", None)
+    monkeypatch.setattr(_MetricsFile, "_told", False)
+
+
+def key(number: int) -> str:
+    """Give the key of a value as prometheus_client does."""
+    return json.dumps(["serving_x", "serving_x_total", {"number": str(number)}, "Help."])
+
+
+def collected(folder: Path) -> dict[str, float]:
+    """Read the values that ``/metrics`` would show."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    return {
+        measured.labels["number"]: measured.value
+        for family in registry.collect()
+        for measured in family.samples
+    }
+
+
+def test_what_is_appended_is_whole_or_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with file.open("ab", buffering=0) as stream:
+        append_whole(stream.fileno(), b"one\n")
+        with files_up_to(10), pytest.raises(OSError, match="File too large"):
+            append_whole(stream.fileno(), b"a longer line\n")
+        append_whole(stream.fileno(), b"two\n")
+    assert file.read_bytes() == b"one\ntwo\n"
+
+
+def test_prometheus_client_keeps_values_in_our_files() -> None:
+    assert prometheus_client.values.MmapedDict is _MetricsFile  # type: ignore[attr-defined]
+    assert type(WAITING._value._file) is _MetricsFile
+
+
+def test_a_file_of_metrics_is_read_as_prometheus_client_writes_it(tmp_path: Path) -> None:
+    name = str(tmp_path / "counter_1.db")
+    written = _MetricsFile(name)
+    for number in range(2000):  # so that it has to grow, twice
+        assert written.read_value(key(number)) == (0, 0)
+        written.write_value(key(number), number, 1.0)
+    assert collected(tmp_path) == {str(number): number for number in range(2000)}
+    with open(name, "rb") as file:
+        assert file.seek(0, os.SEEK_HOLE) == os.path.getsize(name) > 2 * 65_536  # and no hole
+    again = _MetricsFile(name)  # as a worker does that has the process id of one that has died
+    assert again.read_value(key(1999)) == (1999, 1)
+    written.close()  # type: ignore[no-untyped-call]
+    again.close()  # type: ignore[no-untyped-call]
+    assert os.listdir(tmp_path) == ["counter_1.db"]
+
+
+@pytest.mark.usefixtures("nothing_lost")
+def test_metrics_that_find_no_place_on_the_disk_are_kept_and_told_of_once(tmp_path: Path) -> None:
+    with logging_lines() as written, files_up_to(30_000):
+        for kind in ("counter", "histogram"):
+            values = _MetricsFile(str(tmp_path / f"{kind}_1.db"))
+            assert values.read_value(key(1)) == (0, 0)
+            values.write_value(key(1), 7, 0)
+            assert values.read_value(key(1)) == (7, 0)
+            values.close()  # type: ignore[no-untyped-call]
+    assert os.listdir(tmp_path) == []
+    (line,) = parsed(written)
+    assert (line["level"], line["event"]) == ("error", "metrics.lost")
+    assert line["reason"] == "File too large"
+
+
+@pytest.mark.usefixtures("nothing_lost")
+def test_metrics_lost_before_there_is_a_log_are_told_when_there_is(tmp_path: Path) -> None:
+    with files_up_to(30_000):
+        _MetricsFile(str(tmp_path / "counter_1.db"))
+    with logging_lines() as written:
+        pass
+    assert [line["event"] for line in parsed(written)] == ["metrics.lost"]
+
+
+@pytest.mark.usefixtures("nothing_lost")
+def test_a_file_of_metrics_that_can_not_grow_keeps_what_it_has(tmp_path: Path) -> None:
+    values = _MetricsFile(str(tmp_path / "counter_1.db"))
+    with logging_lines() as written, files_up_to(100_000):
+        for number in range(1000):
+            values.read_value(key(number))
+            values.write_value(key(number), number, 0)
+        for number in range(1000):
+            values.write_value(key(number), number + 1, 0)
+            assert values.read_value(key(number)) == (number + 1, 0)
+    seen = collected(tmp_path)
+    assert 100 < len(seen) < 1000
+    assert seen == {str(number): number + 1 for number in range(len(seen))}
+    assert [line["event"] for line in parsed(written)] == ["metrics.lost"]
+    values.read_value(key(1000))  # there is room again
+    values.write_value(key(1000), 5, 0)
+    assert collected(tmp_path) == seen | {"1000": 5}
+    values.close()  # type: ignore[no-untyped-call]
+
+
+def test_a_server_without_any_place_for_its_metrics_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert Path(make_metrics_folder()).parent == tmp_path
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(SystemExit, match=r"No such file or directory.*TMPDIR"):
+        make_metrics_folder()

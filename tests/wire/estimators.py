@@ -3,9 +3,11 @@
 import json
 import logging
 import os
+import re
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 FAILS_ABOVE = 100.0  # a first feature beyond this makes `Fragile` raise
 REFUSES = 120.0  # a first feature of this value makes it refuse, as scikit-learn does
 EXITS_AT = 150.0  # a first feature of this value makes it exit
+STUCK_AT = 5.5  # a first feature of this value makes `Stuck` hold the interpreter
 WARNS_BELOW = -100.0  # a first feature below this makes it warn
 GATE = "TEST_GATE"  # names the folder by which a test and `Gated` talk
 GATE_PATIENCE_S = 60.0
@@ -70,6 +73,57 @@ class Gated(Wrapped):
         end = time.monotonic() + GATE_PATIENCE_S
         while (folder / "closed").exists() and time.monotonic() < end:
             time.sleep(0.005)
+        return super().predict(rows)
+
+
+def _raise(answer: Array) -> Array:
+    raise ValueError("-".join(["no", "such", "luck"]))  # as it does not stand in a stack trace
+
+
+# What `Faulty` does to its answer for all rows because of one, by the first feature of that row:
+# the index of the method, 0 for `predict`. The values are usual ones, which are nobody's mistake.
+FAULTS: dict[str, tuple[float, int, Callable[[Array], Any]]] = {
+    "raises": (5.01, 0, _raise),
+    "exits": (5.02, 0, lambda _: sys.exit("-".join(["no", "more"]))),
+    "gives nothing": (5.03, 0, lambda _: None),
+    "gives too few": (5.04, 0, lambda answer: answer[1:]),
+    "gives too many": (5.05, 0, lambda answer: np.append(answer, answer[:1])),
+    "gives an unknown label": (5.06, 0, lambda answer: np.full(len(answer), "tulip")),
+    "gives a missing label": (5.07, 0, lambda answer: np.full(len(answer), np.nan)),
+    "raises of probabilities": (5.08, 1, _raise),
+    "gives too few probabilities": (5.09, 1, lambda answer: answer[1:]),
+    "gives a column too few": (5.11, 1, lambda answer: answer[:, 1:]),
+    "gives a column too many": (5.12, 1, lambda answer: np.hstack([answer, answer[:, :1]])),
+    "gives probabilities that are NaN": (5.13, 1, lambda answer: answer * np.nan),
+    "gives infinite probabilities": (5.14, 1, lambda answer: answer * np.inf),
+}
+
+
+class Faulty(Gated):
+    """Answers nonsense when it is asked about certain rows, and notes what it is asked."""
+
+    def predict(self, rows: Array) -> Array:
+        """Give the labels, or what it should not."""
+        return self._spoilt(super().predict(rows), rows, 0)
+
+    def predict_proba(self, rows: Array) -> Array:
+        """Give the probabilities, or what it should not."""
+        return self._spoilt(super().predict_proba(rows), rows, 1)
+
+    def _spoilt(self, answer: Array, rows: Array, method: int) -> Array:
+        for value, at, fault in FAULTS.values():
+            if at == method and value in rows[:, 0]:
+                answer = fault(answer)
+        return answer
+
+
+class Stuck(Wrapped):
+    """Lets no other thread run, for one value: native code that holds the interpreter's lock."""
+
+    def predict(self, rows: Array) -> Array:
+        """Give the labels, or hold on."""
+        if STUCK_AT in rows[:, 0]:
+            re.match(r"(a+)+$", "a" * 40 + "b")  # tries some 2 ** 40 ways
         return super().predict(rows)
 
 

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from serving.description import Metrics
 from serving.model import to_array
 from serving.store import save
-from tests.wire.estimators import Fragile, Gated, Unloadable
+from tests.wire.estimators import Faulty, Fragile, Gated, Stuck, Unloadable
 from train import iris
 from training.describe import describe, rows_of
 from training.table import to_table
@@ -25,7 +25,7 @@ def main() -> None:
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(random_state=42))
     pipeline.fit(features, table.labels)
     description = describe("iris", pipeline, table, UNMEASURED, seed=42)
-    for kind in (Fragile, Gated, Unloadable):
+    for kind in (Faulty, Fragile, Gated, Stuck, Unloadable):
         name = kind.__name__.lower()
         save(kind(pipeline), description.model_copy(update={"name": name}), card="")
     classes = sorted(set(table.labels))
