@@ -220,7 +220,8 @@ class AppFactory(ServiceAppFactory):
             forget_dead_workers(folder)
         await super().create_instance(app)
         self.edge.model_version = self._service_instance.version
-        await self.quotas.open()
+        if self.service.inner.settings.limits_clients:
+            await self.quotas.open()
         gc.collect()
         gc.freeze()
         self._service_instance.life.begin(partial(setattr, self.edge, "draining", True))

@@ -12,6 +12,7 @@ from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 import joblib
 import limits
@@ -69,7 +70,8 @@ def _quota(value: str) -> str:
     """Check that a value is a quota such as ``100/minute``, or ``off``."""
     if value != NO_QUOTA:
         try:
-            amount = limits.parse(value).amount
+            (item,) = limits.parse_many(value)  # parse() would pass over all but the first
+            amount = item.amount
         except ValueError:
             amount = 0
         if amount < 1:
@@ -88,12 +90,12 @@ class ApiKey:
     @classmethod
     def parse(cls, entry: str) -> Self:
         """Read ``NAME:SHA256`` or ``NAME:SHA256:QUOTA``; a mistake is told without the value."""
-        name, _, rest = entry.partition(":")
+        name, colon, rest = entry.partition(":")
         digest, _, quota = rest.partition(":")
-        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
-            raise ValueError("an entry has to begin with a name of A-Z a-z 0-9 _ . - and a colon")
+        if not (colon and re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name)):  # it may be a key itself
+            raise ValueError("it has to begin with a name of A-Z a-z 0-9 _ . - and a colon")
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
-            raise ValueError(f"the entry of {name!r} has no SHA-256 of a key in lower-case hex")
+            raise ValueError("it has no SHA-256 of a key, in lower-case hex, after its name")
         return cls(name, bytes.fromhex(digest), _quota(quota) if quota else None)
 
 
@@ -102,11 +104,16 @@ def _keys(value: object) -> object:
     if not isinstance(value, str):
         return value
     lines = (line.partition("#")[0] for line in value.splitlines())
-    entries = (entry.strip() for line in lines for entry in line.split(","))
-    keys = tuple(ApiKey.parse(entry) for entry in entries if entry)
+    entries = [entry for line in lines for part in line.split(",") if (entry := part.strip())]
+    keys = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            keys.append(ApiKey.parse(entry))
+        except ValueError as exc:  # told by its number: its parts may be in the wrong order
+            raise ValueError(f"entry {number}: {exc}") from None
     if not keys:  # or a secret that did not arrive would open the service to all
         raise ValueError("there is no key in it")
-    return keys
+    return tuple(keys)
 
 
 def _keys_in_file(value: object) -> object:
@@ -222,7 +229,12 @@ class Settings(BaseSettings):
     @field_validator("rate_limit_storage")
     @classmethod
     def _known_storage(cls, value: SecretStr) -> SecretStr:
-        if not re.fullmatch(r"memory://|rediss?://.+", value.get_secret_value()):
+        url = value.get_secret_value()
+        try:
+            known = re.fullmatch(r"memory://|rediss?://.+", url) and urlsplit(url).port != 0
+        except ValueError:  # its message may have a part of the password
+            known = False
+        if not known:
             raise ValueError("no storage such as memory:// or redis://localhost:6379")
         return value
 
@@ -239,8 +251,12 @@ class Settings(BaseSettings):
 
     def is_limited(self, route: str) -> bool:
         """Tell whether requests to a route count against a client's quota."""
-        quotas = {self.rate_limit, *(key.quota for key in self.clients if key.quota)}
-        return route in LIMITED_ROUTES and quotas != {NO_QUOTA}
+        return route in LIMITED_ROUTES and self.limits_clients
+
+    @property
+    def limits_clients(self) -> bool:
+        """Whether any client has a quota."""
+        return {self.rate_limit, *(key.quota for key in self.clients if key.quota)} != {NO_QUOTA}
 
     @property
     def keeps_predictions(self) -> bool:
@@ -250,8 +266,7 @@ class Settings(BaseSettings):
     @property
     def counts_alone(self) -> bool:
         """Whether each worker counts clients for itself."""
-        limits_any = any(map(self.is_limited, LIMITED_ROUTES))
-        return limits_any and self.rate_limit_storage.get_secret_value() == MEMORY
+        return self.limits_clients and self.rate_limit_storage.get_secret_value() == MEMORY
 
 
 def load_settings() -> Settings:

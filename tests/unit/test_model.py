@@ -400,8 +400,8 @@ SCORED = asked(scored_by="decision_function")
 NO_ANSWERS: dict[str, tuple[Estimator, Description, str]] = {
     "probability nan": (ProbaEstimator([0.5, NAN]), EACH_TASK["one label"], "not finite"),
     "probability inf": (ProbaEstimator([np.inf, 0.0]), EACH_TASK["one label"], "not finite"),
-    "three for two": (ProbaEstimator([0.2] * 3), EACH_TASK["one label"], r"shape \(3, 3\)"),
-    "one for all": (ProbaEstimator([[0.2, 0.8]]), EACH_TASK["one label"], r"shape \(1, 2\)"),
+    "three for two": (ProbaEstimator([0.2] * 3), EACH_TASK["one label"], r"shapes \[\(3, 3\)\]"),
+    "one for all": (ProbaEstimator([[0.2, 0.8]]), EACH_TASK["one label"], r"shapes \[\(1, 2\)\]"),
     "nan in the second target": (
         FixedEstimator(
             [[0, "a"]] * 3,
@@ -413,7 +413,7 @@ NO_ANSWERS: dict[str, tuple[Estimator, Description, str]] = {
     "a target's shape": (
         FixedEstimator([[0, "a"]] * 3, probabilities=[np.full((3, 2), 0.5)] * 2),
         EACH_TASK["several labels"],
-        r"predict_proba gave arrays of shapes \[\(3, 2\)\]",
+        r"predict_proba gave arrays of shapes \[\(3, 2\), \(3, 2\)\]",
     ),
     "a target too few": (
         FixedEstimator([[0, "a"]] * 3, probabilities=[np.full((3, 2), 0.5)]),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import joblib
@@ -9,6 +10,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from serving.settings import (
+    OPEN_ROUTES,
+    ApiKey,
     LogFormat,
     LogLevel,
     Settings,
@@ -29,6 +32,8 @@ PASSED_ON = (
     "BENTOML_DO_NOT_TRACK",
     "FORWARDED_ALLOW_IPS",
 )
+ALICE, BOB = sha256(b"wonderland").hexdigest(), sha256(b"builder").hexdigest()
+KEYS = f"alice:{ALICE}"
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +111,21 @@ def test_nothing_need_be_set() -> None:
             "192.0.2.1, 10.0.0.0/8, ::1, 2001:db8::/32",
             ("192.0.2.1", "10.0.0.0/8", "::1", "2001:db8::/32"),
         ),
+        ("SERVING_API_KEYS", f"alice:{ALICE}", (ApiKey("alice", bytes.fromhex(ALICE)),)),
+        (
+            "SERVING_API_KEYS",
+            f" alice:{ALICE}:5/2second ,\n\nb.-_2:{BOB}:off, # a remark, with:a comma\n",
+            (
+                ApiKey("alice", bytes.fromhex(ALICE), "5/2second"),
+                ApiKey("b.-_2", bytes.fromhex(BOB), "off"),
+            ),
+        ),
+        ("SERVING_METRICS_NEED_KEY", "true", True),
+        ("SERVING_RATE_LIMIT", "off", "off"),
+        ("SERVING_RATE_LIMIT", "5/2second", "5/2second"),
+        ("SERVING_RATE_LIMIT", "1000 per hour", "1000 per hour"),
+        ("SERVING_RATE_LIMIT_STORAGE", "redis://h:1/0", SecretStr("redis://h:1/0")),
+        ("SERVING_RATE_LIMIT_STORAGE", "rediss://:p@h:1", SecretStr("rediss://:p@h:1")),
         ("SERVING_LOG_LEVEL", "error", LogLevel.ERROR),
         ("SERVING_LOG_FORMAT", "console", LogFormat.CONSOLE),
     ],
@@ -138,6 +158,28 @@ def test_a_variable_sets_the_field_of_its_name(
         ("SERVING_THREADS", "1.5", "a valid integer"),
         ("SERVING_TRUSTED_PROXIES", "10.0.0.0/33", "addresses or networks"),
         ("SERVING_TRUSTED_PROXIES", "::1, proxy.example", "addresses or networks"),
+        ("SERVING_API_KEYS", " , \n # none\n", "there is no key in it"),
+        ("SERVING_API_KEYS", "alice", "begin with a name"),
+        ("SERVING_API_KEYS", f"alice:{ALICE[1:]}", "entry 1: it has no SHA-256"),
+        ("SERVING_API_KEYS", f"alice:{ALICE.upper()}", "entry 1: it has no SHA-256"),
+        ("SERVING_API_KEYS", f":{ALICE}", "begin with a name"),
+        ("SERVING_API_KEYS", f"al ice:{ALICE}", "begin with a name"),
+        ("SERVING_API_KEYS", f"{'a' * 65}:{ALICE}", "begin with a name"),
+        ("SERVING_API_KEYS", ALICE, "begin with a name"),
+        ("SERVING_API_KEYS", f"alice:{ALICE}:often", "no quota such as 100/minute"),
+        ("SERVING_API_KEYS_FILE", "/nowhere/keys", "can't read /nowhere/keys"),
+        ("SERVING_API_KEYS_FILE", "/", "can't read /"),
+        ("SERVING_METRICS_NEED_KEY", "perhaps", "valid boolean"),
+        ("SERVING_RATE_LIMIT", "often", "no quota such as 100/minute"),
+        ("SERVING_RATE_LIMIT", "100", "no quota such as 100/minute"),
+        ("SERVING_RATE_LIMIT", "0/minute", "no quota such as 100/minute"),
+        ("SERVING_RATE_LIMIT", "-1/minute", "no quota such as 100/minute"),
+        ("SERVING_RATE_LIMIT", "OFF", "no quota such as 100/minute"),
+        ("SERVING_RATE_LIMIT", "10/second;100/minute", "no quota such as 100/minute"),
+        ("SERVING_RATE_LIMIT_STORAGE", "redis://localhost:port", "memory:// or redis://"),
+        ("SERVING_RATE_LIMIT_STORAGE", "localhost:6379", "memory:// or redis://"),
+        ("SERVING_RATE_LIMIT_STORAGE", "redis://", "memory:// or redis://"),
+        ("SERVING_RATE_LIMIT_STORAGE", "memory://x", "memory:// or redis://"),
         ("SERVING_LOG_LEVEL", "INFO", "'debug', 'info', 'warning' or 'error'"),
         ("SERVING_LOG_FORMAT", "xml", "'json' or 'console'"),
     ],
@@ -178,6 +220,134 @@ def test_keys_that_are_set_but_empty_do_not_open_the_service(
     monkeypatch.setenv(variable, "")
     (line,) = refusal()
     assert line.startswith(f"{variable}: is set, but empty")
+
+
+def keys_in(folder: Path, content: str | bytes) -> str:
+    """Write a file of keys; give its path."""
+    file = folder / "keys"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(file)
+
+
+def test_keys_come_from_the_environment_and_from_a_file_together(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setenv("SERVING_API_KEYS", KEYS)
+    content = f"# of the team\nbob:{BOB}:5/second  # since May\n"
+    monkeypatch.setenv("SERVING_API_KEYS_FILE", keys_in(folder, content))
+    assert [(key.name, key.quota) for key in load_settings().clients] == [
+        ("alice", None),
+        ("bob", "5/second"),
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "\n# alice:later\n", b"\xff\xfe"])
+def test_a_file_without_a_key_does_not_open_the_service(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, content: str | bytes
+) -> None:
+    monkeypatch.setenv("SERVING_API_KEYS_FILE", keys_in(folder, content))
+    assert refusal()[0].startswith("SERVING_API_KEYS_FILE: ")
+
+
+@pytest.mark.parametrize(
+    ("entries", "complaint"),
+    [
+        (f"bob:{ALICE}", "a key is given twice"),
+        (f"alice:{BOB}:5/second", "a name has two quotas"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_refused(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, entries: str, complaint: str
+) -> None:
+    monkeypatch.setenv("SERVING_API_KEYS", KEYS)
+    monkeypatch.setenv("SERVING_API_KEYS_FILE", keys_in(folder, entries))
+    (line,) = refusal()
+    assert complaint in line
+    monkeypatch.delenv("SERVING_API_KEYS_FILE")
+    monkeypatch.setenv("SERVING_API_KEYS", f"{KEYS},{entries}")
+    (line,) = refusal()
+    assert complaint in line
+
+
+def test_a_name_may_have_two_keys_with_one_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_API_KEYS", f"alice:{ALICE}:5/second,alice:{BOB}:5/second")
+    assert len(load_settings().clients) == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("SERVING_API_KEYS", "hunter2-in-the-clear"),
+        ("SERVING_API_KEYS", "alice:hunter2-in-the-clear"),
+        ("SERVING_API_KEYS", f"{KEYS},hunter2-in-the-clear"),
+        ("SERVING_RATE_LIMIT_STORAGE", "postgres://:hunter2-in-the-clear@localhost"),
+    ],
+)
+def test_a_complaint_never_repeats_a_secret(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+) -> None:
+    monkeypatch.setenv(variable, text)
+    (line,) = refusal()
+    assert line.startswith(f"{variable}: ")
+    assert "in-the-clear" not in line
+
+
+def test_a_complaint_about_a_file_of_keys_never_repeats_one(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setenv("SERVING_API_KEYS_FILE", keys_in(folder, "hunter2-in-the-clear"))
+    (line,) = refusal()
+    assert "in-the-clear" not in line
+
+
+def test_the_storage_is_not_shown_by_what_prints_the_settings() -> None:
+    settings = Settings(rate_limit_storage=SecretStr("redis://:hunter2@localhost"))
+    assert "hunter2" not in repr(settings) + str(settings.model_dump())
+
+
+ROUTES = ("/predict", "/predict/batch", "/model/info", "/docs.json", "/metrics", "unmatched")
+
+
+def test_without_keys_no_route_needs_one() -> None:
+    settings = Settings(metrics_need_key=True)
+    assert not any(map(settings.needs_key, (*ROUTES, *OPEN_ROUTES)))
+
+
+@pytest.mark.parametrize("metrics_need_key", [False, True])
+def test_with_keys_all_but_the_probes_and_problem_pages_need_one(
+    monkeypatch: pytest.MonkeyPatch, metrics_need_key: bool
+) -> None:
+    monkeypatch.setenv("SERVING_API_KEYS", KEYS)
+    settings = Settings(metrics_need_key=metrics_need_key)
+    assert {route for route in ROUTES if not settings.needs_key(route)} == (
+        set() if metrics_need_key else {"/metrics"}
+    )
+    for route in ("/health", "/livez", "/readyz", "/healthz", "/errors/{slug}"):
+        assert not settings.needs_key(route)
+
+
+@pytest.mark.parametrize(
+    ("rate_limit", "keys", "limited"),
+    [
+        ("100/minute", None, True),
+        ("off", None, False),
+        ("off", f"alice:{ALICE}", False),
+        ("off", f"alice:{ALICE}:off", False),
+        ("off", f"alice:{ALICE}:5/second", True),
+        ("100/minute", f"alice:{ALICE}:off", True),
+    ],
+)
+def test_predictions_alone_are_limited_and_only_where_somebody_has_a_quota(
+    monkeypatch: pytest.MonkeyPatch, rate_limit: str, keys: str | None, limited: bool
+) -> None:
+    if keys:
+        monkeypatch.setenv("SERVING_API_KEYS", keys)
+    settings = Settings(rate_limit=rate_limit)
+    found = {route for route in (*ROUTES, *OPEN_ROUTES) if settings.is_limited(route)}
+    assert found == ({"/predict", "/predict/batch"} if limited else set())
+    assert settings.counts_alone is limited
+    elsewhere = Settings(rate_limit=rate_limit, rate_limit_storage=SecretStr("redis://h"))
+    assert not elsewhere.counts_alone
 
 
 def test_a_file_beside_the_service_counts_less_than_the_environment(
