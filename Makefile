@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 SOURCES := service.py train.py serving training examples tests benchmarks
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
-.PHONY: serve test test-system train check format lock bench clean
+.PHONY: serve key test test-system train check format lock bench soak overload audit clean
 
 serve: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## everything, then the service on port 8000
 	$(BIN)/bentoml serve
 
 $(BENTO_STORE)/models/iris/latest: | $(VENV)/train
 	$(BIN)/python train.py
+
+key: $(VENV)/runtime  ## an API key for a client: make key NAME=alice [QUOTA=1000/minute]
+	$(BIN)/python -m serving.auth $(NAME) $(QUOTA)
 
 train: $(VENV)/train
 	$(BIN)/python train.py $(ARGS)
@@ -26,12 +29,21 @@ test: check
 	$(BIN)/pytest tests/unit -m slow
 	$(BIN)/pytest tests/wire
 
-test-system: $(VENV)/dev
-	.ci/system-packages promtool=prometheus chromium=chromium
+test-system: $(VENV)/dev $(VENV)/audit/installed
+	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx
 	$(BIN)/pytest tests/system
 
 bench: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+soak: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## mixed traffic for minutes, all of it checked
+	$(BIN)/python benchmarks/soak.py $(ARGS)
+
+overload: $(VENV)/train  ## twice the load that the service can carry
+	$(BIN)/python benchmarks/overload.py $(ARGS)
+
+audit: $(VENV)/audit/installed  ## asks a service about vulnerabilities of all pinned packages
+	$(VENV)/audit/bin/python .ci/audit.py $(ARGS)
 
 format: $(VENV)/dev
 	$(BIN)/ruff format $(SOURCES)
@@ -41,6 +53,7 @@ lock: $(VENV)/dev
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-train.in -o requirements-train.txt
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-audit.in -o requirements-audit.txt
 
 $(VENV)/runtime: requirements.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=/path/to/python3.11")'
@@ -54,6 +67,11 @@ $(VENV)/train: requirements-train.txt $(VENV)/runtime
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/train
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+$(VENV)/audit/installed: requirements-audit.txt $(VENV)/runtime
+	$(PYTHON) -m venv --clear $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-audit.txt
 	touch $@
 
 clean:

@@ -89,6 +89,7 @@ SERVERS = {
             environment=ROOT / ".venv",
             packages=("bentoml", "scikit-learn", "numpy"),
             folder=ROOT,
+            variables={"SERVING_RATE_LIMIT": "off"},  # one client sends all
         ),
         Server(
             name="fastapi",
@@ -138,8 +139,16 @@ def is_ready(server: Server) -> bool:
     return False
 
 
+@dataclass
+class Run:
+    """A server that runs; and once it has ended, all that it printed."""
+
+    process: subprocess.Popen[bytes]
+    printed: str = ""
+
+
 @contextmanager
-def running(server: Server, core: int, model: Path) -> Iterator[None]:
+def running(server: Server, core: int, model: Path) -> Iterator[Run]:
     """Run a server pinned to one core, from ready to stopped."""
     with suppress(OSError):
         request(server, server.ready)
@@ -154,11 +163,14 @@ def running(server: Server, core: int, model: Path) -> Iterator[None]:
             stderr=log,
             start_new_session=True,
         )
+        run = Run(process)
         try:
             wait_until_ready(server, process, log)
-            yield
+            yield run
         finally:
             stop(process)
+            log.seek(0)
+            run.printed = log.read().decode(errors="replace")
 
 
 def wait_until_ready(server: Server, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
