@@ -26,6 +26,7 @@ from serving.bento import (
 )
 from serving.cache import PredictionCache
 from serving.errors import JSON_MEDIA_TYPE, NOT_FOUND, PROBLEM_TYPES, UNAVAILABLE, Problem
+from serving.metrics import MODEL_INFO, tell_lost_metrics
 from serving.openapi import openapi_document
 from serving.pages import CONTENT_SECURITY_POLICY, docs_page, docs_script, problem_page
 from serving.prediction_log import PredictionLog
@@ -40,12 +41,13 @@ from serving.settings import (
     unknown_variables,
 )
 from serving.store import ModelError, ServedModel, load, model_info, verify
-from serving.telemetry import MODEL_INFO, PrintsAsLog, configure_logging, end_process, log
+from serving.telemetry import PrintsAsLog, configure_logging, end_process, log
 from serving.values import Row
 from serving.workers import Life
 
 settings = load_settings()
 configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)
+tell_lost_metrics()
 prepare_process(settings, Path(__file__).with_name("configuration.yaml"))
 prepare_bentoml(settings)
 

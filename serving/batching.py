@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from math import ceil
+from math import ceil, inf
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -34,6 +34,9 @@ BATCH_SHARE = 0.1
 FEW_SHARE = 0.1  # a job has few items if it fills no more of a batch
 MANY_SHARE = 0.9  # jobs of many items leave the rest of the room to those of few
 MEMORY = 0.9  # weight of a lane's past at each of its batches, when its pace is estimated
+LEAST_SPREAD = 0.01  # of the sizes of batches, squared and relative, to tell what items cost
+FIRST_ROOM = 16  # items in a batch while that is not known; more, if batches were larger already
+GROWTH = 4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,6 +55,56 @@ class _Job(Generic[Item, Result]):
     lane: "_Lane[Item, Result] | None" = None  # in which it waits, and is counted
 
 
+class _Pace:
+    """What batches cost, by least squares: so much each, and so much for each item.
+
+    The last batches weigh most. As long as all had the same size nothing can be told of the items,
+    and they are taken to cost nothing; then batches may grow by a few times only, to find out.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self._batches = self._items = self._seconds = self._squares = self._products = 0.0
+        self._items_apart = 0.0
+        self.fixed_s = 0.0
+        self.item_s: float | None = None
+
+    def learn(self, items: int, items_apart: int, seconds: float) -> None:
+        """Take in what a batch took, and how many of its items have to run again, apart."""
+        self._batches = MEMORY * self._batches + 1
+        self._items = MEMORY * self._items + items
+        self._seconds = MEMORY * self._seconds + seconds
+        self._squares = MEMORY * self._squares + items * items
+        self._products = MEMORY * self._products + items * seconds
+        self._items_apart = MEMORY * self._items_apart + items_apart
+        spread = self._batches * self._squares - self._items**2
+        if spread > LEAST_SPREAD * self._items**2:
+            slope = (self._batches * self._products - self._items * self._seconds) / spread
+            self.item_s = min(max(slope, 0.0), self._seconds / self._items)
+            self.fixed_s = (self._seconds - self.item_s * self._items) / self._batches
+        else:
+            self.item_s = None
+            self.fixed_s = self.batch_s
+
+    @property
+    def batch_s(self) -> float:
+        """How long a batch takes; 0 as long as none has run."""
+        return self._seconds / self._batches if self._batches else 0.0
+
+    @property
+    def share_apart(self) -> float:
+        """How likely it is that an item has to run again, apart."""
+        return self._items_apart / self._items if self._items else 0.0
+
+    def items_within(self, seconds: float) -> float:
+        """How many items may run together for this long, or twice as long as the least batch."""
+        if not self._batches:
+            return inf
+        if self.item_s is None:
+            return max(FIRST_ROOM, GROWTH * self._items / self._batches)
+        return max(seconds - self.fixed_s, self.fixed_s) / self.item_s if self.item_s else inf
+
+
 class _Lane(Generic[Item, Result]):
     """Groups of jobs in line; those of a group run together, whatever their size."""
 
@@ -61,11 +114,7 @@ class _Lane(Generic[Item, Result]):
         self._max_batch_s = max_batch_s
         self._groups: deque[list[_Job[Item, Result]]] = deque()
         self.waiting_items = 0
-        # What its batches took; the last ones weigh most.
-        self._seconds = 0.0
-        self._items = 0.0
-        self._items_apart = 0.0
-        self._batches = 0.0
+        self.pace = _Pace()
 
     def add(self, group: list[_Job[Item, Result]]) -> None:
         """Let a group wait."""
@@ -96,37 +145,25 @@ class _Lane(Generic[Item, Result]):
             size += count
         return batch
 
-    def ran(self, items: int, items_apart: int, seconds: float) -> None:
-        """Learn what a batch took, and how many of its items have to run again, apart."""
-        self._seconds = MEMORY * self._seconds + seconds
-        self._items = MEMORY * self._items + items
-        self._items_apart = MEMORY * self._items_apart + items_apart
-        self._batches = MEMORY * self._batches + 1
+    @property
+    def waiting_batches(self) -> int:
+        """How many batches will be made of what waits, if its groups are all of one size."""
+        if not self.waiting_items:
+            return 0
+        room = self._room if self.pace.item_s is not None else self._max_items
+        groups = len(self._groups)
+        return ceil(groups / max(1, room * groups // self.waiting_items))
 
     @property
-    def batch_s(self) -> float:
-        """How long a batch is expected to take; 0 as long as none has run."""
-        return self._seconds / self._batches if self._batches else 0.0
-
-    def wait_s(self, others_s: float) -> float:
-        """How long what waits is expected to take, with this much for others after each batch."""
-        batches = ceil(self.waiting_items / max(1, self._room))
-        return self.waiting_items * self._item_s + batches * others_s
-
-    @property
-    def share_apart(self) -> float:
-        """How likely it is that an item has to run again, apart."""
-        return self._items_apart / self._items if self._items else 0.0
-
-    @property
-    def _item_s(self) -> float:
-        return self._seconds / self._items if self._items else 0.0
+    def work_s(self) -> float:
+        """How long what waits is expected to take, without the turns of others."""
+        return self.waiting_batches * self.pace.fixed_s + self.waiting_items * (
+            self.pace.item_s or 0.0
+        )
 
     @property
     def _room(self) -> int:
-        if not self._item_s:
-            return self._max_items
-        return min(self._max_items, int(self._max_batch_s / self._item_s))
+        return int(min(self._max_items, self.pace.items_within(self._max_batch_s)))
 
 
 class Batcher(Generic[Item, Result]):
@@ -152,7 +189,7 @@ class Batcher(Generic[Item, Result]):
         self._observe = observe
         self._max_few = max(1, int(max_items * FEW_SHARE))
         self._max_waiting_items = max_waiting_items
-        self._max_wait_s = patience_s * WAIT_SHARE
+        self._patience_s = patience_s
         max_batch_s = patience_s * BATCH_SHARE
         self._few: _Lane[Item, Result] = _Lane(max_items, max_batch_s)
         self._many: _Lane[Item, Result] = _Lane(max_items, max_batch_s)
@@ -200,19 +237,23 @@ class Batcher(Generic[Item, Result]):
     def _refuse_beyond(self, lane: _Lane[Item, Result], count: int) -> None:
         """Refuse a job for which there is no room, or no time."""
         waiting = self.waiting_items
-        wait_s = self._wait_s(lane) + lane.share_apart * self._wait_s(self._apart)
+        wait_s = self._wait_s(lane) + lane.pace.share_apart * self._wait_s(self._apart)
         room = self._max_waiting_items * (MANY_SHARE if lane is self._many else 1)
-        if wait_s > self._max_wait_s or (waiting and waiting + count > room):
+        if wait_s > self._patience_s * WAIT_SHARE or (waiting and waiting + count > room):
             raise Problem(
                 OVERLOADED,
                 f"{waiting} rows wait for the model",
-                headers={"Retry-After": str(max(1, ceil(wait_s)))},
+                headers={"Retry-After": str(max(1, ceil(min(wait_s, self._patience_s))))},
             )
 
     def _wait_s(self, lane: _Lane[Item, Result]) -> float:
         """How long what waits in a lane is expected to take, while others take their turns."""
-        others = (other for other in self._turns if other is not lane and other.waiting_items)
-        return lane.wait_s(sum(other.batch_s for other in others))
+        turns = lane.waiting_batches
+        return lane.work_s + sum(
+            min(turns, other.waiting_batches) * other.pace.batch_s
+            for other in self._turns
+            if other is not lane
+        )
 
     async def _ask(self, items: list[Item], lane: _Lane[Item, Result]) -> Sequence[Result | Again]:
         """Put a job in a lane, and wait for its results."""
@@ -270,7 +311,7 @@ class Batcher(Generic[Item, Result]):
         """Give each caller its own results, and start what has collected meanwhile."""
         lane = self._turns[-1]  # its turn was the last
         apart = 0 if isinstance(results, Exception) else results.count(Again.ALONE)
-        lane.ran(sum(len(job.items) for job in batch), apart, self.running_s)
+        lane.pace.learn(sum(len(job.items) for job in batch), apart, self.running_s)
         if isinstance(results, Exception) and len(batch) > 1:
             batch = [job for job in batch if not job.future.done()]
             middle = len(batch) // 2

@@ -36,18 +36,13 @@ from serving.auth import Keyring
 from serving.edge import Edge, RouteTable, on_exception
 from serving.errors import INVALID_INPUT, JSON_MEDIA_TYPE, Problem, from_status
 from serving.limits import read_json_body
+from serving.metrics import ServiceMetrics, forget_dead_workers, make_metrics_folder
 from serving.predictor import EstimatorError, Predictor
 from serving.protocol import install_protocol
 from serving.quotas import Quotas
 from serving.schemas import Instances, RequestSchema
 from serving.settings import Settings, metrics_folder
-from serving.telemetry import (
-    PrintsAsLog,
-    ServiceMetrics,
-    current_record,
-    forget_dead_workers,
-    make_metrics_folder,
-)
+from serving.telemetry import PrintsAsLog, current_record
 from serving.values import Row
 from serving.workers import Life, install_workers
 

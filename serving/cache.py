@@ -6,8 +6,11 @@ with it, so that no answer outlives the version that gave it. What fails is neve
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import blake2b
+from typing import Any
 
 import orjson
 from cachetools import TTLCache
@@ -36,6 +39,14 @@ _CACHE_STATUS = {
 }
 
 
+@dataclass(slots=True, eq=False)
+class _Computation:
+    """What is under way for a key, and for how many."""
+
+    task: asyncio.Task[Prediction]
+    callers: int = 0
+
+
 class PredictionCache:
     """Keeps the predictions asked for last, for a limited time; for one event loop."""
 
@@ -44,47 +55,56 @@ class PredictionCache:
     ) -> None:
         """Start empty."""
         self._kept: TTLCache[bytes, Prediction] = TTLCache(max_entries, ttl_s, timer=clock)
-        self._under_way: dict[bytes, asyncio.Future[Prediction]] = {}
+        self._under_way: dict[bytes, _Computation] = {}
 
     async def get(
-        self, row: Row, compute: Callable[[Row], Awaitable[Prediction]]
+        self,
+        row: Row,
+        compute: Callable[[Row], Coroutine[Any, Any, Prediction]],
+        observe: Callable[[Lookup], None],
     ) -> tuple[Prediction, Lookup]:
-        """Give the prediction for a row, and how it was come by.
+        """Give the prediction for a row, and how it was come by, which ``observe`` is told first.
 
-        Whoever asks first computes; who asks for the same meanwhile gets the same, or the same
-        exception. When the first one leaves without either, the next computes.
+        Who asks for what is under way gets the same prediction, or the same exception. It goes on
+        as long as anybody waits for it.
 
         Raises:
             Exception: what ``compute`` raised.
         """
-        key = orjson.dumps(row)  # unlike equality of rows, it tells -0.0 from 0.0, and 1 from True
-        while True:
-            if (kept := self._kept.get(key)) is not None:
-                return kept, Lookup.HIT
-            under_way = self._under_way.get(key)
-            if under_way is None:
-                return await self._first(key, compute(row)), Lookup.MISS
-            try:
-                return await asyncio.shield(under_way), Lookup.COLLAPSED
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():  # it is this one who leaves
-                    raise
-
-    async def _first(self, key: bytes, computation: Awaitable[Prediction]) -> Prediction:
-        """Compute, keep, and let the others know."""
-        future = self._under_way[key] = asyncio.get_running_loop().create_future()
+        key = _key(row)
+        if (kept := self._kept.get(key)) is not None:
+            observe(Lookup.HIT)
+            return kept, Lookup.HIT
+        lookup = Lookup.COLLAPSED
+        computation = self._under_way.get(key)
+        if computation is None:
+            lookup = Lookup.MISS
+            computation = _Computation(asyncio.create_task(self._compute(key, compute(row))))
+            self._under_way[key] = computation
+        observe(lookup)
+        computation.callers += 1
         try:
-            prediction = await computation
-        except asyncio.CancelledError:
-            future.cancel()
-            raise
-        except BaseException as exc:
-            future.set_exception(exc)
-            future.exception()  # nobody else may be there to see it
-            raise
+            return await asyncio.shield(computation.task), lookup
         finally:
-            del self._under_way[key]
-        self._kept[key] = prediction
-        future.set_result(prediction)
+            computation.callers -= 1
+            if not computation.callers and self._under_way.get(key) is computation:
+                del self._under_way[key]  # nobody may join what ends now
+                computation.task.cancel()
+
+    async def _compute(
+        self, key: bytes, computation: Coroutine[Any, Any, Prediction]
+    ) -> Prediction:
+        """Compute, and keep."""
+        try:
+            self._kept[key] = prediction = await computation
+        finally:
+            self._under_way.pop(key, None)
         return prediction
+
+
+def _key(row: Row) -> bytes:
+    """Give what stands for a row: as long for a long text as for a number.
+
+    Unlike equality of rows, it tells -0.0 from 0.0, and 1 from True.
+    """
+    return blake2b(orjson.dumps(row), digest_size=32).digest()

@@ -23,17 +23,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.auth import Keyring
 from serving.errors import DEADLINE_EXCEEDED, MEDIA_TYPE, UNAVAILABLE, Problem, from_status
+from serving.metrics import ServiceMetrics
 from serving.protocol import CLIENT_GONE
 from serving.quotas import Quotas
 from serving.settings import LIMITED_ROUTES, Settings
-from serving.telemetry import (
-    RequestRecord,
-    ServiceMetrics,
-    current_record,
-    log,
-    open_record,
-    stack_trace,
-)
+from serving.telemetry import RequestRecord, current_record, log, open_record, stack_trace
 
 UNMATCHED = "unmatched"
 CLIENT_CLOSED_REQUEST = 499  # as nginx logs a request that got no answer; nobody receives it

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from serving.answers import Prediction
+from serving.metrics import PREDICTIONS_LOGGED
 from serving.settings import PREFIX, STDOUT
-from serving.telemetry import PREDICTIONS_LOGGED, append_whole, log, stack_trace
+from serving.telemetry import append_whole, log, stack_trace
 from serving.values import Row
 
 OFF = "off"

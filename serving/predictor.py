@@ -13,9 +13,10 @@ from typing import Any
 from serving.answers import Prediction
 from serving.batching import Again, Batcher
 from serving.cache import Lookup, PredictionCache
+from serving.metrics import ServiceMetrics
 from serving.model import Model
 from serving.prediction_log import PredictionLog
-from serving.telemetry import ServiceMetrics, current_record
+from serving.telemetry import current_record
 from serving.values import Row
 
 
@@ -53,11 +54,8 @@ class Predictor:
         if self._cache is None:
             prediction = await self._ask(row)
         else:
-            prediction, lookup = await self._cache.get(row, self._ask)
-            self._metrics.looked_up(lookup)
-            record = current_record()
-            record.cache = lookup
-            record.headers.append((b"cache-status", lookup.cache_status))
+            prediction, lookup = await self._cache.get(row, self._ask, self._looked_up)
+            current_record().headers.append((b"cache-status", lookup.cache_status))
             if lookup is not Lookup.MISS:
                 self._count([prediction])
         self._log.note(current_record().id, [row], [prediction])
@@ -93,6 +91,10 @@ class Predictor:
     async def _ask(self, row: Row) -> Prediction:
         (prediction,) = await self._batcher.submit([row])
         return prediction
+
+    def _looked_up(self, lookup: Lookup) -> None:
+        self._metrics.looked_up(lookup)
+        current_record().cache = lookup
 
     def _count(self, predictions: Iterable[Prediction]) -> None:
         values: list[Any] = [prediction.value for prediction in predictions]

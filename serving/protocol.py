@@ -36,7 +36,7 @@ class HttpProtocol(HttpToolsProtocol):
     _goes_on = False  # what is read now has begun with more of a head or trailer
     _may_be_too_large = False
     _is_too_large = False
-    _in_trailer = False  # or just before the first byte of a chunk
+    _in_trailer = False  # or before the first byte of a chunk; and then, until there is a body
     _refused = False
     _running: RequestResponseCycle | None = None  # `cycle` is the one that was read last
 
@@ -143,11 +143,6 @@ class HttpProtocol(HttpToolsProtocol):
         """Hand on a part of the body."""
         self._in_trailer = self._goes_on = False
         super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """Note that the trailer is over."""
-        self._in_trailer = False
-        super().on_message_complete()
 
     def _expect_head(self) -> None:
         """Give the client its time, if that does not run yet."""

@@ -23,8 +23,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from serving.errors import QUOTA_EXCEEDED, Problem
+from serving.metrics import LIMITED, QUOTA_STORAGE_UP
 from serving.settings import MEMORY, NO_QUOTA, ApiKey
-from serving.telemetry import LIMITED, QUOTA_STORAGE_UP, RequestRecord, log
+from serving.telemetry import RequestRecord, log
 
 ANONYMOUS = "anonymous"
 NOWHERE = "unknown"  # the one client of all requests without an address, as over a Unix socket

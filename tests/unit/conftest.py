@@ -14,8 +14,9 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(dir=os.environ["BENTOM
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 from serving.edge import Edge
+from serving.metrics import ServiceMetrics
 from serving.settings import PREFIX
-from serving.telemetry import RequestRecord, ServiceMetrics, open_record
+from serving.telemetry import RequestRecord, open_record
 from tests.unit.fakes import RecordingLog, service_labels
 
 

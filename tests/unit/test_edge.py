@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -12,14 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.auth import Keyring
 from serving.edge import UNMATCHED, Edge, RouteTable, on_exception
 from serving.errors import INVALID_INPUT, FieldError, Problem
+from serving.metrics import ServiceMetrics
 from serving.quotas import Quotas
 from serving.settings import MEMORY, ApiKey, Settings
-from serving.telemetry import ServiceMetrics, current_record
+from serving.telemetry import current_record
 from tests.unit.fakes import Answer, Headers, ask, http_scope, lifespan, sample, service_labels
 
 LONG_S = 600.0  # a deadline that no test lives to see
@@ -106,6 +108,10 @@ APP = Starlette(
         Route("/never", never),
         Route("/times-out-inside", times_out_inside),
         Route("/errors/{slug}", ok),
+        Route("/predict", read, methods=["POST"]),
+        Route("/predict/batch", refuse, methods=["POST"]),
+        Route("/health", ok),
+        Route("/metrics", ok),
         Mount("/static", Starlette(routes=[Route("/a/b.js", ok)])),
     ]
 )
@@ -122,8 +128,10 @@ def make_edge(metrics: ServiceMetrics, lines: Lines) -> MakeEdge:
         timeout_s: float = LONG_S,
         cors_origins: tuple[str, ...] = (),
         keys: tuple[ApiKey, ...] = (),
+        **others: object,
     ) -> Edge:
-        settings = Settings(request_timeout_s=timeout_s, cors_origins=cors_origins, api_keys=keys)
+        named = {"request_timeout_s": timeout_s, "cors_origins": cors_origins, "api_keys": keys}
+        settings = Settings.model_validate(named | others)
         return Edge(
             app,
             RouteTable(APP.routes),
@@ -598,3 +606,407 @@ def test_another_origin_may_not_read_the_answer(make_edge: MakeEdge) -> None:
     other = [(b"Origin", b"https://other.example")]
     answer = get(make_edge(cors_origins=(ORIGIN,)), "/ok", other)
     assert "access-control-allow-origin" not in answer.headers
+
+
+# Clients that go away
+
+
+class LeavingClient:
+    """A request whose client goes away when the test says so."""
+
+    def __init__(self, edge: Edge) -> None:
+        """Begin it."""
+        self.sent: list[Message] = []
+        self.scope = http_scope("GET", "/ok")
+        self.task = asyncio.create_task(edge(self.scope, self._receive, self._send))
+
+    async def _receive(self) -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def _send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    def leave(self) -> None:
+        """Do as the protocol does when a connection is lost."""
+        self.scope["serving.client_gone"]()
+
+
+class Waiting:
+    """An application that waits before its answer, or within it; it notes what is cancelled."""
+
+    def __init__(self, *, within: bool = False) -> None:
+        """Close the gate."""
+        self.gate = asyncio.Event()
+        self.cancelled = 0
+        self._within = within
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer when the gate is open."""
+        start = {"type": "http.response.start", "status": 200, "headers": []}
+        if self._within:
+            await send(start)
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if not self._within:
+            await send(start)
+        await send({"type": "http.response.body", "body": b"fine"})
+
+
+async def turns(count: int = 5) -> None:
+    """Let the event loop run what is due."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("cors_origins", [(), ("https://shop.example",)], ids=["", "with CORS"])
+def test_the_work_for_a_client_that_leaves_is_dropped_and_its_neighbours_go_on(
+    make_edge: MakeEdge,
+    lines: Lines,
+    request: pytest.FixtureRequest,
+    cors_origins: tuple[str, ...],
+) -> None:
+    async def story() -> None:
+        app = Waiting()
+        edge = make_edge(app, cors_origins=cors_origins)
+        leaving, staying = LeavingClient(edge), LeavingClient(edge)
+        await turns()
+        leaving.leave()
+        await leaving.task
+        assert leaving.sent == []
+        assert app.cancelled == 1
+        labels = service_labels(request.node.name)
+        assert sample("bentoml_service_request_in_progress", endpoint="/ok", **labels) == 1
+        app.gate.set()
+        await staying.task
+        assert [message["type"] for message in staying.sent] == [
+            "http.response.start",
+            "http.response.body",
+        ]
+        assert app.cancelled == 1
+        assert sample("bentoml_service_request_in_progress", endpoint="/ok", **labels) == 0
+
+    asyncio.run(story())
+    assert [(line["level"], line["status"]) for line in lines] == [("info", 499), ("info", 200)]
+    assert [(line["problem"], line["exception"]) for line in lines] == [(None, None)] * 2
+
+
+def test_a_client_may_be_said_to_have_left_twice(make_edge: MakeEdge, lines: Lines) -> None:
+    async def story() -> None:
+        app = Waiting()
+        leaving = LeavingClient(make_edge(app))
+        await turns()
+        leaving.leave()
+        leaving.leave()
+        await leaving.task
+        leaving.leave()
+        await turns()
+        assert leaving.sent == []
+
+    asyncio.run(story())
+    assert [line["status"] for line in lines] == [499]
+
+
+def test_a_client_that_leaves_within_its_answer_stops_nothing(
+    make_edge: MakeEdge, lines: Lines
+) -> None:
+    async def story() -> None:
+        app = Waiting(within=True)
+        leaving = LeavingClient(make_edge(app))
+        await turns()
+        leaving.leave()
+        await turns()
+        assert not leaving.task.done()
+        app.gate.set()
+        await leaving.task
+        assert app.cancelled == 0
+        assert len(leaving.sent) == 2
+
+    asyncio.run(story())
+    assert [line["status"] for line in lines] == [200]
+
+
+def test_a_client_that_leaves_after_its_answer_harms_no_later_request_of_the_task(
+    make_edge: MakeEdge, lines: Lines
+) -> None:
+    async def story() -> None:
+        app = Waiting()
+        app.gate.set()
+        edge = make_edge(app)
+        first, later = LeavingClient(edge), LeavingClient(edge)
+        await asyncio.gather(first.task, later.task)
+        first.leave()
+        await turns()
+        assert app.cancelled == 0
+
+    asyncio.run(story())
+    assert [line["status"] for line in lines] == [200, 200]
+
+
+def test_a_client_that_leaves_and_a_deadline_that_passes_together_are_one_end(
+    make_edge: MakeEdge, lines: Lines
+) -> None:
+    class Both(asyncio.Future[None]):
+        """Is cancelled by the deadline, and the client leaves before the work can notice."""
+
+        def cancel(self, msg: object = None) -> bool:
+            first = super().cancel(msg)
+            if first:
+                clients[0].leave()
+            return first
+
+    async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+        await Both()
+
+    clients: list[LeavingClient] = []
+
+    async def story() -> None:
+        clients.append(LeavingClient(make_edge(waits, timeout_s=0.001)))
+        await clients[0].task
+        assert clients[0].sent == []
+
+    asyncio.run(story())
+    assert [line["status"] for line in lines] == [499]
+
+
+def test_a_deadline_that_passes_within_an_answer_gives_no_second_one(
+    make_edge: MakeEdge, lines: Lines
+) -> None:
+    async def story() -> None:
+        client = LeavingClient(make_edge(Waiting(within=True), timeout_s=0.001))
+        await client.task
+        assert [message["type"] for message in client.sent] == ["http.response.start"]
+
+    asyncio.run(story())
+    assert [(line["status"], line["problem"]) for line in lines] == [(200, None)]
+
+
+def test_a_shutdown_is_answered_to_those_who_have_not_left(
+    make_edge: MakeEdge, lines: Lines
+) -> None:
+    async def story() -> None:
+        app = Waiting()
+        edge = make_edge(app)
+        leaving, staying = LeavingClient(edge), LeavingClient(edge)
+        await turns()
+        leaving.leave()
+        for client in (leaving, staying):
+            client.task.cancel()
+        await asyncio.gather(leaving.task, staying.task)
+        assert leaving.sent == []
+        assert staying.sent[0]["status"] == 503
+
+    asyncio.run(story())
+    assert [line["status"] for line in lines] == [499, 503]
+    assert [line["problem"] for line in lines] == [None, "unavailable"]
+
+
+def test_answers_of_a_server_that_drains_close_their_connections(edge: Edge) -> None:
+    assert "connection" not in get(edge, "/ok").headers
+    edge.draining = True
+    for path in ("/ok", "/refuse", "/crash", "/nowhere"):
+        answer = get(edge, path)
+        assert answer.headers["connection"] == "close"
+        assert answer.headers["x-request-id"]
+
+
+# Keys and quotas
+
+SECRET = b"wonderland"
+ALICE = ApiKey("alice", sha256(SECRET).digest())
+GUEST = ApiKey("guest", sha256(b"rabbit").digest(), "1/minute")
+KEY = (b"Authorization", b"Bearer " + SECRET)
+GUEST_KEY = (b"X-API-Key", b"rabbit")
+
+
+class Unread:
+    """A body that must not be read before a request is let in."""
+
+    async def __call__(self) -> Message:
+        """Fail."""
+        raise AssertionError("the body was read")
+
+
+def post(app: ASGIApp, path: str = "/predict", headers: Headers = ()) -> Answer:
+    """Send a request with a body."""
+    return asyncio.run(ask(app, path, method="POST", headers=headers, body=b"body"))
+
+
+def post_unread(app: ASGIApp, path: str, headers: Headers = ()) -> Answer:
+    """Send a request whose body must not be read."""
+
+    async def story() -> Answer:
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await app(http_scope("POST", path, headers), Unread(), send)
+        return Answer(sent[0]["status"], sent[0]["headers"], sent[1]["body"])
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize("headers", [(), ((KEY[0], b"Bearer nonsense"),)], ids=["no", "unknown"])
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/note", "/nowhere", "/ok"])
+def test_without_a_known_key_nothing_is_read_and_nothing_is_begun(
+    make_edge: MakeEdge, lines: Lines, path: str, headers: Headers
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("the application was asked")
+
+    answer = post_unread(make_edge(app, keys=(ALICE,)), path, headers)
+    assert_problem(answer, 401, "unauthorized")
+    assert answer.headers["www-authenticate"].startswith("Bearer realm=")
+    (line,) = lines
+    assert (line["level"], line["status"], line["problem"]) == ("info", 401, "unauthorized")
+    assert line["api_key"] is None
+    assert "nonsense" not in str(line)
+
+
+def test_with_a_key_a_request_is_answered_and_logged_by_its_name(
+    make_edge: MakeEdge, lines: Lines
+) -> None:
+    edge = make_edge(keys=(ALICE, GUEST))
+    assert post(edge, headers=[KEY]).body == b"body"
+    assert post(edge, headers=[GUEST_KEY]).status == 200
+    assert [line["api_key"] for line in lines] == ["alice", "guest"]
+    assert SECRET.decode() not in str(lines)
+
+
+@pytest.mark.parametrize("needed", [False, True])
+def test_probes_and_pages_of_problems_need_no_key_and_metrics_do_if_it_is_set(
+    make_edge: MakeEdge, *, needed: bool
+) -> None:
+    edge = make_edge(keys=(ALICE,), metrics_need_key=needed)
+    assert get(edge, "/health").status == 200
+    assert get(edge, "/errors/unauthorized").status == 200
+    assert get(edge, "/metrics").status == (401 if needed else 200)
+    assert get(edge, "/metrics", [KEY]).status == 200
+
+
+def test_a_request_without_a_key_counts_against_no_quota(make_edge: MakeEdge) -> None:
+    edge = make_edge(keys=(ALICE, GUEST), rate_limit="2/minute")
+    for _ in range(5):
+        answer = post(edge)
+        assert_problem(answer, 401, "unauthorized")
+        assert not [name for name in answer.headers if name.startswith("ratelimit")]
+    assert [post(edge, headers=[KEY]).status for _ in range(3)] == [200, 200, 429]
+
+
+def rate_limit(answer: Answer) -> tuple[str, str]:
+    """Give what a client is told of its quota, without the time."""
+    return answer.headers["ratelimit-policy"], answer.headers["ratelimit"].rpartition(";t=")[0]
+
+
+def test_a_client_is_told_its_quota_whatever_it_is_answered(
+    make_edge: MakeEdge, lines: Lines
+) -> None:
+    edge = make_edge(rate_limit="3/minute")
+    answers = [post(edge), post(edge, "/predict/batch"), get(edge, "/predict"), post(edge)]
+    assert [answer.status for answer in answers] == [200, 422, 405, 429]
+    policy = '"default";q=3;w=60'
+    assert [rate_limit(answer) for answer in answers] == [
+        (policy, f'"default";r={left}') for left in (2, 1, 0, 0)
+    ]
+    assert_problem(answers[-1], 429, "quota-exceeded")
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert "retry-after" not in answers[0].headers
+    assert [line["problem"] for line in lines][-1] == "quota-exceeded"
+
+
+def test_what_is_beyond_a_quota_is_not_read_and_other_paths_are_not_counted(
+    make_edge: MakeEdge,
+) -> None:
+    edge = make_edge(rate_limit="1/minute")
+    assert post(edge).status == 200
+    assert post_unread(edge, "/predict").status == 429
+    for path in ("/ok", "/health", "/metrics", "/nowhere", "/errors/x"):
+        answer = get(edge, path)
+        assert answer.status in {200, 404}
+        assert "ratelimit" not in answer.headers
+
+
+def test_each_key_has_its_own_quota(make_edge: MakeEdge, lines: Lines) -> None:
+    edge = make_edge(keys=(ALICE, GUEST), rate_limit="2/minute")
+    asked: Sequence[tuple[bytes, bytes]] = (GUEST_KEY, GUEST_KEY, KEY, KEY, KEY)
+    answers = [post(edge, headers=[key]) for key in asked]
+    assert [answer.status for answer in answers] == [200, 429, 200, 200, 429]
+    assert rate_limit(answers[1]) == ('"key";q=1;w=60', '"key";r=0')
+    assert rate_limit(answers[2]) == ('"default";q=2;w=60', '"default";r=1')
+    assert [line["api_key"] for line in lines] == ["guest"] * 2 + ["alice"] * 3
+
+
+def test_off_is_off(make_edge: MakeEdge) -> None:
+    edge = make_edge(rate_limit="off")
+    answers = [post(edge) for _ in range(150)]
+    assert {answer.status for answer in answers} == {200}
+    assert not any("ratelimit" in answer.headers for answer in answers)
+
+
+def test_the_wait_for_a_quota_has_the_deadline_too(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_counts(_: object, __: object) -> None:
+        await asyncio.Event().wait()
+
+    edge = make_edge(timeout_s=0.001)
+    monkeypatch.setattr(edge._quotas, "count", never_counts)
+    assert_problem(post(edge), 504, "deadline-exceeded")
+
+
+def test_a_preflight_needs_no_key_and_counts_against_no_quota(
+    make_edge: MakeEdge, lines: Lines
+) -> None:
+    edge = make_edge(cors_origins=(ORIGIN,), keys=(ALICE,), rate_limit="1/minute")
+    with_key = (b"Access-Control-Request-Headers", b"authorization, x-api-key, content-type")
+    for _ in range(3):
+        answer = get(edge, "/predict", (*PREFLIGHT[:2], with_key), "OPTIONS")
+        assert answer.status == 204
+        allowed = answer.headers["access-control-allow-headers"].lower()
+        assert "authorization" in allowed
+        assert "x-api-key" in allowed
+        assert "ratelimit" not in answer.headers
+    assert post(edge, headers=[KEY]).status == 200
+    assert [line["status"] for line in lines] == [204, 204, 204, 200]
+
+
+def test_a_browser_may_read_that_it_lacks_a_key_or_has_used_its_quota_up(
+    make_edge: MakeEdge,
+) -> None:
+    edge = make_edge(cors_origins=(ORIGIN,), keys=(ALICE,), rate_limit="1/minute")
+    origin = PREFLIGHT[0]
+    answers = [post(edge, headers=headers) for headers in ([origin], *([[origin, KEY]] * 2))]
+    assert [answer.status for answer in answers] == [401, 200, 429]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        exposed = answer.headers["access-control-expose-headers"].lower()
+        for name in ("ratelimit", "ratelimit-policy", "retry-after", "cache-status"):
+            assert name in exposed.replace(" ", "").split(",")
+
+
+def test_an_options_request_that_is_no_preflight_needs_a_key(make_edge: MakeEdge) -> None:
+    edge = make_edge(cors_origins=(ORIGIN,), keys=(ALICE,))
+    assert_problem(get(edge, "/ok", PREFLIGHT[:1], "OPTIONS"), 401, "unauthorized")
+    assert_problem(get(edge, "/ok", PREFLIGHT[1:], "OPTIONS"), 401, "unauthorized")
+
+
+@pytest.mark.parametrize("draining", [False, True])
+def test_what_rooms_note_for_the_answer_stands_in_its_head(
+    make_edge: MakeEdge, *, draining: bool
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        current_record().headers.append((b"cache-status", b"model-api; hit"))
+        current_record().cache = "hit"
+        await APP(scope, receive, send)
+
+    edge = make_edge(app, rate_limit="5/minute")
+    edge.draining = draining
+    answer = post(edge)
+    assert answer.headers["cache-status"] == "model-api; hit"
+    assert rate_limit(answer) == ('"default";q=5;w=60', '"default";r=4')
+    assert ("connection" in answer.headers) == draining
+    names = [name for name, _ in answer.raw_headers]
+    assert len(names) == len(set(names))

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     {"errors", "settings", "description"},
     {"values", "answers", "telemetry"},
-    {"schemas"},
+    {"schemas", "metrics"},
     {
         "auth",
         "batching",
@@ -38,7 +38,7 @@ FOREIGN: dict[str, set[str]] = {
     "bentoml": {"service", "store", "bento"},
     "_bentoml_impl": {"bento"},
     "_bentoml_sdk": set(),
-    "prometheus_client": {"telemetry"},
+    "prometheus_client": {"metrics"},
     "structlog": {"telemetry"},
     "circus": {"workers"},
     "limits": {"settings", "quotas"},

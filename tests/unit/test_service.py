@@ -23,13 +23,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from serving.cache import PredictionCache
 from serving.edge import Edge
+from serving.errors import OVERLOADED, Problem
 from serving.pages import CONTENT_SECURITY_POLICY
+from serving.settings import ApiKey
 from serving.store import ModelError, save
 from tests.unit.fakes import (
     Answer,
     Headers,
     RecordingLog,
+    StillClock,
     ask,
     lifespan,
     restored_logging,
@@ -497,6 +501,81 @@ def test_a_request_over_its_deadline_is_dropped(
     assert_problem(post("/predict", {"data": ROW}), 504, "deadline-exceeded", openapi)
 
 
+def test_a_request_that_is_refused_is_told_when_to_come_back(
+    post: Ask,
+    openapi: dict[str, Any],
+    instance: Foreign,
+    lines: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def submit(_: object) -> object:
+        raise Problem(OVERLOADED, "7 rows wait for the model", headers={"Retry-After": "3"})
+
+    monkeypatch.setattr(instance.batcher, "submit", submit)
+    for path, data in (("/predict", ROW), ("/predict/batch", [ROW])):
+        answer = post(path, {"data": data})
+        assert_problem(answer, 503, "overloaded", openapi)
+        assert answer.headers["retry-after"] == "3"
+    assert [(line["level"], line["rows"]) for line in lines] == [("info", 1), ("info", 1)]
+
+
+# The cache, which the other tests have turned off
+
+
+@pytest.fixture
+def cache(instance: Foreign, monkeypatch: pytest.MonkeyPatch) -> StillClock:
+    """Turn it on, and give its clock."""
+    clock = StillClock()
+    monkeypatch.setattr(instance.predictor, "_cache", PredictionCache(10, 60.0, clock))
+    return clock
+
+
+def test_a_kept_prediction_is_answered_as_the_computed_one_was(
+    post: Ask, openapi: dict[str, Any], cache: StillClock, lines: list[dict[str, Any]]
+) -> None:
+    unusual = [5.1, 3.5, 9.0, 0.2]
+    _, rows_before = batches_run()
+    answers = [post("/predict", {"data": unusual}, [(b"X-Request-ID", b"id")]) for _ in range(2)]
+    assert answers[0].body == answers[1].body
+    assert answers[1].json()["warnings"][0]["pointer"] == "/data/2"
+    assert_conforms(answers[1].json(), "PredictAnswer", openapi)
+    assert [answer.headers["cache-status"] for answer in answers] == [
+        "model-api; fwd=miss; stored",
+        "model-api; hit",
+    ]
+    assert [(line["cache"], line["unusual"]) for line in lines] == [("miss", 1), ("hit", 1)]
+    assert batches_run()[1] == rows_before + 1
+    cache.now_s += 60
+    assert post("/predict", {"data": unusual}).headers["cache-status"].endswith("stored")
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_same_values_in_another_form_are_the_same_prediction(post: Ask, request_: Ask) -> None:
+    names = [feature["name"] for feature in request_("/model/info").json()["features"]]
+    values = [5, 3.5, 1, 0.2]
+    forms: list[object] = [values, [5.0, 3.5, 1.0, 0.2], dict(zip(names, values, strict=True))]
+    told = [post("/predict", {"data": form}).headers["cache-status"] for form in forms]
+    assert [status.endswith("hit") for status in told] == [False, True, True]
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_failure_is_asked_of_the_model_again(
+    post: Ask, instance: Foreign, estimator: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(instance.predictor._model, "_estimator", FailingEstimator(estimator))
+        answer = post("/predict", {"data": [-1.0, 1, 1, 1]})
+        assert answer.status == 500
+        assert "cache-status" not in answer.headers
+    assert post("/predict", {"data": [-1.0, 1, 1, 1]}).status == 200
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_batch_tells_of_no_cache(post: Ask) -> None:
+    for _ in range(2):
+        assert "cache-status" not in post("/predict/batch", {"data": [ROW]}).headers
+
+
 # The other endpoints
 
 
@@ -553,6 +632,22 @@ def test_a_model_that_is_busy_is_healthy(
     monkeypatch.setattr(instance, "batcher", BusyBatcher(module.settings.request_timeout_s))
     for path in ("/health", "/readyz"):
         assert request_(path).status == 200
+
+
+def test_a_server_that_drains_is_unready_and_still_answers(
+    request_: Ask,
+    post: Ask,
+    openapi: dict[str, Any],
+    instance: Foreign,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(instance.life, "draining", True)
+    for path in ("/health", "/readyz"):
+        answer = request_(path)
+        assert_problem(answer, 503, "unavailable", openapi)
+        assert answer.headers["retry-after"] == "1"
+    assert request_("/livez").status == 200
+    assert post("/predict", {"data": ROW}).status == 200
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
@@ -668,6 +763,30 @@ def test_a_misspelt_setting_is_warned_of(
     module.ModelApi.inner.check()
     unknown = {"level": "warning", "event": "settings.unknown", "variable": "SERVING_TIMEOUT"}
     assert unknown in recording.lines
+
+
+def test_workers_that_would_count_alone_are_refused_at_the_start(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "worker_count", lambda _: 2)
+    monkeypatch.setenv("SERVING_MODEL", "iris:latest")  # which the check changes
+    module.ModelApi.inner.check()  # nothing is counted
+    limited = module.settings.model_copy(update={"rate_limit": "100/minute"})
+    monkeypatch.setattr(module, "settings", limited)
+    with pytest.raises(SystemExit, match=r"^SERVING_RATE_LIMIT_STORAGE: .*redis://"):
+        module.ModelApi.inner.check()
+
+
+@pytest.mark.parametrize("keys", [(), (ApiKey("alice", b"digest"),)], ids=["open", "with keys"])
+def test_a_service_that_is_open_to_all_says_so_at_the_start(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, keys: tuple[ApiKey, ...]
+) -> None:
+    recording = RecordingLog()
+    monkeypatch.setattr(module, "log", recording)
+    monkeypatch.setattr(module, "settings", module.settings.model_copy(update={"api_keys": keys}))
+    monkeypatch.setenv("SERVING_MODEL", "iris:latest")  # which the check changes
+    module.ModelApi.inner.check()
+    assert ("keys.none" in [line["event"] for line in recording.lines]) == (not keys)
 
 
 def test_the_service_can_be_started_again_and_each_end_closes_its_thread(

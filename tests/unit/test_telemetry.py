@@ -22,20 +22,23 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.description import Label
-from serving.telemetry import (
-    FRAMEWORK_LOGGERS,
+from serving.metrics import (
     MAX_NAMED_SERIES,
     OTHERS,
     WAITING,
-    PrintsAsLog,
-    RequestRecord,
     ServiceMetrics,
     _MetricsFile,
+    forget_dead_workers,
+    make_metrics_folder,
+    tell_lost_metrics,
+)
+from serving.telemetry import (
+    FRAMEWORK_LOGGERS,
+    PrintsAsLog,
+    RequestRecord,
     append_whole,
     configure_logging,
     current_record,
-    forget_dead_workers,
-    make_metrics_folder,
     stack_trace,
 )
 from tests.unit.fakes import restored_logging, sample, service_labels
@@ -557,7 +560,7 @@ def test_metrics_lost_before_there_is_a_log_are_told_when_there_is(tmp_path: Pat
     with files_up_to(30_000):
         _MetricsFile(str(tmp_path / "counter_1.db"))
     with logging_lines() as written:
-        pass
+        tell_lost_metrics()
     assert [line["event"] for line in parsed(written)] == ["metrics.lost"]
 
 

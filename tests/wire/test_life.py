@@ -15,6 +15,7 @@ from tests.wire.gate import Gate
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BODY = b'{"data": [5.1, 3.5, 1.4, 0.2]}'
+NEIGHBOURS = 10
 
 
 def ask(server: Server, first_feature: float) -> httpx.Response:
@@ -96,20 +97,61 @@ def test_clients_that_go_away_harm_nobody(server: Server, sent: bytes, *, reset:
 def test_clients_that_go_away_while_the_model_works_harm_none_of_their_neighbours(
     serve: Serve, gate: Gate
 ) -> None:
-    with serve(**gate.settings) as server, ThreadPoolExecutor() as threads:
+    with serve(**gate.settings) as server, ThreadPoolExecutor(1 + NEIGHBOURS) as threads:
         gate.close()
         first = threads.submit(ask, server, 11.0)
         gate.wait_for(11.0)
         neighbours = []
-        for number in range(10):
+        for number in range(NEIGHBOURS):
             abandon(server, HEAD + b"Content-Length: 30\r\n\r\n" + BODY, reset=number % 2 == 0)
             neighbours.append(threads.submit(ask, server, 20.0 + number))
         name = "bentoml_service_request_in_progress"
         eventually(
             "the neighbours under way",
-            lambda: server.metric(name, endpoint="/predict") >= 1 + len(neighbours),
+            lambda: server.metric(name, endpoint="/predict") == 1 + NEIGHBOURS,
         )
         gate.open()
-        assert [answer.result().status_code for answer in [first, *neighbours]] == [200] * 11
+        assert [answer.result().status_code for answer in [first, *neighbours]] == [200] * (
+            1 + NEIGHBOURS
+        )
         eventually("nothing under way", lambda: server.metric(name, endpoint="/predict") == 0)
         assert not [line for line in server.lines() if line["level"] in ("error", "critical")]
+
+
+def test_the_model_is_never_asked_for_a_client_that_has_left(serve: Serve, gate: Gate) -> None:
+    with serve(**gate.settings) as server, ThreadPoolExecutor() as threads:
+        gate.close()
+        first = threads.submit(ask, server, 11.0)
+        gate.wait_for(11.0)
+        left = {f"left-{number}": 30.0 + number for number in range(6)}
+        for request_id, feature in left.items():
+            body = b'{"data": [%f, 1, 1, 1]}' % feature
+            extra = b"X-Request-ID: %b\r\nContent-Length: %d\r\n\r\n"
+            head = HEAD + extra % (request_id.encode(), len(body))
+            abandon(server, head + body, reset=feature % 2 == 0)
+        for request_id in left:
+            assert server.log_of(request_id)["status"] == 499
+        stayed = threads.submit(ask, server, 20.0)
+        gate.open()
+        assert (first.result().status_code, stayed.result().status_code) == (200, 200)
+        assert not set(left.values()) & {value for batch in gate.seen() for value in batch}
+
+
+def test_the_model_is_never_asked_for_what_a_client_that_has_left_had_in_its_pipeline(
+    serve: Serve, gate: Gate
+) -> None:
+    with serve(**gate.settings) as server, ThreadPoolExecutor() as threads:
+        gate.close()
+        first = threads.submit(ask, server, 11.0)
+        gate.wait_for(11.0)
+        sent = b""
+        for feature in (31, 32, 33):
+            body = b'{"data": [%d, 1, 1, 1]}' % feature
+            extra = b"X-Request-ID: left-%d\r\nContent-Length: %d\r\n\r\n"
+            sent += HEAD + extra % (feature, len(body)) + body
+        abandon(server, sent, reset=False)
+        assert server.log_of("left-31")["status"] == 499
+        gate.open()
+        assert first.result().status_code == 200
+        assert ask(server, 20.0).status_code == 200
+        assert not {31.0, 32.0, 33.0} & {value for batch in gate.seen() for value in batch}
