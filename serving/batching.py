@@ -49,10 +49,15 @@ class Again(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class _Job(Generic[Item, Result]):
-    items: list[Item] = field(repr=False)  # input values are never logged
-    future: asyncio.Future[Sequence[Result | Again]]
+class Job(Generic[Item, Result]):
+    """What one caller asks for: its items, and a future of one result for each, in order."""
+
+    items: list[Item] = field(repr=False)  # that run next; input values are never logged
+    future: asyncio.Future[list[Result]] = field(repr=False)
     lane: "_Lane[Item, Result] | None" = None  # in which it waits, and is counted
+    # Once it has run: its results so far, and what of it has to run again, by its place there.
+    results: list[Result | Again] = field(default_factory=list, repr=False)
+    again: deque[tuple[int, Item]] = field(default_factory=deque, repr=False)
 
 
 class _Pace:
@@ -112,26 +117,26 @@ class _Lane(Generic[Item, Result]):
         """Take how many items, and for how long, may run together if they are of several groups."""
         self._max_items = max_items
         self._max_batch_s = max_batch_s
-        self._groups: deque[list[_Job[Item, Result]]] = deque()
+        self._groups: deque[list[Job[Item, Result]]] = deque()
         self.waiting_items = 0
         self.pace = _Pace()
 
-    def add(self, group: list[_Job[Item, Result]]) -> None:
+    def add(self, group: list[Job[Item, Result]]) -> None:
         """Let a group wait."""
         for job in group:
             job.lane = self
             self.waiting_items += len(job.items)
         self._groups.append(group)
 
-    def leave(self, job: _Job[Item, Result]) -> None:
+    def leave(self, job: Job[Item, Result]) -> None:
         """Count a job as waiting no longer, if it was."""
         if job.lane is not None:
             job.lane = None
             self.waiting_items -= len(job.items)
 
-    def take(self) -> list[_Job[Item, Result]]:
+    def take(self) -> list[Job[Item, Result]]:
         """Take a group, and those behind it that fit into the same batch."""
-        batch: list[_Job[Item, Result]] = []
+        batch: list[Job[Item, Result]] = []
         size = 0
         room = self._room
         while self._groups:
@@ -198,7 +203,7 @@ class Batcher(Generic[Item, Result]):
         # True from the moment a batch is due until the model is found idle with nothing waiting.
         self._active = False
         self._started_s: float | None = None
-        self._batches: SimpleQueue[list[_Job[Item, Result]] | None] = SimpleQueue()
+        self._batches: SimpleQueue[list[Job[Item, Result]] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
@@ -210,15 +215,41 @@ class Batcher(Generic[Item, Result]):
             Problem: 503, they would wait for too long.
             Exception: what ``run`` raised for them.
         """
-        results: list[Result] = []
-        if items:
-            lane = self._few if len(items) <= self._max_few else self._many
-            self._refuse_beyond(lane, len(items))
-            for item, result in zip(items, await self._ask(items, lane), strict=True):
-                if isinstance(result, Again):
-                    (result,) = await self._ask([item], self._apart)
-                results.append(result)  # type: ignore[arg-type]
-        return results
+        job = self.ask(items)
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            self.leave(job)
+            raise
+
+    def ask(self, items: list[Item]) -> Job[Item, Result]:
+        """Put items in line, for a caller that waits for the job's future, or says that it leaves.
+
+        Raises:
+            Problem: 503, they would wait for too long.
+        """
+        job: Job[Item, Result] = Job(items, self._loop.create_future())
+        if not items:
+            job.future.set_result([])
+            return job
+        lane = self._few if len(items) <= self._max_few else self._many
+        self._refuse_beyond(lane, len(items))
+        lane.add([job])
+        if self._active:
+            self._observe(0, self.waiting_items)
+        else:
+            self._active = True
+            # One turn later: what the sockets hold by now is read in between, and joins.
+            self._loop.call_soon(self._loop.call_soon, self._start_next)
+        return job
+
+    def leave(self, job: Job[Item, Result]) -> None:
+        """Take a job out of line that nobody waits for any more."""
+        job.future.cancel()
+        if job.lane is not None:
+            job.lane.leave(job)
+            job.items = []  # its place in line is found empty later; its rows go now
+            self._observe(0, self.waiting_items)
 
     @property
     def waiting_items(self) -> int:
@@ -255,28 +286,9 @@ class Batcher(Generic[Item, Result]):
             if other is not lane
         )
 
-    async def _ask(self, items: list[Item], lane: _Lane[Item, Result]) -> Sequence[Result | Again]:
-        """Put a job in a lane, and wait for its results."""
-        job: _Job[Item, Result] = _Job(items, self._loop.create_future())
-        lane.add([job])
-        if self._active:
-            self._observe(0, self.waiting_items)
-        else:
-            self._active = True
-            # One turn later: what the sockets hold by now is read in between, and joins.
-            self._loop.call_soon(self._loop.call_soon, self._start_next)
-        try:
-            return await job.future
-        except asyncio.CancelledError:
-            if job.lane is not None:
-                job.lane.leave(job)
-                job.items = []  # its place in line is found empty later; its rows go now
-                self._observe(0, self.waiting_items)
-            raise
-
     def _start_next(self) -> None:
         """Hand the thread a batch of the next lane that has one."""
-        batch: list[_Job[Item, Result]] = []
+        batch: list[Job[Item, Result]] = []
         for _ in range(len(self._turns)):
             batch = self._turns[0].take()
             self._turns.rotate(-1)
@@ -306,7 +318,7 @@ class Batcher(Generic[Item, Result]):
             self._loop.call_soon_threadsafe(self._finish, batch, results)
 
     def _finish(
-        self, batch: list[_Job[Item, Result]], results: Sequence[Result | Again] | Exception
+        self, batch: list[Job[Item, Result]], results: Sequence[Result | Again] | Exception
     ) -> None:
         """Give each caller its own results, and start what has collected meanwhile."""
         lane = self._turns[-1]  # its turn was the last
@@ -326,6 +338,24 @@ class Batcher(Generic[Item, Result]):
                 elif isinstance(results, Exception):
                     job.future.set_exception(results)
                 else:
-                    job.future.set_result(results[start:end])
+                    self._take_in(job, results[start:end])
                 start = end
         self._start_next()
+
+    def _take_in(self, job: Job[Item, Result], results: Sequence[Result | Again]) -> None:
+        """Give a caller its results, or have what has to run again run apart, item by item."""
+        if job.results:
+            index, _ = job.again.popleft()
+            (job.results[index],) = results
+        else:
+            job.results = list(results)
+            job.again.extend(
+                (index, item)
+                for index, (item, result) in enumerate(zip(job.items, results, strict=True))
+                if isinstance(result, Again)
+            )
+        if job.again:
+            job.items = [job.again[0][1]]
+            self._apart.add([job])
+        else:
+            job.future.set_result(job.results)  # type: ignore[arg-type]

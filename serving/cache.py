@@ -6,11 +6,11 @@ with it, so that no answer outlives the version that gave it. What fails is neve
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any
+from typing import TypeAlias
 
 import orjson
 from cachetools import TTLCache
@@ -39,11 +39,16 @@ _CACHE_STATUS = {
 }
 
 
+# A prediction under way, as a list of one, and what to call when nobody waits for it any more.
+Begun: TypeAlias = tuple[asyncio.Future[list[Prediction]], Callable[[], None]]
+
+
 @dataclass(slots=True, eq=False)
 class _Computation:
     """What is under way for a key, and for how many."""
 
-    task: asyncio.Task[Prediction]
+    future: asyncio.Future[list[Prediction]]
+    leave: Callable[[], None]
     callers: int = 0
 
 
@@ -58,10 +63,7 @@ class PredictionCache:
         self._under_way: dict[bytes, _Computation] = {}
 
     async def get(
-        self,
-        row: Row,
-        compute: Callable[[Row], Coroutine[Any, Any, Prediction]],
-        observe: Callable[[Lookup], None],
+        self, row: Row, begin: Callable[[Row], Begun], observe: Callable[[Lookup], None]
     ) -> tuple[Prediction, Lookup]:
         """Give the prediction for a row, and how it was come by, which ``observe`` is told first.
 
@@ -69,37 +71,32 @@ class PredictionCache:
         as long as anybody waits for it.
 
         Raises:
-            Exception: what ``compute`` raised.
+            Exception: what ``begin`` raised, or what its future has.
         """
         key = _key(row)
         if (kept := self._kept.get(key)) is not None:
             observe(Lookup.HIT)
             return kept, Lookup.HIT
-        lookup = Lookup.COLLAPSED
         computation = self._under_way.get(key)
-        if computation is None:
-            lookup = Lookup.MISS
-            computation = _Computation(asyncio.create_task(self._compute(key, compute(row))))
-            self._under_way[key] = computation
+        lookup = Lookup.COLLAPSED if computation is not None else Lookup.MISS
         observe(lookup)
+        if computation is None:
+            computation = self._under_way[key] = _Computation(*begin(row))
         computation.callers += 1
+        is_first = False  # to know that it has ended
         try:
-            return await asyncio.shield(computation.task), lookup
+            (prediction,) = await asyncio.shield(computation.future)
         finally:
             computation.callers -= 1
-            if not computation.callers and self._under_way.get(key) is computation:
-                del self._under_way[key]  # nobody may join what ends now
-                computation.task.cancel()
-
-    async def _compute(
-        self, key: bytes, computation: Coroutine[Any, Any, Prediction]
-    ) -> Prediction:
-        """Compute, and keep."""
-        try:
-            self._kept[key] = prediction = await computation
-        finally:
-            self._under_way.pop(key, None)
-        return prediction
+            ended = computation.future.done()
+            if self._under_way.get(key) is computation and (ended or not computation.callers):
+                del self._under_way[key]
+                is_first = ended
+                if not ended:
+                    computation.leave()
+        if is_first:
+            self._kept[key] = prediction
+        return prediction, lookup
 
 
 def _key(row: Row) -> bytes:

@@ -8,11 +8,12 @@ with 500.
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from serving.answers import Prediction
 from serving.batching import Again, Batcher
-from serving.cache import Lookup, PredictionCache
+from serving.cache import Begun, Lookup, PredictionCache
 from serving.metrics import ServiceMetrics
 from serving.model import Model
 from serving.prediction_log import PredictionLog
@@ -52,9 +53,9 @@ class Predictor:
             EstimatorError: the estimator failed on it.
         """
         if self._cache is None:
-            prediction = await self._ask(row)
+            (prediction,) = await self._batcher.submit([row])
         else:
-            prediction, lookup = await self._cache.get(row, self._ask, self._looked_up)
+            prediction, lookup = await self._cache.get(row, self._begin, self._looked_up)
             current_record().headers.append((b"cache-status", lookup.cache_status))
             if lookup is not Lookup.MISS:
                 self._count([prediction])
@@ -88,9 +89,9 @@ class Predictor:
         self._count(result for result in results if isinstance(result, Prediction))
         return results
 
-    async def _ask(self, row: Row) -> Prediction:
-        (prediction,) = await self._batcher.submit([row])
-        return prediction
+    def _begin(self, row: Row) -> Begun:
+        job = self._batcher.ask([row])
+        return job.future, partial(self._batcher.leave, job)
 
     def _looked_up(self, lookup: Lookup) -> None:
         self._metrics.looked_up(lookup)

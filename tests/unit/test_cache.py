@@ -4,7 +4,7 @@ import asyncio
 import gc
 import tracemalloc
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.answers import Prediction
-from serving.cache import Lookup, PredictionCache
+from serving.cache import Begun, Lookup, PredictionCache
 from serving.errors import OVERLOADED, Problem
 from serving.values import Row
 from tests.unit.fakes import StillClock
@@ -58,6 +58,23 @@ class Model:
         self._gate.set()
 
 
+def begins(compute: Callable[[Row], Coroutine[Any, Any, Prediction]]) -> Callable[[Row], Begun]:
+    """Begin computations as a batcher does."""
+
+    async def listed(row: Row) -> list[Prediction]:
+        return [await compute(row)]
+
+    def begin(row: Row) -> Begun:
+        task = asyncio.create_task(listed(row))
+        return task, lambda: void(task.cancel())
+
+    return begin
+
+
+def void(_: object) -> None:
+    """Return nothing."""
+
+
 class Fixture:
     """A cache, its clock, and a model behind it."""
 
@@ -70,7 +87,7 @@ class Fixture:
 
     async def get(self, row: Row = ROW) -> Lookup:
         """Look a row up; whatever way the prediction was come by, it is the right one."""
-        prediction, lookup = await self.cache.get(row, self.model, self.told.append)
+        prediction, lookup = await self.cache.get(row, begins(self.model), self.told.append)
         assert prediction == prediction_of(row)
         return lookup
 
@@ -242,11 +259,11 @@ def test_long_rows_take_no_more_memory_than_short_ones() -> None:
             return Prediction("same")
 
         for number in range(100):
-            await cache.get((f"{number:0100000}",), compute, lambda _: None)
+            await cache.get((f"{number:0100000}",), begins(compute), void)
 
         tracemalloc.start()
         for number in range(100, 200):
-            await cache.get((f"{number:0100000}",), compute, lambda _: None)
+            await cache.get((f"{number:0100000}",), begins(compute), void)
         kept_bytes, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert kept_bytes < 1_000_000
@@ -300,7 +317,7 @@ def test_a_failure_that_nobody_else_waits_for_is_not_reported_twice() -> None:
             raise ArithmeticError
 
         with suppress(ArithmeticError):
-            await cache.get(ROW, fails, lambda _: None)
+            await cache.get(ROW, begins(fails), void)
         gc.collect()  # when asyncio finds out what nobody has looked at
         assert reports == []
 
