@@ -63,8 +63,8 @@ class Job(Generic[Item, Result]):
 class _Pace:
     """What batches cost, by least squares: so much each, and so much for each item.
 
-    The last batches weigh most. As long as all had the same size nothing can be told of the items,
-    and they are taken to cost nothing; then batches may grow by a few times only, to find out.
+    The last batches weigh most. Before there were batches of different sizes nothing can be told of
+    the items, and they are taken to cost nothing; batches grow by a few times only, to find out.
     """
 
     def __init__(self) -> None:
@@ -83,13 +83,13 @@ class _Pace:
         self._products = MEMORY * self._products + items * seconds
         self._items_apart = MEMORY * self._items_apart + items_apart
         spread = self._batches * self._squares - self._items**2
+        mean = self._seconds / self._items
         if spread > LEAST_SPREAD * self._items**2:
             slope = (self._batches * self._products - self._items * self._seconds) / spread
-            self.item_s = min(max(slope, 0.0), self._seconds / self._items)
-            self.fixed_s = (self._seconds - self.item_s * self._items) / self._batches
-        else:
-            self.item_s = None
-            self.fixed_s = self.batch_s
+            self.item_s = max(slope, 0.0)
+        if self.item_s is not None:  # what is known stays known while all batches are of one size
+            self.item_s = min(self.item_s, mean)
+        self.fixed_s = (self._seconds - (self.item_s or 0.0) * self._items) / self._batches
 
     @property
     def batch_s(self) -> float:

@@ -653,6 +653,21 @@ def test_a_batch_takes_no_more_than_runs_in_a_tenth_of_the_patience() -> None:
     in_still_time(story())
 
 
+def test_what_an_item_takes_stays_known_while_all_batches_are_of_one_size() -> None:
+    async def story() -> None:
+        model = PacedModel(item_s=1.0)
+        with batcher(model.run, max_items=1000, patience_s=100.0) as (submit, _):
+            await become_known(model, submit)
+            for _ in range(60):
+                jobs = [submit(1) for _ in range(20)]
+                await turns()
+                model.let_through(2)
+                await asyncio.gather(*jobs)
+        assert max(len(batch) for batch in model.batches) == 10
+
+    in_still_time(story())
+
+
 def test_batches_grow_by_little_while_it_is_not_known_what_an_item_takes() -> None:
     async def story() -> None:
         model = PacedModel(item_s=1.0)
