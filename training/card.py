@@ -18,7 +18,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import r2_score
 
 from serving.description import Description, label_key
-from serving.model import Array, Estimator, Model, Outputs, TableLike
+from serving.model import Array, Estimator, Model, Outputs, TableLike, WrongOutputError
 from training.evaluation import Evaluation
 from training.plots import MAX_TARGETS, STYLE, codes, columns, number, plots_of, signed
 
@@ -115,7 +115,7 @@ def _ask(description: Description, estimator: Estimator, table: TableLike) -> Ou
     """
     try:
         return Model(estimator, description).ask(table)
-    except (AttributeError, NotImplementedError, ValueError):
+    except (AttributeError, NotImplementedError, ValueError, WrongOutputError):
         asked = description.asked.model_copy(update={"scored_by": None})
         return Model(estimator, description.model_copy(update={"asked": asked})).ask(table)
 
