@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from serving.answers import AnswerWriter, Prediction
-from serving.batching import Again, Batcher
+from serving.batching import Batcher
 from serving.bento import (
     BatchInput,
     BatchOutput,
@@ -26,16 +26,19 @@ from serving.bento import (
 )
 from serving.cache import PredictionCache
 from serving.errors import JSON_MEDIA_TYPE, NOT_FOUND, PROBLEM_TYPES, UNAVAILABLE, Problem
-from serving.metrics import MODEL_INFO, tell_lost_metrics
+from serving.lanes import Again
+from serving.metrics import MODEL_INFO, forget_this_worker, tell_lost_metrics
 from serving.openapi import openapi_document
 from serving.pages import CONTENT_SECURITY_POLICY, docs_page, docs_script, problem_page
 from serving.prediction_log import PredictionLog
 from serving.prediction_log import check as check_prediction_log
 from serving.predictor import Predictor
+from serving.quotas import check as check_storage
 from serving.schemas import RequestSchema
 from serving.settings import (
     LogFormat,
     load_settings,
+    metrics_folder,
     pin_model,
     prepare_process,
     unknown_variables,
@@ -73,6 +76,7 @@ class ModelApi:
                 "serve with one worker, name a Redis (redis://HOST:PORT), or set "
                 "SERVING_RATE_LIMIT=off"
             )
+        check_storage(settings.rate_limit_storage.get_secret_value())
         check_prediction_log(settings.prediction_log)
         verified = verify(ServedModel(settings.model).resolve())
         with redirect_stdout(PrintsAsLog()):
@@ -85,6 +89,8 @@ class ModelApi:
             verified = verify(self.stored)
             model = load(verified)
         except ModelError as exc:  # the store was well when the server started
+            if (folder := metrics_folder()) is not None:
+                forget_this_worker(folder)
             end_process("model.refused", reason=str(exc))
         description = model.description
         self.version = str(verified.tag.version)

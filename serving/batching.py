@@ -19,13 +19,13 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from math import ceil, inf
+from contextlib import suppress
+from math import ceil
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from serving.errors import OVERLOADED, Problem
+from serving.lanes import Again, Job, Lane
 
 # Of what a caller's patience is spent: waiting in line, and in one batch. What is left is for the
 # batches of other lanes, and for errors of the estimate.
@@ -33,142 +33,9 @@ WAIT_SHARE = 0.5
 BATCH_SHARE = 0.1
 FEW_SHARE = 0.1  # a job has few items if it fills no more of a batch
 MANY_SHARE = 0.9  # jobs of many items leave the rest of the room to those of few
-MEMORY = 0.9  # weight of a lane's past at each of its batches, when its pace is estimated
-LEAST_SPREAD = 0.01  # of the sizes of batches, squared and relative, to tell what items cost
-FIRST_ROOM = 16  # items in a batch while that is not known; more, if batches were larger already
-GROWTH = 4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class Again(Enum):
-    """What stands for a result when the item has to be asked for again."""
-
-    ALONE = "alone"
-
-
-@dataclass(slots=True, eq=False)
-class Job(Generic[Item, Result]):
-    """What one caller asks for: its items, and a future of one result for each, in order."""
-
-    items: list[Item] = field(repr=False)  # that run next; input values are never logged
-    future: asyncio.Future[list[Result]] = field(repr=False)
-    lane: "_Lane[Item, Result] | None" = None  # in which it waits, and is counted
-    # Once it has run: its results so far, and what of it has to run again, by its place there.
-    results: list[Result | Again] = field(default_factory=list, repr=False)
-    again: deque[tuple[int, Item]] = field(default_factory=deque, repr=False)
-
-
-class _Pace:
-    """What batches cost, by least squares: so much each, and so much for each item.
-
-    The last batches weigh most. Before there were batches of different sizes nothing can be told of
-    the items, and they are taken to cost nothing; batches grow by a few times only, to find out.
-    """
-
-    def __init__(self) -> None:
-        """Know nothing."""
-        self._batches = self._items = self._seconds = self._squares = self._products = 0.0
-        self._items_apart = 0.0
-        self.fixed_s = 0.0
-        self.item_s: float | None = None
-
-    def learn(self, items: int, items_apart: int, seconds: float) -> None:
-        """Take in what a batch took, and how many of its items have to run again, apart."""
-        self._batches = MEMORY * self._batches + 1
-        self._items = MEMORY * self._items + items
-        self._seconds = MEMORY * self._seconds + seconds
-        self._squares = MEMORY * self._squares + items * items
-        self._products = MEMORY * self._products + items * seconds
-        self._items_apart = MEMORY * self._items_apart + items_apart
-        spread = self._batches * self._squares - self._items**2
-        mean = self._seconds / self._items
-        if spread > LEAST_SPREAD * self._items**2:
-            slope = (self._batches * self._products - self._items * self._seconds) / spread
-            self.item_s = max(slope, 0.0)
-        if self.item_s is not None:  # what is known stays known while all batches are of one size
-            self.item_s = min(self.item_s, mean)
-        self.fixed_s = (self._seconds - (self.item_s or 0.0) * self._items) / self._batches
-
-    @property
-    def batch_s(self) -> float:
-        """How long a batch takes; 0 as long as none has run."""
-        return self._seconds / self._batches if self._batches else 0.0
-
-    @property
-    def share_apart(self) -> float:
-        """How likely it is that an item has to run again, apart."""
-        return self._items_apart / self._items if self._items else 0.0
-
-    def items_within(self, seconds: float) -> float:
-        """How many items may run together for this long, or twice as long as the least batch."""
-        if not self._batches:
-            return inf
-        if self.item_s is None:
-            return max(FIRST_ROOM, GROWTH * self._items / self._batches)
-        return max(seconds - self.fixed_s, self.fixed_s) / self.item_s if self.item_s else inf
-
-
-class _Lane(Generic[Item, Result]):
-    """Groups of jobs in line; those of a group run together, whatever their size."""
-
-    def __init__(self, max_items: int, max_batch_s: float) -> None:
-        """Take how many items, and for how long, may run together if they are of several groups."""
-        self._max_items = max_items
-        self._max_batch_s = max_batch_s
-        self._groups: deque[list[Job[Item, Result]]] = deque()
-        self.waiting_items = 0
-        self.pace = _Pace()
-
-    def add(self, group: list[Job[Item, Result]]) -> None:
-        """Let a group wait."""
-        for job in group:
-            job.lane = self
-            self.waiting_items += len(job.items)
-        self._groups.append(group)
-
-    def leave(self, job: Job[Item, Result]) -> None:
-        """Count a job as waiting no longer, if it was."""
-        if job.lane is not None:
-            job.lane = None
-            self.waiting_items -= len(job.items)
-
-    def take(self) -> list[Job[Item, Result]]:
-        """Take a group, and those behind it that fit into the same batch."""
-        batch: list[Job[Item, Result]] = []
-        size = 0
-        room = self._room
-        while self._groups:
-            group = [job for job in self._groups[0] if not job.future.done()]
-            count = sum(len(job.items) for job in group)
-            if batch and group and size + count > room:
-                break
-            for job in self._groups.popleft():
-                self.leave(job)
-            batch += group
-            size += count
-        return batch
-
-    @property
-    def waiting_batches(self) -> int:
-        """How many batches will be made of what waits, if its groups are all of one size."""
-        if not self.waiting_items:
-            return 0
-        room = self._room if self.pace.item_s is not None else self._max_items
-        groups = len(self._groups)
-        return ceil(groups / max(1, room * groups // self.waiting_items))
-
-    @property
-    def work_s(self) -> float:
-        """How long what waits is expected to take, without the turns of others."""
-        return self.waiting_batches * self.pace.fixed_s + self.waiting_items * (
-            self.pace.item_s or 0.0
-        )
-
-    @property
-    def _room(self) -> int:
-        return int(min(self._max_items, self.pace.items_within(self._max_batch_s)))
 
 
 class Batcher(Generic[Item, Result]):
@@ -196,9 +63,9 @@ class Batcher(Generic[Item, Result]):
         self._max_waiting_items = max_waiting_items
         self._patience_s = patience_s
         max_batch_s = patience_s * BATCH_SHARE
-        self._few: _Lane[Item, Result] = _Lane(max_items, max_batch_s)
-        self._many: _Lane[Item, Result] = _Lane(max_items, max_batch_s)
-        self._apart: _Lane[Item, Result] = _Lane(0, max_batch_s)
+        self._few: Lane[Item, Result] = Lane(max_items, max_batch_s)
+        self._many: Lane[Item, Result] = Lane(max_items, max_batch_s)
+        self._apart: Lane[Item, Result] = Lane(0, max_batch_s)
         self._turns = deque([self._few, self._apart, self._many])
         # True from the moment a batch is due until the model is found idle with nothing waiting.
         self._active = False
@@ -248,7 +115,6 @@ class Batcher(Generic[Item, Result]):
         job.future.cancel()
         if job.lane is not None:
             job.lane.leave(job)
-            job.items = []  # its place in line is found empty later; its rows go now
             self._observe(0, self.waiting_items)
 
     @property
@@ -265,19 +131,21 @@ class Batcher(Generic[Item, Result]):
         """Let the thread end after the batch that it is running; nothing may be submitted later."""
         self._batches.put(None)
 
-    def _refuse_beyond(self, lane: _Lane[Item, Result], count: int) -> None:
+    def _refuse_beyond(self, lane: Lane[Item, Result], count: int) -> None:
         """Refuse a job for which there is no room, or no time."""
         waiting = self.waiting_items
-        wait_s = self._wait_s(lane) + lane.pace.share_apart * self._wait_s(self._apart)
+        apart_s = self._wait_s(self._apart) + count * self._apart.pace.batch_s
+        wait_s = self._wait_s(lane) + lane.pace.share_apart * apart_s
         room = self._max_waiting_items * (MANY_SHARE if lane is self._many else 1)
-        if wait_s > self._patience_s * WAIT_SHARE or (waiting and waiting + count > room):
+        hangs = self.running_s > self._patience_s
+        if hangs or wait_s > self._patience_s * WAIT_SHARE or (waiting and waiting + count > room):
             raise Problem(
                 OVERLOADED,
                 f"{waiting} rows wait for the model",
                 headers={"Retry-After": str(max(1, ceil(min(wait_s, self._patience_s))))},
             )
 
-    def _wait_s(self, lane: _Lane[Item, Result]) -> float:
+    def _wait_s(self, lane: Lane[Item, Result]) -> float:
         """How long what waits in a lane is expected to take, while others take their turns."""
         turns = lane.waiting_batches
         return lane.work_s + sum(
@@ -315,7 +183,8 @@ class Batcher(Generic[Item, Result]):
                 else:  # a future takes no StopIteration, and SystemExit would end the event loop
                     results = RuntimeError("the batch failed")
                     results.__cause__ = exc
-            self._loop.call_soon_threadsafe(self._finish, batch, results)
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits
+                self._loop.call_soon_threadsafe(self._finish, batch, results)
 
     def _finish(
         self, batch: list[Job[Item, Result]], results: Sequence[Result | Again] | Exception

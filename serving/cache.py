@@ -6,9 +6,10 @@ with it, so that no answer outlives the version that gave it. What fails is neve
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -26,13 +27,9 @@ class Lookup(StrEnum):
     MISS = "miss"
     COLLAPSED = "collapsed"
 
-    @property
-    def cache_status(self) -> bytes:
-        """The Cache-Status header (RFC 9211) of the answer."""
-        return _CACHE_STATUS[self]
 
-
-_CACHE_STATUS = {
+# The Cache-Status header (RFC 9211) of an answer.
+CACHE_STATUS: Mapping[str | None, bytes] = {
     Lookup.HIT: b"model-api; hit",
     Lookup.MISS: b"model-api; fwd=miss; stored",
     Lookup.COLLAPSED: b"model-api; fwd=miss; collapsed",
@@ -64,8 +61,8 @@ class PredictionCache:
 
     async def get(
         self, row: Row, begin: Callable[[Row], Begun], observe: Callable[[Lookup], None]
-    ) -> tuple[Prediction, Lookup]:
-        """Give the prediction for a row, and how it was come by, which ``observe`` is told first.
+    ) -> Prediction:
+        """Give the prediction for a row; ``observe`` is told first how it is come by.
 
         Who asks for what is under way gets the same prediction, or the same exception. It goes on
         as long as anybody waits for it.
@@ -76,27 +73,30 @@ class PredictionCache:
         key = _key(row)
         if (kept := self._kept.get(key)) is not None:
             observe(Lookup.HIT)
-            return kept, Lookup.HIT
+            return kept
         computation = self._under_way.get(key)
-        lookup = Lookup.COLLAPSED if computation is not None else Lookup.MISS
-        observe(lookup)
+        observe(Lookup.MISS if computation is None else Lookup.COLLAPSED)
         if computation is None:
             computation = self._under_way[key] = _Computation(*begin(row))
+            computation.future.add_done_callback(partial(self._ended, key, computation))
         computation.callers += 1
-        is_first = False  # to know that it has ended
         try:
             (prediction,) = await asyncio.shield(computation.future)
         finally:
             computation.callers -= 1
-            ended = computation.future.done()
-            if self._under_way.get(key) is computation and (ended or not computation.callers):
-                del self._under_way[key]
-                is_first = ended
-                if not ended:
-                    computation.leave()
-        if is_first:
-            self._kept[key] = prediction
-        return prediction, lookup
+            if not computation.callers and not computation.future.done():
+                del self._under_way[key]  # nobody may join what ends now
+                computation.leave()
+        return prediction
+
+    def _ended(
+        self, key: bytes, computation: _Computation, future: asyncio.Future[list[Prediction]]
+    ) -> None:
+        """Keep what was computed."""
+        if self._under_way.get(key) is computation:
+            del self._under_way[key]
+        if not future.cancelled() and future.exception() is None:
+            (self._kept[key],) = future.result()
 
 
 def _key(row: Row) -> bytes:

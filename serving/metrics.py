@@ -277,3 +277,10 @@ def forget_dead_workers(folder: Path) -> None:
                 mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
         except PermissionError:
             pass  # it lives, as another user
+
+
+def forget_this_worker(folder: Path) -> None:
+    """Take away the files of a worker that has counted nothing, and ends."""
+    for file in folder.glob(f"*_{os.getpid()}.db"):
+        with suppress(OSError):
+            file.unlink()

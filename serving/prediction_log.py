@@ -29,7 +29,7 @@ from serving.values import Row
 OFF = "off"
 _GATHER_S = 0.05  # a thread that woke for each request would take its time from answering them
 _RETRY_S = 0.5
-_CLOSE_S = 5.0
+_CLOSE_S = 3.0  # less than the margin after which a worker that drains is killed
 _ROWS_AT_ONCE = 1000
 
 

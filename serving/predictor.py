@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 from serving.answers import Prediction
-from serving.batching import Again, Batcher
-from serving.cache import Begun, Lookup, PredictionCache
+from serving.batching import Batcher
+from serving.cache import CACHE_STATUS, Begun, Lookup, PredictionCache
+from serving.lanes import Again
 from serving.metrics import ServiceMetrics
 from serving.model import Model
 from serving.prediction_log import PredictionLog
@@ -55,8 +56,9 @@ class Predictor:
         if self._cache is None:
             (prediction,) = await self._batcher.submit([row])
         else:
-            prediction, lookup = await self._cache.get(row, self._begin, self._looked_up)
-            current_record().headers.append((b"cache-status", lookup.cache_status))
+            prediction = await self._cache.get(row, self._begin, self._looked_up)
+            lookup = current_record().cache
+            current_record().headers.append((b"cache-status", CACHE_STATUS[lookup]))
             if lookup is not Lookup.MISS:
                 self._count([prediction])
         self._log.note(current_record().id, [row], [prediction])

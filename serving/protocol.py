@@ -10,7 +10,9 @@ chunked body. Who waits for an answer is told when its client has left.
 """
 
 import asyncio
+import socket
 from http import HTTPStatus
+from socket import AF_INET, AF_INET6, IPPROTO_TCP
 from typing import Any
 
 import httptools
@@ -22,6 +24,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 CLIENT_GONE = "serving.client_gone"  # in a request's scope: what is to be called when it has left
+# RFC 5482: what is sent has to be received in time, or the connection ends. Not on all systems.
+TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 LAST_CALL_S = 0.1  # as long as uvicorn itself waits when it has asked its connections to close
 
 
@@ -41,8 +45,12 @@ class HttpProtocol(HttpToolsProtocol):
     _running: RequestResponseCycle | None = None  # `cycle` is the one that was read last
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head, but not for ever."""
+        """Wait for the first head, but not for ever, nor for one who does not read answers."""
         super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        is_tcp = connection is not None and connection.family in (AF_INET, AF_INET6)
+        if is_tcp and TCP_USER_TIMEOUT is not None:
+            connection.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, int(self.head_timeout_s * 1000))
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

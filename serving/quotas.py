@@ -20,11 +20,10 @@ import limits
 from limits.aio.storage.redis.bridge import RedisBridge
 from limits.storage import MemoryStorage
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from serving.errors import QUOTA_EXCEEDED, Problem
 from serving.metrics import LIMITED, QUOTA_STORAGE_UP
-from serving.settings import MEMORY, NO_QUOTA, ApiKey
+from serving.settings import MEMORY, NO_QUOTA, PREFIX, ApiKey
 from serving.telemetry import RequestRecord, log
 
 ANONYMOUS = "anonymous"
@@ -35,10 +34,11 @@ NOWHERE = "unknown"  # the one client of all requests without an address, as ove
 REDIS_TIMEOUT_S = 0.25
 # More than the timeout: what still waited for Redis has given up when it may be back.
 REDIS_RETRY_S = 1.0
+REDIS_TURN_S = (
+    1.0  # with the wait for a connection; a Redis that is slow rather than away is lost too
+)
 REDIS_CONNECTIONS = 16  # of a worker; further requests wait for their turn, in order
 REDIS_PREFIX = "model-api"
-
-_AWAY = (RedisError, OSError, ValueError)  # not reached, too slow, without memory, read-only, ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,19 @@ class RedisWindows:
         return Window(bool(passed), float(oldest), used)
 
 
+def check(storage: str) -> None:
+    """See, before a worker starts, that the storage can be one.
+
+    Raises:
+        SystemExit: with a line that names the variable, and not its value.
+    """
+    if storage != MEMORY:
+        try:
+            RedisWindows(storage)
+        except ValueError as exc:
+            raise SystemExit(f"{PREFIX}RATE_LIMIT_STORAGE: {exc}") from None
+
+
 class Quotas:
     """Counts the requests of all clients, in the storage that is set."""
 
@@ -197,13 +210,13 @@ class Quotas:
 
     async def _hit(self, client: str, quota: Quota) -> Window:
         if self._redis is not None and self._redis_is_up:
-            async with self._turns:
-                if self._redis_is_up:  # still, for those who have waited
-                    try:
+            try:
+                async with asyncio.timeout(REDIS_TURN_S), self._turns:
+                    if self._redis_is_up:  # still, for those who have waited
                         async with asyncio.timeout(REDIS_TIMEOUT_S):
                             return await self._redis.hit(client, quota)
-                    except _AWAY as exc:
-                        self._lost(self._redis, exc)
+            except Exception as exc:  # whatever it is, no client is refused for it
+                self._lost(self._redis, exc)
         return self._memory.hit(client, quota)
 
     def _lost(self, redis: RedisWindows, exc: Exception) -> None:
@@ -219,7 +232,7 @@ class Quotas:
         """Ask Redis until it counts again: a PING is answered by one that takes no writes, too."""
         while True:
             await asyncio.sleep(REDIS_RETRY_S)
-            with suppress(*_AWAY):
+            with suppress(Exception):
                 async with asyncio.timeout(REDIS_TIMEOUT_S):
                     await redis.hit(*_PROBE)
                 break
@@ -243,7 +256,8 @@ def _wait_s(window: Window, quota: Quota) -> int:
     if not window.passed and window.used < quota.amount:  # the oldest has left since
         return 1
     # One passes after the oldest has left, not as it leaves: hence no ceil().
-    return max(1, math.floor(window.oldest + quota.window_s - time.time()) + 1)
+    wait_s = math.floor(window.oldest + quota.window_s - time.time()) + 1
+    return min(max(1, wait_s), quota.window_s)  # whatever has become of the clock
 
 
 def _place(address: str | None) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import joblib
 import limits
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -28,6 +29,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "SERVING_"
+ENV_FILE = ".env"
 
 
 class LogLevel(StrEnum):
@@ -130,7 +132,7 @@ class Settings(BaseSettings):
     """What an operator can set; the variable is the field's name in capitals after ``SERVING_``."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+        env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True, env_ignore_empty=True
     )
 
     model: str = Field(
@@ -256,7 +258,8 @@ class Settings(BaseSettings):
     @property
     def limits_clients(self) -> bool:
         """Whether any client has a quota."""
-        return {self.rate_limit, *(key.quota for key in self.clients if key.quota)} != {NO_QUOTA}
+        quotas = {key.quota or self.rate_limit for key in self.clients} or {self.rate_limit}
+        return quotas != {NO_QUOTA}
 
     @property
     def keeps_predictions(self) -> bool:
@@ -275,8 +278,9 @@ def load_settings() -> Settings:
     Raises:
         SystemExit: with lines that name the variable, what is wrong, and what is accepted.
     """
+    given = {**dotenv_values(ENV_FILE), **os.environ}
     for name in ("API_KEYS", "API_KEYS_FILE"):
-        if os.environ.get(PREFIX + name) == "":  # a secret that did not arrive opens nothing
+        if given.get(PREFIX + name) == "":  # a secret that did not arrive opens nothing
             raise SystemExit(f"{PREFIX}{name}: is set, but empty; unset it to serve without keys")
     try:
         return Settings()

@@ -28,7 +28,7 @@ import circus.watcher  # type: ignore[import-untyped]
 import uvicorn
 from circus.exc import ConflictError  # type: ignore[import-untyped]
 
-from serving.settings import Settings, metrics_folder
+from serving.settings import Settings, load_settings, metrics_folder
 from serving.telemetry import log
 
 MODEL_THREAD = "model"
@@ -164,6 +164,17 @@ class Workers(circus.watcher.Watcher):
         with suppress(ConflictError):
             self.arbiter.loop.add_future(self.arbiter.stop(), lambda done: done.result())
         self._loop.call_later(RETRY_S, self._quit)
+
+    def _reload(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (circus's own)
+        """Start new workers, unless these would end at once for a mistake in the settings."""
+        try:
+            load_settings()
+        except SystemExit as exc:
+            log.error("reload.refused", reason=str(exc))
+            done = self._loop.create_future()
+            done.set_result(None)
+            return done
+        return super()._reload(*args, **options)
 
     def _child_died(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._look)

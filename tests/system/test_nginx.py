@@ -19,7 +19,6 @@ from tests.server import (
     eventually,
     free_port,
     kill,
-    run_python,
     serving,
 )
 
@@ -42,14 +41,6 @@ def configuration(folder: Path, port: int, *upstreams: int) -> str:
         assert old in text, old
         text = text.replace(old, new)
     return text
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train the default model."""
-    folder = tmp_path_factory.mktemp("home")
-    run_python(folder, "train.py")
-    return folder
 
 
 @pytest.fixture(scope="module")

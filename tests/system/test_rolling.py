@@ -12,18 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server import PATIENCE_S, Server, eventually, run_python, serving
+from tests.server import PATIENCE_S, Server, eventually, serving
 
 CLIENTS = 4
 ROWS = [[round(4.3 + 0.018 * number, 3), 3.0, 1.0 + 0.03 * number, 1.2] for number in range(200)]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train the default model."""
-    folder = tmp_path_factory.mktemp("home")
-    run_python(folder, "train.py")
-    return folder
 
 
 @dataclass

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.batching import Again, Batcher
+from serving.batching import Batcher
 from serving.errors import OVERLOADED, Problem
+from serving.lanes import Again
 
 PATIENCE_S = 30  # for what another thread does; only a failing test waits so long
 
@@ -824,10 +825,11 @@ def test_the_wait_of_what_runs_apart_counts_for_jobs_that_will_have_to() -> None
                 await model.busy()
                 model.let_through()
             await model.busy()
-            problem = await refused(submit, 17)  # 6 s behind others would follow its own batch
-            assert problem.headers == {"Retry-After": "6"}
-            model.let_through()
-            await model.busy()
+            problem = await refused(submit, 17)  # behind 6 others, and apart itself
+            assert problem.headers == {"Retry-After": "7"}
+            for _ in range(2):
+                model.let_through()
+                await model.busy()
             last = await accepted(submit, 17)
             model.let_through(100)
             assert await asyncio.gather(*first, last) == [
@@ -1053,3 +1055,78 @@ def test_no_more_waits_than_there_is_room_for_and_who_has_left_is_never_asked_fo
                     assert not set(jobs[key]) & set(ran)
 
     within_patience(story())
+
+
+def test_items_that_have_to_run_apart_are_counted_until_they_have() -> None:
+    async def story() -> None:
+        model = PacedModel(shy, item_s=0.001)
+        with batcher(model.run, max_items=1000, max_waiting_items=100) as (submit, observed):
+            job = submit(*range(1, 121, 2))
+            await model.busy()
+            for waiting in (59, 58, 57):
+                model.let_through()
+                await model.busy()
+                assert observed[-1][1] == waiting  # and one runs
+            problem = await refused(submit, *range(200, 260))
+            assert problem.kind is OVERLOADED
+            job.cancel()
+            await turns()
+            assert observed[-1] == (0, 0)
+            model.let_through(100)
+
+    in_still_time(story())
+
+
+class AloneModel(PacedModel):
+    """Answers items alone, and several in no time at all: not."""
+
+    def run(self, items: list[int]) -> Sequence[int | Again]:
+        """Run one item."""
+        return super().run(items) if len(items) == 1 else [Again.ALONE] * len(items)
+
+
+def test_a_model_that_answers_rows_alone_is_not_asked_for_more_than_it_can_in_time() -> None:
+    """Four times as much as it can: nobody who is taken waits in vain."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        model = AloneModel(item_s=0.002, is_open=True)
+        with batcher(model.run, max_items=1000, patience_s=2.0) as (submit, _):
+            await submit(*range(1, 401, 2))
+
+            async def ask() -> float:
+                started_s = loop.time()
+                await submit(*range(1, 401, 2))
+                return loop.time() - started_s
+
+            tasks = []
+            for _ in range(40):
+                tasks.append(asyncio.create_task(ask()))
+                await turns(20)
+            waits = await asyncio.gather(*tasks, return_exceptions=True)
+        taken = [wait for wait in waits if not isinstance(wait, BaseException)]
+        assert len(taken) > 1
+        assert max(taken) < 2.0
+        for problem in waits:
+            assert isinstance(problem, float | Problem)
+
+    in_still_time(story())
+
+
+def test_while_a_model_hangs_nobody_is_let_wait_for_it() -> None:
+    async def story() -> None:
+        model = PacedModel(item_s=0.001)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, StillLoop)
+        with batcher(model.run, patience_s=10.0) as (submit, _):
+            held = await model.hold(submit)
+            loop.now_s += 10.0
+            waiting = await accepted(submit, 1)
+            loop.now_s += 0.1
+            await refused(submit, 2)
+            model.let_through(2)
+            await asyncio.gather(held, waiting)
+            model.let_through()
+            assert await submit(3) == [6]
+
+    in_still_time(story())

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     {"errors", "settings", "description"},
     {"values", "answers", "telemetry"},
-    {"schemas", "metrics"},
+    {"schemas", "metrics", "lanes"},
     {
         "auth",
         "batching",

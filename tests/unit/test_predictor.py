@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from serving.answers import Prediction
-from serving.batching import Again, Batcher
-from serving.cache import Lookup, PredictionCache
+from serving.batching import Batcher
+from serving.cache import CACHE_STATUS, Lookup, PredictionCache
 from serving.description import Description, Label
 from serving.errors import OVERLOADED, Problem
+from serving.lanes import Again
 from serving.model import Estimator, Model
 from serving.predictor import EstimatorError, Predictor
 from serving.telemetry import RequestRecord, open_record
@@ -265,7 +266,7 @@ def test_the_record_and_the_metrics_tell_how_a_prediction_was_come_by() -> None:
             lookups = [Lookup.MISS, Lookup.COLLAPSED, Lookup.HIT]
             assert [request.record.cache for request in requests] == lookups
             assert [request.record.headers for request in requests] == [
-                [(b"cache-status", lookup.cache_status)] for lookup in lookups
+                [(b"cache-status", CACHE_STATUS[lookup])] for lookup in lookups
             ]
             assert service.counts.lookups == lookups
 

@@ -214,10 +214,14 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("variable", ["SERVING_API_KEYS", "SERVING_API_KEYS_FILE"])
+@pytest.mark.parametrize("in_file", [False, True])
 def test_keys_that_are_set_but_empty_do_not_open_the_service(
-    monkeypatch: pytest.MonkeyPatch, variable: str
+    monkeypatch: pytest.MonkeyPatch, folder: Path, variable: str, *, in_file: bool
 ) -> None:
-    monkeypatch.setenv(variable, "")
+    if in_file:
+        (folder / ".env").write_text(f"{variable}=\n")
+    else:
+        monkeypatch.setenv(variable, "")
     (line,) = refusal()
     assert line.startswith(f"{variable}: is set, but empty")
 
@@ -334,7 +338,8 @@ def test_with_keys_all_but_the_probes_and_problem_pages_need_one(
         ("off", f"alice:{ALICE}", False),
         ("off", f"alice:{ALICE}:off", False),
         ("off", f"alice:{ALICE}:5/second", True),
-        ("100/minute", f"alice:{ALICE}:off", True),
+        ("100/minute", f"alice:{ALICE}:off", False),
+        ("100/minute", f"alice:{ALICE}:off,bob:{BOB}", True),
     ],
 )
 def test_predictions_alone_are_limited_and_only_where_somebody_has_a_quota(

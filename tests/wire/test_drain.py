@@ -4,6 +4,8 @@ import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
 
 import httpx
 import pytest
@@ -123,6 +125,28 @@ def test_a_reload_serves_all_the_while(serve: Serve) -> None:
         statuses += [ask(server) for _ in range(10)]
         assert {answer.status_code for answer in statuses} == {200}
         assert server.is_ready()
+
+
+def test_a_reload_takes_in_new_keys_and_is_refused_with_wrong_ones(
+    serve: Serve, tmp_path: Path
+) -> None:
+    def status(key: str) -> int:
+        return httpx.get(f"{server.url}/model/info", headers={"X-API-Key": key}).status_code
+
+    file = tmp_path / "keys"
+    file.write_text(f"alice:{sha256(b'first').hexdigest()}\n")
+    with serve(SERVING_API_KEYS_FILE=str(file)) as server:
+        file.write_text("alice:first\n")
+        server.process.send_signal(signal.SIGHUP)
+        (refused,) = eventually("a refusal", lambda: server.events("reload.refused"))
+        assert refused["level"] == "error"
+        assert "SERVING_API_KEYS_FILE: entry 1" in refused["reason"]
+        assert "first" not in server.text()
+        assert (status("first"), status("second")) == (200, 401)
+        file.write_text(f"alice:{sha256(b'second').hexdigest()}\n")
+        server.process.send_signal(signal.SIGHUP)
+        eventually("the new key", lambda: status("second") == 200)
+        eventually("the end of the old one", lambda: status("first") == 401)
 
 
 def test_a_server_that_is_asked_to_end_during_a_reload_ends(serve: Serve, gate: Gate) -> None:

@@ -61,6 +61,27 @@ def test_a_connection_without_a_whole_head_is_closed_in_time(hasty: Server, sent
     assert is_served(hasty)
 
 
+def test_a_client_that_does_not_read_its_answers_is_let_go(hasty: Server) -> None:
+    worker = psutil.Process(hasty.worker())
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", hasty.port))
+        connection.setblocking(False)
+        own_port = connection.getsockname()[1]
+        with suppress(BlockingIOError):
+            for _ in range(2000):
+                connection.sendall(b"GET /docs.json HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        def is_held() -> bool:
+            return any(
+                peer.raddr and peer.raddr.port == own_port for peer in worker.net_connections()
+            )
+
+        assert is_held()
+        eventually("the connection is let go", lambda: not is_held())
+    assert is_served(hasty)
+
+
 def assert_closed_while_sending(connection: socket.socket, data: bytes) -> None:
     """Send byte after byte, until the server has closed the connection without a word."""
     connection.settimeout(0.02)

@@ -45,6 +45,7 @@ def test_a_request_gives_one_line_that_tells_all_but_its_values(server: Server) 
         "duration_ms",
         "client",
         "model_version",
+        "cache",
         "rows",
     }
     wanted = {
@@ -54,6 +55,7 @@ def test_a_request_gives_one_line_that_tells_all_but_its_values(server: Server) 
         "status": 200,
         "client": "127.0.0.1",
         "model_version": answer.json()["model"]["version"],
+        "cache": "miss",
         "rows": 1,
     }
     assert line.items() >= wanted.items()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from serving.answers import AnswerWriter
-from serving.batching import Again
 from serving.description import Description, Metrics, Number
+from serving.lanes import Again
 from serving.model import Estimator, Model
 from serving.schemas import RequestSchema
 from serving.store import load, save, verify
