@@ -154,20 +154,13 @@ class ModelApi:
     @get("/health")
     async def health(self, _: Request) -> Response:
         """Tell whether the model answers. No worker listens before it has, once."""
-        if self.life.draining:
-            raise Problem(UNAVAILABLE, "the server is shutting down")
-        if self.hangs:
-            raise Problem(UNAVAILABLE, "the model has not answered within a request's deadline")
+        if reason := self.life.unready:
+            raise Problem(UNAVAILABLE, reason)
         return Response(self.health_answer, media_type=JSON_MEDIA_TYPE)
 
     async def __is_ready__(self) -> bool:
         """Answer ``/readyz``, for BentoML, as ``/health`` is answered."""
-        return not (self.life.draining or self.hangs)
-
-    @property
-    def hangs(self) -> bool:
-        """Whether the model works at a batch for longer than any request waits for it."""
-        return self.batcher.running_s > settings.request_timeout_s
+        return not self.life.unready
 
     @get("/errors/{slug}")
     async def problem_type(self, request: Request) -> Response:

@@ -45,6 +45,7 @@ class Life:
         self.draining = False
         self._drain_delay_s = settings.drain_delay_s
         self._drain_timeout_s = settings.drain_timeout_s
+        self._deadline_s = settings.request_timeout_s
         self._longest_s = settings.request_timeout_s + settings.hang_delay_s
         self._tick_s = min(1.0, self._longest_s / 20)
         self._running_s = running_s
@@ -72,6 +73,15 @@ class Life:
         if (folder := metrics_folder()) is not None:
             self._stacks = stacks_file(folder, os.getpid()).open("w")
         self._tick()
+
+    @property
+    def unready(self) -> str | None:
+        """Why clients should ask another server; nothing, if they need not."""
+        if self.draining:
+            return "the server is shutting down"
+        if self._running_s() > self._deadline_s:
+            return "the model has not answered within a request's deadline"
+        return None
 
     def end(self) -> None:
         """Stop the watchdog."""

@@ -16,7 +16,7 @@ from limits.storage import memory as library
 
 from serving import quotas
 from serving.errors import QUOTA_EXCEEDED, Problem
-from serving.quotas import Memory, Quota, Quotas, Window
+from serving.quotas import Memory, Quota, Quotas, RedisWindows, Window
 from serving.settings import MEMORY, ApiKey
 from serving.telemetry import RequestRecord
 from tests.unit.fakes import RecordingLog, sample
@@ -550,6 +550,45 @@ def test_a_redis_that_does_not_count_is_away_until_it_does(
             ("error", "quotas.storage_lost"),
             ("info", "quotas.storage_back"),
         ]
+
+    run(story())
+
+
+def test_whatever_the_client_of_redis_raises_it_is_away_until_it_does_not(
+    lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised = iter([RuntimeError("closed"), KeyError(), AttributeError()])
+
+    async def hit(_: object, __: str, quota: Quota) -> Window:
+        for exc in raised:
+            raise exc
+        return Window(True, 0.0, 1)
+
+    async def story() -> None:
+        monkeypatch.setattr(RedisWindows, "hit", hit)
+        async with opened("redis://127.0.0.1") as subject:
+            assert await passes(subject)
+            await seen(lines, "quotas.storage_back")
+            assert up() == 1
+
+    run(story())
+
+
+def test_a_redis_that_is_too_slow_for_all_who_ask_holds_nobody_up(
+    lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hit(_: object, __: str, quota: Quota) -> Window:
+        await asyncio.sleep(0.02)  # within its own time
+        return Window(True, time.time(), 1)
+
+    async def story() -> None:
+        monkeypatch.setattr(RedisWindows, "hit", hit)
+        monkeypatch.setattr(quotas, "REDIS_TURN_S", 0.05)
+        monkeypatch.setattr(quotas, "REDIS_RETRY_S", 60.0)
+        async with opened("redis://127.0.0.1", "1000/minute") as subject:
+            asked = [passes(subject) for _ in range(quotas.REDIS_CONNECTIONS * 20)]
+            assert all(await asyncio.gather(*asked))
+            assert [line["event"] for line in lines] == ["quotas.storage_lost"]
 
     run(story())
 
