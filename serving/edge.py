@@ -39,6 +39,7 @@ _EXPOSED_HEADERS = (
     "RateLimit",
     "RateLimit-Policy",
     "Cache-Status",
+    "WWW-Authenticate",
 )
 _ALLOWED_HEADERS = ("Content-Type", "X-Request-ID", "Authorization", "X-API-Key")
 
@@ -123,16 +124,20 @@ class Edge:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                record.status = message["status"]
                 headers = [*message.get("headers", ()), (b"x-request-id", request_id)]
                 headers += record.headers
                 if self.draining:  # what the client asks next is for another server
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers
-            await send(message)
+                await send(message)  # waits for a client that does not read what came before
+                record.status = message["status"]
+            else:
+                await send(message)
 
         try:
             await self._answer(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            pass  # while the problem was sent: there is no more to do
         finally:
             in_progress.dec()
             record.status = record.status or CLIENT_CLOSED_REQUEST
@@ -168,15 +173,17 @@ class Edge:
                 await answer_problem(from_status(500))(scope, receive, send)
 
     async def _admit(self, scope: Scope, record: RequestRecord) -> None:
-        """Ask for a key, and count the request, where that is due.
+        """Ask for a key, and count the request, where that is due; refuse an unknown path.
 
         Raises:
-            Problem: 401 or 429.
+            Problem: 401, 404 or 429.
         """
         key = None
         if self._needs_key(record.route):
             key = self._keyring.identify(scope["headers"])
             record.api_key = key.name
+        if record.route == UNMATCHED:  # what is not known here must not be found further in
+            raise from_status(404)
         if record.route in self._limited:
             await self._quotas.count(record, key)
 

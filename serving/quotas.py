@@ -120,7 +120,9 @@ class RedisWindows:
         """
         try:
             self._redis = Redis.from_url(url, socket_connect_timeout=REDIS_TIMEOUT_S)
-        except ValueError:
+            # It alone looks at all options of the address.
+            self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        except (ValueError, TypeError):
             raise ValueError("the quotas' storage is no URL of a Redis server") from None
         self._script = self._redis.register_script(_SCRIPT)
         self.close = self._redis.aclose

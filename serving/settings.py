@@ -62,6 +62,7 @@ def _network(value: str) -> str:
 
 
 NO_QUOTA = "off"
+MOST = 10**9  # requests, and seconds, of a quota: headers have room for a few digits more
 MEMORY = "memory://"
 STDOUT = "stdout"
 OPEN_ROUTES = {"/health", "/livez", "/readyz", "/healthz", "/errors/{slug}"}
@@ -70,15 +71,20 @@ LIMITED_ROUTES = {"/predict", "/predict/batch"}
 
 def _quota(value: str) -> str:
     """Check that a value is a quota such as ``100/minute``, or ``off``."""
-    if value != NO_QUOTA:
-        try:
-            (item,) = limits.parse_many(value)  # parse() would pass over all but the first
-            amount = item.amount
-        except ValueError:
-            amount = 0
-        if amount < 1:
-            raise ValueError(f"{value!r} is no quota such as 100/minute, 5/second or off")
+    if value.lower() == NO_QUOTA:
+        return NO_QUOTA
+    try:
+        (item,) = limits.parse_many(value)  # parse() would pass over all but the first
+    except ValueError:
+        item = None
+    if item is None or not (1 <= item.amount <= MOST and 1 <= item.get_expiry() <= MOST):
+        raise ValueError(f"{value!r} is no quota such as 100/minute, 5/second or off")
     return value
+
+
+def _log_target(value: str) -> str:
+    """Take the names that are no files in any case."""
+    return value.lower() if value.lower() in {"off", STDOUT} else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,7 @@ class Settings(BaseSettings):
     cache_ttl_s: float = Field(
         300.0, ge=0, description="seconds for which a prediction is kept; 0 for not at all"
     )
-    prediction_log: str = Field(
+    prediction_log: Annotated[str, AfterValidator(_log_target)] = Field(
         "off", description="`stdout`, or a file that gets a JSON line for each prediction"
     )
     prediction_log_rows: int = Field(
@@ -278,7 +284,10 @@ def load_settings() -> Settings:
     Raises:
         SystemExit: with lines that name the variable, what is wrong, and what is accepted.
     """
-    given = {**dotenv_values(ENV_FILE), **os.environ}
+    try:
+        given = {**dotenv_values(ENV_FILE), **os.environ}
+    except UnicodeDecodeError:
+        raise SystemExit(f"{ENV_FILE}: it is no UTF-8") from None
     for name in ("API_KEYS", "API_KEYS_FILE"):
         if given.get(PREFIX + name) == "":  # a secret that did not arrive opens nothing
             raise SystemExit(f"{PREFIX}{name}: is set, but empty; unset it to serve without keys")
@@ -321,7 +330,15 @@ def prepare_process(settings: Settings, bentoml_config: Path) -> None:
         os.environ.setdefault(name, value)
     forbid_usage_reports()
     # uvicorn believes X-Forwarded-For from these alone; its own default is every local process.
-    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(settings.trusted_proxies)
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(map(_with_mapped, settings.trusted_proxies))
+
+
+def _with_mapped(proxy: str) -> str:
+    """Add how an IPv4 address looks to a socket of both families (RFC 4291, 2.5.5.2)."""
+    network = ip_network(proxy, strict=False)
+    if network.version == 6:
+        return proxy
+    return f"{proxy},::ffff:{network.network_address}/{96 + network.prefixlen}"
 
 
 def forbid_usage_reports() -> None:

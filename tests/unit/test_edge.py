@@ -349,6 +349,8 @@ def test_a_problem_becomes_the_answer_that_it_describes(edge: Edge) -> None:
 
 def test_an_unknown_path_is_a_problem(edge: Edge) -> None:
     assert_problem(get(edge, "/nowhere"), 404, "not-found")
+    # Where Starlette would find something at it, and routes of our own would not be known.
+    assert_problem(get(edge, "/ok\n"), 404, "not-found")
 
 
 def test_a_wrong_method_is_a_problem_that_names_the_right_ones(edge: Edge) -> None:

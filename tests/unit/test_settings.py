@@ -122,6 +122,10 @@ def test_nothing_need_be_set() -> None:
         ),
         ("SERVING_METRICS_NEED_KEY", "true", True),
         ("SERVING_RATE_LIMIT", "off", "off"),
+        ("SERVING_RATE_LIMIT", "OFF", "off"),
+        ("SERVING_PREDICTION_LOG", "OFF", "off"),
+        ("SERVING_PREDICTION_LOG", "Stdout", "stdout"),
+        ("SERVING_PREDICTION_LOG", "logs/Stdout", "logs/Stdout"),
         ("SERVING_RATE_LIMIT", "5/2second", "5/2second"),
         ("SERVING_RATE_LIMIT", "1000 per hour", "1000 per hour"),
         ("SERVING_RATE_LIMIT_STORAGE", "redis://h:1/0", SecretStr("redis://h:1/0")),
@@ -174,7 +178,8 @@ def test_a_variable_sets_the_field_of_its_name(
         ("SERVING_RATE_LIMIT", "100", "no quota such as 100/minute"),
         ("SERVING_RATE_LIMIT", "0/minute", "no quota such as 100/minute"),
         ("SERVING_RATE_LIMIT", "-1/minute", "no quota such as 100/minute"),
-        ("SERVING_RATE_LIMIT", "OFF", "no quota such as 100/minute"),
+        ("SERVING_RATE_LIMIT", "99999999999999999999/minute", "no quota such as 100/minute"),
+        ("SERVING_RATE_LIMIT", "3 per 9999 years", "no quota such as 100/minute"),
         ("SERVING_RATE_LIMIT", "10/second;100/minute", "no quota such as 100/minute"),
         ("SERVING_RATE_LIMIT_STORAGE", "redis://localhost:port", "memory:// or redis://"),
         ("SERVING_RATE_LIMIT_STORAGE", "localhost:6379", "memory:// or redis://"),
@@ -392,7 +397,7 @@ def test_libraries_and_workers_are_told_what_they_read_themselves(
         "MKL_NUM_THREADS": "3",
         "LOKY_MAX_CPU_COUNT": "3",
         "BENTOML_DO_NOT_TRACK": "True",
-        "FORWARDED_ALLOW_IPS": "10.0.0.0/8,::1",
+        "FORWARDED_ALLOW_IPS": "10.0.0.0/8,::ffff:10.0.0.0/104,::1",
     }
 
 
@@ -439,3 +444,8 @@ def test_the_folder_of_the_metrics_is_known_if_there_is_one(
     else:
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", text)
     assert metrics_folder() == folder_name
+
+
+def test_a_file_that_is_no_text_stops_the_start_with_one_line(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"SERVING_MODEL=\xff\xfe\n")
+    assert refusal() == [".env: it is no UTF-8"]

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.server import ROW, Server, eventually
+from tests.server import PATIENCE_S, ROW, Server, eventually
 from tests.wire.conftest import Serve
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
@@ -79,6 +79,11 @@ def test_a_client_that_does_not_read_its_answers_is_let_go(hasty: Server) -> Non
 
         assert is_held()
         eventually("the connection is let go", lambda: not is_held())
+        connection.settimeout(PATIENCE_S)
+        read = b""
+        with suppress(ConnectionError):
+            read = read_all(connection)
+        assert b"HTTP/1.1 500" not in read  # uvicorn's own, for an answer that was not sent
     assert is_served(hasty)
 
 
@@ -331,3 +336,11 @@ def test_what_a_trusted_proxy_says_of_a_client_is_believed(serve: Serve) -> None
         assert server.log_of(answer.headers["x-request-id"])["client"] == "203.0.113.9"
         answer = server.http.get("/livez", headers={"X-Forwarded-For": "x" * 5000})
         assert len(server.log_of(answer.headers["x-request-id"])["client"]) <= 64
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/model/info", "/metrics", "/"])
+def test_a_line_break_behind_a_path_makes_another_path(server: Server, path: str) -> None:
+    for method in ("GET", "POST"):
+        answer = server.http.request(method, f"{path}%0A", json={"data": ROW})
+        assert answer.status_code == 404
+        assert answer.json()["type"] == "/errors/not-found"

@@ -56,12 +56,16 @@ def test_a_model_that_is_not_there_is_named_with_what_to_do(home: Path, tmp_path
         ("SERVING_LOG_LEVEL", "loud"),
         ("SERVING_TRUSTED_PROXIES", "10.0.0.0/8,nonsense"),
         ("SERVING_MODEL", "../iris"),
+        ("SERVING_RATE_LIMIT_STORAGE", "redis://:hunter2@127.0.0.1?socket_timeout=abc"),
+        ("SERVING_RATE_LIMIT_STORAGE", "redis://:hunter2@127.0.0.1?nonsense=1"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(
     home: Path, variable: str, value: str
 ) -> None:
-    assert_one_clear_line(refused(home, **{variable: value}), variable)
+    refusal = refused(home, **{variable: value})
+    assert_one_clear_line(refusal, variable)
+    assert "hunter2" not in refusal.complaints[0]
 
 
 def test_each_wrong_value_has_its_line(home: Path) -> None:
