@@ -155,11 +155,16 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Report the answer once its whole body has come."""
         self.buffer += data
-        head, end, body = self.buffer.partition(b"\r\n\r\n")
-        length = CONTENT_LENGTH.search(head)
-        if end and length and len(body) >= int(length[1]):
+        if head := head_of_whole(self.buffer):
             self.buffer = b""
             self.load.answered(self, self.due, head.startswith(b"HTTP/1.1 2"))
+
+
+def head_of_whole(buffer: bytes) -> bytes:
+    """Give the head of an answer that has come whole; nothing, if it has not."""
+    head, end, body = buffer.partition(b"\r\n\r\n")
+    length = CONTENT_LENGTH.search(head)
+    return head if end and length and len(body) >= int(length[1]) else b""
 
 
 def encode(path: str, host: str, body: str, row: list[float]) -> bytes:

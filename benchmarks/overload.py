@@ -30,7 +30,7 @@ from typing import cast
 
 import psutil
 import uvloop
-from load import CONTENT_LENGTH, percentile
+from load import head_of_whole, percentile
 from servers import ROOT, SERVERS, Run, Server, running
 from sklearn.datasets import make_classification
 
@@ -110,11 +110,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collect an answer."""
         self.buffer += data
-        head, end, body = self.buffer.partition(b"\r\n\r\n")
-        length = CONTENT_LENGTH.search(head)
-        if end and length and len(body) >= int(length[1]):
+        if head := head_of_whole(self.buffer).lower():
             self.buffer = b""
-            head = head.lower()
             closes = b"\r\nconnection: close" in head
             if closes and self.transport is not None:
                 self.transport.close()
@@ -247,15 +244,14 @@ class Open:
                 due += 1
             await asyncio.sleep(TICK_S)
         self.tally.seconds = time.perf_counter() - start
-        counted = Tally(Counter(self.tally.statuses), list(self.tally.latencies))
-        counted.seconds = self.tally.seconds
+        in_time = self.tally.statuses[200]
         for _ in range(int(PATIENCE_S / 0.1)):  # the last ones have to be answered too
             if self.tally.statuses.total() >= self.sent:
                 break
             await asyncio.sleep(0.1)
         self.unanswered = self.sent - self.tally.statuses.total()
         # Good answers that came within the time are those that make the goodput.
-        self.tally.statuses[200] = counted.statuses[200]
+        self.tally.statuses[200] = in_time
         for connection in free:
             if connection.transport is not None:
                 connection.transport.close()
@@ -290,7 +286,6 @@ class Results:
     deadline_s: float
     before: Tally  # one client alone
     capacity: Tally
-    rate: float
     overload: Open
     watch: Watch
     back_s: float  # until one client's answers were as quick as before, nearly
@@ -298,13 +293,21 @@ class Results:
     batches: Tally
     singles: Tally
 
+    @property
+    def goodput_share(self) -> float:
+        """Good answers under overload, to those at capacity."""
+        return self.overload.tally.goodput / self.capacity.goodput
+
+    @property
+    def unfairness(self) -> float:
+        """A single prediction's p99 beside large batches, to the time of such a batch alone."""
+        return self.singles.quantile(0.99) / self.batch_alone.quantile(0.5)
+
     def rows(self) -> list[tuple[str, str]]:
         """Give the lines of the report."""
         load, probes = self.overload, self.watch.probes
         first, last = self.watch.memory_mb[0], self.watch.memory_mb[-1]
-        offered = load.sent + load.held_back
-        share = load.tally.goodput / self.capacity.goodput
-        fair = self.singles.quantile(0.99) / self.batch_alone.quantile(0.5)
+        offered, share = load.sent + load.held_back, self.goodput_share
         return [
             ("capacity", f"{self.capacity.goodput:.0f} predictions/s"),
             ("offered", f"{offered / load.tally.seconds:.0f}/s"),
@@ -321,7 +324,7 @@ class Results:
             ("one batch of 1,000 rows alone, p50", f"{self.batch_alone.quantile(0.5):.0f} ms"),
             (f"single predictions beside {BATCH_CLIENTS} clients with such batches, p50, p99",
              ms(self.singles)),
-            ("their p99 to a batch's time", f"{fair:.1f}x"),
+            ("their p99 to a batch's time", f"{self.unfairness:.1f}x"),
             ("of them refused or failed", str(bad(self.singles))),
             ("rows in batches meanwhile", f"{self.batches.goodput * BATCH_ROWS:.0f}/s"),
         ]  # fmt: skip
@@ -329,17 +332,22 @@ class Results:
     def broken(self) -> list[str]:
         """Say which ratios are missed, each in a sentence."""
         load, probes, memory = self.overload, self.watch.probes, self.watch.memory_mb
-        share = load.tally.goodput / self.capacity.goodput
-        fair = self.singles.quantile(0.99) / self.batch_alone.quantile(0.5)
+        share, fair = self.goodput_share, self.unfairness
         floors = (
-            (share >= GOODPUT_RATIO, f"goodput is {share:.0%} of capacity"),
+            (
+                self.goodput_share >= GOODPUT_RATIO,
+                f"goodput is {self.goodput_share:.0%} of capacity",
+            ),
             (load.tally.quantile(0.99) <= self.deadline_s * 1000, "p99 is beyond the deadline"),
             (load.tally.failures + load.unanswered == 0, f"failures: {load.tally.statuses}"),
             (load.tally.no_retry_after == 0, "503 without Retry-After"),
             (probes.statuses.keys() == {200}, f"probes: {probes.statuses}"),
             (memory[-1] <= memory[0] * MEMORY_RATIO + MEMORY_SLACK_MB, f"memory: {memory}"),
             (self.back_s <= RECOVERY_S, f"{self.back_s:.1f} s until it was as before"),
-            (fair <= FAIR_RATIO, f"singles take {fair:.1f} times as long as a batch alone"),
+            (
+                self.unfairness <= FAIR_RATIO,
+                f"singles take {self.unfairness:.1f} times as long as a batch alone",
+            ),
             (bad(self.singles) == 0, f"singles: {self.singles.statuses}"),
         )
         return [sentence for held, sentence in floors if not held]
@@ -390,7 +398,6 @@ async def measure(args: argparse.Namespace, server: Server, run: Run) -> Results
         args.deadline,
         before,
         capacity,
-        rate,
         overload,
         watch,
         max(back_s, 0.0),

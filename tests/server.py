@@ -177,11 +177,10 @@ def kill(process: subprocess.Popen[Any]) -> None:
 
 
 @contextmanager
-def serving(home: Path, output: Path, root: Path = ROOT, /, **settings: str) -> Iterator[Server]:
+def running(home: Path, output: Path, root: Path = ROOT, /, **settings: str) -> Iterator[Server]:
     """Run a server with a model store and settings, in the project or in a copy of it.
 
-    Requests are not counted unless a test sets a quota. It must end well when it is asked to, and
-    all that it ever wrote must be JSON lines.
+    Requests are not counted unless a test sets a quota.
     """
     port = free_port()
     with output.open("wb") as stream:
@@ -197,14 +196,21 @@ def serving(home: Path, output: Path, root: Path = ROOT, /, **settings: str) -> 
     try:
         eventually("a server that is ready", server.is_ready)
         yield server
-        if process.poll() is None:
+    finally:
+        server.http.close()
+        kill(process)
+
+
+@contextmanager
+def serving(home: Path, output: Path, root: Path = ROOT, /, **settings: str) -> Iterator[Server]:
+    """Run a server that must end well when it is asked to; all that it wrote must be JSON lines."""
+    with running(home, output, root, **settings) as server:
+        yield server
+        if server.process.poll() is None:
             server.terminate()
         assert server.ended() == 0, server.text()
         for line in server.lines():
             assert list(line)[:3] == ["timestamp", "level", "event"], line
-    finally:
-        server.http.close()
-        kill(process)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +14,13 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.server import BIN, ROOT, ROW, Server, environment, eventually, free_port, kill, serving
+from tests.server import (
+    ROW,
+    Server,
+    eventually,
+    running,
+    serving,
+)
 from tests.wire.conftest import Serve
 from tests.wire.estimators import STUCK_AT
 from tests.wire.gate import Gate
@@ -168,32 +173,10 @@ def test_a_worker_whose_interpreter_is_held_is_replaced_too(serve: Serve) -> Non
         assert server.http.post("/predict", json={"data": ROW}).status_code == 200
 
 
-@contextmanager
-def container(home: Path, output: Path, **settings: str) -> Iterator[Server]:
-    """Serve as in BentoML's container; the server may end by itself."""
-    port = free_port()
-    with output.open("wb") as stream:
-        process = subprocess.Popen(
-            [BIN / "bentoml", "serve", "--port", str(port)],
-            cwd=ROOT,
-            env=environment(home, {"BENTOML_CONTAINERIZED": "true"} | settings),
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
-    server = Server(port, output, process)
-    try:
-        eventually("a server that is ready", server.is_ready)
-        yield server
-    finally:
-        server.http.close()
-        kill(process)
-
-
 def test_in_a_container_the_death_of_the_only_worker_ends_the_server(
     home: Path, tmp_path: Path
 ) -> None:
-    with container(home, tmp_path / "output") as server:
+    with running(home, tmp_path / "output", BENTOML_CONTAINERIZED="true") as server:
         os.kill(server.worker(), signal.SIGKILL)
         assert server.ended() != 0
         assert started(server) == 1
