@@ -334,20 +334,14 @@ class Results:
         load, probes, memory = self.overload, self.watch.probes, self.watch.memory_mb
         share, fair = self.goodput_share, self.unfairness
         floors = (
-            (
-                self.goodput_share >= GOODPUT_RATIO,
-                f"goodput is {self.goodput_share:.0%} of capacity",
-            ),
+            (share >= GOODPUT_RATIO, f"goodput is {share:.0%} of capacity"),
             (load.tally.quantile(0.99) <= self.deadline_s * 1000, "p99 is beyond the deadline"),
             (load.tally.failures + load.unanswered == 0, f"failures: {load.tally.statuses}"),
             (load.tally.no_retry_after == 0, "503 without Retry-After"),
             (probes.statuses.keys() == {200}, f"probes: {probes.statuses}"),
             (memory[-1] <= memory[0] * MEMORY_RATIO + MEMORY_SLACK_MB, f"memory: {memory}"),
             (self.back_s <= RECOVERY_S, f"{self.back_s:.1f} s until it was as before"),
-            (
-                self.unfairness <= FAIR_RATIO,
-                f"singles take {self.unfairness:.1f} times as long as a batch alone",
-            ),
+            (fair <= FAIR_RATIO, f"singles take {fair:.1f} times as long as a batch alone"),
             (bad(self.singles) == 0, f"singles: {self.singles.statuses}"),
         )
         return [sentence for held, sentence in floors if not held]
