@@ -49,6 +49,13 @@ _BODY_PROBLEMS = (
     INVALID_INPUT,
     UNAVAILABLE,
 )
+_KEY_HEADERS = {
+    "WWW-Authenticate": {
+        "description": "How to send a key, and what was wrong with the one that was sent.",
+        "schema": {"type": "string"},
+        "example": 'Bearer realm="model-api", error="invalid_token"',
+    }
+}
 _QUOTA_HEADERS = {
     "RateLimit-Policy": {
         "description": "The client's quota: q requests in a moving window of w seconds.",
@@ -239,6 +246,7 @@ def _guard(document: Schema, settings: Settings) -> None:
             if settings.needs_key(path):
                 operation["security"] = [{"bearer": []}, {"header": []}]
                 operation["responses"]["401"] = _problem_ref(UNAUTHORIZED)
+                components["headers"] |= _KEY_HEADERS
                 absent.discard(UNAUTHORIZED)
             if settings.is_limited(path):
                 operation["responses"]["429"] = _problem_ref(QUOTA_EXCEEDED)
@@ -313,6 +321,7 @@ def _response(description: str, media_type: str, content: Schema) -> Schema:
 def _problem_response(kind: ProblemType) -> Schema:
     response = _response(kind.cause, MEDIA_TYPE, {"schema": _ref("Problem")})
     extra: dict[ProblemType, tuple[str, ...]] = {
+        UNAUTHORIZED: tuple(_KEY_HEADERS),
         UNAVAILABLE: ("Retry-After",),
         QUOTA_EXCEEDED: ("Retry-After", *_QUOTA_HEADERS),
         METHOD_NOT_ALLOWED: ("Allow",),

@@ -22,11 +22,10 @@ import orjson
 
 from serving.answers import Prediction
 from serving.metrics import PREDICTIONS_LOGGED
-from serving.settings import PREFIX, STDOUT
+from serving.settings import OFF, PREFIX, STDOUT
 from serving.telemetry import append_whole, log, stack_trace
 from serving.values import Row
 
-OFF = "off"
 _GATHER_S = 0.05  # a thread that woke for each request would take its time from answering them
 _RETRY_S = 0.5
 _CLOSE_S = 3.0  # less than the margin after which a worker that drains is killed

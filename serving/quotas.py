@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 
 from serving.errors import QUOTA_EXCEEDED, Problem
 from serving.metrics import LIMITED, QUOTA_STORAGE_UP
-from serving.settings import MEMORY, NO_QUOTA, PREFIX, ApiKey
+from serving.settings import MEMORY, OFF, PREFIX, ApiKey
 from serving.telemetry import RequestRecord, log
 
 ANONYMOUS = "anonymous"
@@ -247,7 +247,7 @@ def _quota(key: ApiKey | None, default: str) -> Quota | None:
     """Give the quota of a key, or the one for all; None where there is no limit."""
     own = key.quota if key else None
     text = own or default
-    if text == NO_QUOTA:
+    if text == OFF:
         return None
     item = limits.parse(text)
     return Quota("key" if own else "default", item.amount, item.get_expiry())

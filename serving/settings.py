@@ -61,7 +61,7 @@ def _network(value: str) -> str:
     return value
 
 
-NO_QUOTA = "off"
+OFF = "off"
 MOST = 10**9  # requests, and seconds, of a quota: headers have room for a few digits more
 MEMORY = "memory://"
 STDOUT = "stdout"
@@ -71,8 +71,8 @@ LIMITED_ROUTES = {"/predict", "/predict/batch"}
 
 def _quota(value: str) -> str:
     """Check that a value is a quota such as ``100/minute``, or ``off``."""
-    if value.lower() == NO_QUOTA:
-        return NO_QUOTA
+    if value.lower() == OFF:
+        return OFF
     try:
         (item,) = limits.parse_many(value)  # parse() would pass over all but the first
     except ValueError:
@@ -84,7 +84,7 @@ def _quota(value: str) -> str:
 
 def _log_target(value: str) -> str:
     """Take the names that are no files in any case."""
-    return value.lower() if value.lower() in {"off", STDOUT} else value
+    return value.lower() if value.lower() in {OFF, STDOUT} else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ class Settings(BaseSettings):
     def limits_clients(self) -> bool:
         """Whether any client has a quota."""
         quotas = {key.quota or self.rate_limit for key in self.clients} or {self.rate_limit}
-        return quotas != {NO_QUOTA}
+        return quotas != {OFF}
 
     @property
     def keeps_predictions(self) -> bool:
