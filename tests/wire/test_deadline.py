@@ -28,8 +28,9 @@ def test_work_whose_deadline_passed_is_answered_and_never_reaches_the_model(
     serve: Serve, gate: Gate
 ) -> None:
     with (
-        serve(SERVING_REQUEST_TIMEOUT_S=TIMEOUT_S, **gate.settings) as server,
-        ThreadPoolExecutor() as threads,
+        # Long enough for all to be in line by then: after it the model hangs, and nobody is taken.
+        serve(SERVING_REQUEST_TIMEOUT_S="3", **gate.settings) as server,
+        ThreadPoolExecutor(8) as threads,
     ):
         gate.close()
         running = threads.submit(ask, server, 11.0)
