@@ -191,7 +191,7 @@ def test_the_key_that_the_command_prints_opens_the_service(strict: Server) -> No
 
 def test_make_key_prints_a_key(home: Path) -> None:
     plan = subprocess.run(
-        ["make", "-n", "key", "NAME=carol", "QUOTA=5/second"],
+        ["make", "--no-print-directory", "-n", "key", "NAME=carol", "QUOTA=5/second"],
         cwd=ROOT,
         env=environment(home),
         capture_output=True,
