@@ -26,6 +26,7 @@ from typing import Generic, TypeVar
 
 from serving.errors import OVERLOADED, Problem
 from serving.lanes import Again, Job, Lane
+from serving.telemetry import MODEL_THREAD
 
 # Of what a caller's patience is spent: waiting in line, and in one batch. What is left is for the
 # batches of other lanes, and for errors of the estimate.
@@ -72,7 +73,7 @@ class Batcher(Generic[Item, Result]):
         self._started_s: float | None = None
         self._batches: SimpleQueue[list[Job[Item, Result]] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=MODEL_THREAD, daemon=True)
         self._thread.start()
 
     async def submit(self, items: list[Item]) -> list[Result]:
@@ -134,8 +135,10 @@ class Batcher(Generic[Item, Result]):
     def _refuse_beyond(self, lane: Lane[Item, Result], count: int) -> None:
         """Refuse a job for which there is no room, or no time."""
         waiting = self.waiting_items
-        apart_s = self._wait_s(self._apart) + count * self._apart.pace.batch_s
-        wait_s = self._wait_s(lane) + lane.pace.share_apart * apart_s
+        wait_s = self._wait_s(lane)
+        if share_apart := lane.pace.share_apart:
+            apart_s = self._wait_s(self._apart) + count * self._apart.pace.batch_s
+            wait_s += share_apart * apart_s
         room = self._max_waiting_items * (MANY_SHARE if lane is self._many else 1)
         hangs = self.running_s > self._patience_s
         if hangs or wait_s > self._patience_s * WAIT_SHARE or (waiting and waiting + count > room):

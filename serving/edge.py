@@ -26,7 +26,7 @@ from serving.errors import DEADLINE_EXCEEDED, MEDIA_TYPE, UNAVAILABLE, Problem, 
 from serving.metrics import ServiceMetrics
 from serving.protocol import CLIENT_GONE
 from serving.quotas import Quotas
-from serving.settings import LIMITED_ROUTES, Settings
+from serving.settings import Settings
 from serving.telemetry import RequestRecord, current_record, log, open_record, stack_trace
 
 UNMATCHED = "unmatched"
@@ -88,7 +88,7 @@ class Edge:
         self._metrics = metrics
         self._timeout_s = settings.request_timeout_s
         self._needs_key = cache(settings.needs_key)
-        self._limited = {route for route in LIMITED_ROUTES if settings.is_limited(route)}
+        self._is_limited = cache(settings.is_limited)
         self._keyring = keyring
         self._quotas = quotas
         self._clock = clock
@@ -184,7 +184,7 @@ class Edge:
             record.api_key = key.name
         if record.route == UNMATCHED:  # what is not known here must not be found further in
             raise from_status(404)
-        if record.route in self._limited:
+        if self._is_limited(record.route):
             await self._quotas.count(record, key)
 
     def _write_down(self, record: RequestRecord, duration_s: float) -> None:

@@ -49,33 +49,35 @@ _BODY_PROBLEMS = (
     INVALID_INPUT,
     UNAVAILABLE,
 )
+_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+def _header(description: str, example: str | None = None) -> Schema:
+    header: Schema = {"description": description, "schema": {"type": "string"}}
+    return header if example is None else {**header, "example": example}
+
+
 _KEY_HEADERS = {
-    "WWW-Authenticate": {
-        "description": "How to send a key, and what was wrong with the one that was sent.",
-        "schema": {"type": "string"},
-        "example": 'Bearer realm="model-api", error="invalid_token"',
-    }
+    "WWW-Authenticate": _header(
+        "How to send a key, and what was wrong with the one that was sent.",
+        'Bearer realm="model-api", error="invalid_token"',
+    )
 }
 _QUOTA_HEADERS = {
-    "RateLimit-Policy": {
-        "description": "The client's quota: q requests in a moving window of w seconds.",
-        "schema": {"type": "string"},
-        "example": '"default";q=100;w=60',
-    },
-    "RateLimit": {
-        "description": "What is left of it: r requests, and t seconds until there is one more.",
-        "schema": {"type": "string"},
-        "example": '"default";r=42;t=17',
-    },
+    "RateLimit-Policy": _header(
+        "The client's quota: q requests in a moving window of w seconds.",
+        '"default";q=100;w=60',
+    ),
+    "RateLimit": _header(
+        "What is left of it: r requests, and t seconds until there is one more.",
+        '"default";r=42;t=17',
+    ),
 }
 _CACHE_HEADERS = {
-    "Cache-Status": {
-        "description": "Whether the prediction was kept from an identical input (RFC 9211).",
-        "schema": {"type": "string"},
-        "example": "model-api; hit",
-    }
+    "Cache-Status": _header(
+        "Whether the prediction was kept from an identical input (RFC 9211).", "model-api; hit"
+    )
 }
-_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 def openapi_document(
@@ -206,19 +208,12 @@ def openapi_document(
             "schemas": _schemas(description, version, example_answer),
             "responses": {},
             "headers": {
-                "X-Request-ID": {
-                    "description": "The request's id: the client's own if it is sane, else a new "
-                    "one. Every log line of the request has it.",
-                    "schema": {"type": "string"},
-                },
-                "Retry-After": {
-                    "description": "Seconds to wait before another try.",
-                    "schema": {"type": "string"},
-                },
-                "Allow": {
-                    "description": "The methods that the path takes.",
-                    "schema": {"type": "string"},
-                },
+                "X-Request-ID": _header(
+                    "The request's id: the client's own if it is sane, else a new "
+                    "one. Every log line of the request has it."
+                ),
+                "Retry-After": _header("Seconds to wait before another try."),
+                "Allow": _header("The methods that the path takes."),
             },
         },
     }

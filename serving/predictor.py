@@ -53,15 +53,15 @@ class Predictor:
             Problem: 503, it would wait for too long.
             EstimatorError: the estimator failed on it.
         """
+        record = current_record()
         if self._cache is None:
             (prediction,) = await self._batcher.submit([row])
         else:
             prediction = await self._cache.get(row, self._begin, self._looked_up)
-            lookup = current_record().cache
-            current_record().headers.append((b"cache-status", CACHE_STATUS[lookup]))
-            if lookup is not Lookup.MISS:
+            record.headers.append((b"cache-status", CACHE_STATUS[record.cache]))
+            if record.cache is not Lookup.MISS:
                 self._count([prediction])
-        self._log.note(current_record().id, [row], [prediction])
+        self._log.note(record.id, [row], [prediction])
         return prediction
 
     async def many(self, rows: list[Row]) -> list[Prediction]:

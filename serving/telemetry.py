@@ -45,6 +45,9 @@ class RequestRecord:
     client_left: bool = False
 
 
+MODEL_THREAD = "model"  # the name of the thread that the model runs in, by which it is found
+
+
 _record: ContextVar[RequestRecord] = ContextVar("request_record")
 open_record = _record.set
 current_record = _record.get

@@ -29,9 +29,8 @@ import uvicorn
 from circus.exc import ConflictError  # type: ignore[import-untyped]
 
 from serving.settings import Settings, load_settings, metrics_folder
-from serving.telemetry import log
+from serving.telemetry import MODEL_THREAD, log
 
-MODEL_THREAD = "model"
 MARGIN_S = 5.0  # beyond its two periods, for a worker that drains to end before it is killed
 RETRY_S = 0.1
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)

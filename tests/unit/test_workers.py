@@ -25,6 +25,7 @@ from circus.sighandler import SysHandler  # type: ignore[import-untyped]
 
 from serving import workers
 from serving.settings import Settings
+from serving.telemetry import MODEL_THREAD
 from serving.workers import (
     Life,
     Workers,
@@ -186,7 +187,7 @@ def test_a_worker_ends_itself_when_the_model_hangs(
         enough.wait()
         assert secret_of_the_input
 
-    thread = threading.Thread(target=model, name=workers.MODEL_THREAD)
+    thread = threading.Thread(target=model, name=MODEL_THREAD)
     thread.start()
     ready.wait()
 
