@@ -20,6 +20,7 @@ from serving.bento import (
     InstanceOutput,
     ModelService,
     get,
+    packed_model,
     prepare_bentoml,
     service_metrics,
     worker_count,
@@ -78,7 +79,9 @@ class ModelApi:
             )
         check_storage(settings.rate_limit_storage.get_secret_value())
         check_prediction_log(settings.prediction_log)
-        verified = verify(ServedModel(settings.model).resolve())
+        named = "model" in settings.model_fields_set
+        tag = settings.model if named else packed_model(ModelApi) or settings.model
+        verified = verify(ServedModel(tag).resolve())
         with redirect_stdout(PrintsAsLog()):
             load(verified)
         pin_model(str(verified.tag))

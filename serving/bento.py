@@ -256,6 +256,12 @@ class ModelService(bentoml.Service):
         return AppFactory(self, is_main=is_main)()
 
 
+def packed_model(service: bentoml.Service[Any]) -> str | None:
+    """Tell which model was packed into the bento that is served; none where no bento is."""
+    bento = service.bento
+    return None if bento is None else str(bento.info.all_models[0].tag)
+
+
 def worker_count(service: bentoml.Service[Any]) -> int:
     """Tell how many worker processes BentoML starts for a service."""
     count, _ = ResourceAllocator().get_worker_env(service)
