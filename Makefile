@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := service.py train.py serving training examples tests benchmarks
+SOURCES := service.py train.py serving training examples deploy tests benchmarks
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
-.PHONY: serve key test test-system train check format lock bench soak overload audit clean
+.PHONY: serve key train image sbom check test test-system image-test bench soak overload audit format lock clean
 
 serve: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## everything, then the service on port 8000
 	$(BIN)/bentoml serve
@@ -18,6 +18,12 @@ key: $(VENV)/runtime  ## an API key for a client: make key NAME=alice [QUOTA=100
 
 train: $(VENV)/train
 	$(BIN)/python train.py $(ARGS)
+
+image: $(VENV)/image $(if $(MODEL),,$(BENTO_STORE)/models/iris/latest)  ## the container image of the service with a model: MODEL=penguins:latest make image
+	$(BIN)/python -m deploy.image.build
+
+sbom: $(VENV)/image  ## what an image holds
+	$(BIN)/python -m deploy.image.sbom
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check $(SOURCES)
@@ -32,6 +38,9 @@ test: check
 test-system: $(VENV)/dev $(VENV)/audit/installed
 	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx
 	$(BIN)/pytest tests/system
+
+image-test: $(VENV)/dev  ## builds the image and runs it; needs docker or podman
+	$(BIN)/pytest tests/image --timeout 900
 
 bench: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest
 	$(BIN)/python benchmarks/run.py $(ARGS)
@@ -52,6 +61,7 @@ format: $(VENV)/dev
 lock: $(VENV)/dev
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-train.in -o requirements-train.txt
+	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-image.in -o requirements-image.txt
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-dev.in -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-audit.in -o requirements-audit.txt
 
@@ -65,7 +75,11 @@ $(VENV)/train: requirements-train.txt $(VENV)/runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-train.txt
 	touch $@
 
-$(VENV)/dev: requirements-dev.txt $(VENV)/train
+$(VENV)/image: requirements-image.txt $(VENV)/runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-image.txt
+	touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/train $(VENV)/image
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

@@ -1,0 +1,101 @@
+"""Makes the image of the service with one model: ``make image``.
+
+``bentoml build`` packs a bento, ``bentoml containerize`` builds the image from Dockerfile.template,
+and a software bill of materials of what is in it is left beside. From the environment: ``MODEL`` is
+the model's tag, ``IMAGE`` the image's name, ``ENGINE`` what builds it.
+"""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import bentoml
+
+from deploy.image.engine import find_engine
+from deploy.image.sbom import write_sbom
+
+ROOT = Path(__file__).parents[2]
+BENTOML = Path(sys.executable).with_name("bentoml")
+
+
+def main() -> None:
+    """Build, and tell how to run what was built."""
+    engine = find_engine()
+    image = os.environ.get("IMAGE") or "model-api"
+    model = find_model(os.environ.get("MODEL") or "iris:latest")
+    bento = build(model)
+    containerize(bento, image, engine)
+    print(f"{image} serves {model}; what it holds is told in {write_sbom(engine, image)}")
+    print(f"Run it with: {'podman' if engine == 'buildah' else engine} run -p 8000:8000 {image}")
+
+
+def find_model(tag: str) -> str:
+    """Give the tag, with its version, of a model in the store.
+
+    Raises:
+        SystemExit: it is not there; the message says what to do.
+    """
+    try:
+        return str(bentoml.models.get(tag).tag)
+    except bentoml.exceptions.NotFound:
+        raise SystemExit(
+            f"no model {tag} in the BentoML model store: train it (make train), or name another "
+            "with MODEL (see `bentoml models list`)"
+        ) from None
+
+
+def build(model: str) -> str:
+    """Pack the service and a model, and give the bento's tag."""
+    told = subprocess.run(
+        [BENTOML, "build", "--output", "tag"],
+        cwd=ROOT,
+        env=os.environ | {"SERVING_MODEL": model},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    return told.strip().rpartition("__tag__:")[2]
+
+
+def containerize(bento: str, image: str, engine: str) -> None:
+    """Build the image of a bento, under the image's name with the bento's version and `latest`."""
+    version = bento.partition(":")[2]
+    labels = {
+        "version": version,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "revision": revision(),
+    }
+    options = [
+        part
+        for name, value in labels.items()
+        for part in ("--opt", f"label=org.opencontainers.image.{name}={value}")
+    ]
+    tags = ["--image-tag", f"{image}:latest", "--image-tag", f"{image}:{version}"]
+    # From the root folder: elsewhere BentoML refuses its own copy of the template,
+    # https://github.com/bentoml/BentoML/issues/5566
+    subprocess.run(
+        [BENTOML, "containerize", bento, "--backend", engine, *tags, *options],
+        cwd="/",
+        env=os.environ | {"BUILDAH_FORMAT": "docker"},  # the other format has no HEALTHCHECK
+        check=True,
+    )
+
+
+def revision() -> str:
+    """Give the commit that is built; nothing outside of a repository."""
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return asked.stdout.strip()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as exc:  # which has told why
+        raise SystemExit(f"failed: {' '.join(map(str, exc.cmd))}") from None

@@ -1,0 +1,97 @@
+"""The images that the tests run, built by the project's own command."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import pytest
+from palmerpenguins import load_penguins
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from deploy.image.engine import find_engine
+from tests.image.container import Container, ready
+from tests.server import ROOT, environment, run_python
+
+reported: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what was measured, and is not judged."""
+    for line in reported:
+        terminalreporter.write_line(line)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that was built."""
+
+    name: str
+    home: Path
+    folder: Path  # where its bill of materials is
+
+    @property
+    def bento(self) -> Path:
+        """The bento that it was built from."""
+        (found,) = (self.home / "bentos" / "model_api").glob("*/bento.yaml")
+        return found.parent
+
+
+def build(home: Path, folder: Path, name: str, model: str) -> Image:
+    """Run what `make image` runs."""
+    variables = {"IMAGE": name, "MODEL": model, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.image.build"],
+        cwd=folder,
+        env=environment(home, variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return Image(name, home, folder)
+
+
+@pytest.fixture(scope="session")
+def engine() -> str:
+    """Give the container engine; its absence is a failure."""
+    found = find_engine()
+    return "podman" if found == "buildah" else found
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """Build the image of the default model."""
+    home = tmp_path_factory.mktemp("home")
+    run_python(home, "train.py")
+    return build(home, tmp_path_factory.mktemp("image"), "model-api-test", "iris")
+
+
+@pytest.fixture(scope="session")
+def frames_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """Build the image of an estimator that was fitted elsewhere, on data frames."""
+    folder = tmp_path_factory.mktemp("frames")
+    frame = load_penguins().dropna().astype({"island": object, "sex": object, "species": object})
+    features = frame.drop(columns="species")
+    columns = make_column_transformer(
+        (OneHotEncoder(), ["island", "sex"]), remainder=StandardScaler()
+    )
+    estimator = make_pipeline(columns, LogisticRegression()).fit(features, frame["species"])
+    joblib.dump(estimator, folder / "mine.joblib")
+    frame.to_csv(folder / "reference.csv", index=False)
+    home = tmp_path_factory.mktemp("frames-home")
+    command = "--model mine.joblib --reference reference.csv --target species --trust"
+    run_python(home, str(ROOT / "train.py"), *command.split(), folder=folder)
+    return build(home, folder, "model-api-test-frames", "mine:latest")
+
+
+@pytest.fixture(scope="session")
+def running(engine: str, image: Image) -> Iterator[Container]:
+    """Run the image of the default model, hardened, for all tests that change nothing."""
+    with ready(engine, image.name) as started:
+        yield started

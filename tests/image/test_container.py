@@ -1,0 +1,182 @@
+"""A running container: over the wire, and as an operator sees it."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from serving.auth import new_key
+from tests.image.conftest import Image, reported
+from tests.image.container import Container, ask, container, inspect, ready
+from tests.server import PATIENCE_S, ROW, eventually
+
+
+def test_it_becomes_ready(running: Container) -> None:
+    took_s = time.monotonic() - running.started_s
+    reported.append(f"a container was ready after {took_s:.1f} s")
+    assert running.http.get("/readyz").status_code == 200
+
+
+def test_it_predicts(running: Container) -> None:
+    one = running.http.post("/predict", json={"data": ROW}).raise_for_status().json()
+    many = running.http.post("/predict/batch", json={"data": [ROW, ROW]}).raise_for_status().json()
+    assert one["prediction"] == "setosa"
+    assert [answer["prediction"] for answer in many["predictions"]] == ["setosa", "setosa"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/livez", "/readyz", "/model/info", "/model/card", "/docs.json", "/"]
+)
+def test_it_answers_what_is_asked_with_get(running: Container, path: str) -> None:
+    assert running.http.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [("/predict", {"data": [1]}, 422), ("/predict", {}, 422), ("/nowhere", {}, 404)],
+)
+def test_its_errors_are_problems(running: Container, path: str, body: object, status: int) -> None:
+    answer = running.http.post(path, json=body)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+def test_its_metrics_count_and_name_the_bento(running: Container, image: Image) -> None:
+    running.http.post("/predict", json={"data": ROW}).raise_for_status()
+    metrics = running.http.get("/metrics").text
+    assert 'serving_predictions_total{class="setosa"}' in metrics
+    assert f'service_version="{image.bento.name}"' in metrics
+
+
+def test_its_log_is_json_on_stdout(running: Container) -> None:
+    answer = running.http.post("/predict", json={"data": ROW})
+
+    def logged() -> bool:
+        requests = [line for line in running.lines() if line["event"] == "request.finished"]
+        return answer.headers["x-request-id"] in [line["request_id"] for line in requests]
+
+    eventually("the line of a request", logged)
+    assert running.output()[1] == ""
+
+
+def test_it_runs_without_rights(running: Container) -> None:
+    told = running.python(
+        "import os; print(os.getuid(), os.getgid(), open('/proc/1/status').read())"
+    )
+    assert told.startswith("10001 10001")
+    fields = dict(line.split(":\t", 1) for line in told.splitlines() if ":\t" in line)
+    assert int(fields["CapEff"], 16) == 0
+    assert int(fields["CapBnd"], 16) == 0
+    assert fields["NoNewPrivs"] == "1"
+
+
+def test_its_files_cannot_be_changed(running: Container) -> None:
+    program = "open('/bento/src/service.py', 'a')"
+    done = subprocess.run(
+        [running.engine, "exec", "--user", "0", running.id, "python", "-c", program],
+        capture_output=True,
+        text=True,
+    )
+    assert "Read-only file system" in done.stderr
+
+
+def test_its_health_check_says_so_while_it_is_well(running: Container, image: Image) -> None:
+    check = inspect(running.engine, "image", image.name)
+    (_, *command) = (check.get("Healthcheck") or check["Config"]["Healthcheck"])["Test"]
+    ask(running.engine, "exec", running.id, *command)
+    elsewhere = ("exec", "--env", "BENTOML_PORT=9", running.id, *command)
+    done = subprocess.run([running.engine, *elsewhere], capture_output=True)
+    assert done.returncode != 0
+
+
+def test_it_fits_into_its_memory(running: Container) -> None:
+    kilobytes = running.python(
+        "import glob\n"
+        "print(sum(int(line.split()[1]) for file in glob.glob('/proc/[0-9]*/smaps_rollup')"
+        " for line in open(file) if line.startswith('Pss:')))"
+    )
+    reported.append(f"a container has {int(kilobytes) / 1000:.0f} MB of memory (PSS)")
+    assert int(kilobytes) < 512_000
+
+
+@pytest.mark.parametrize("user", ["4711:4711", "0:0", "1000650000:0"])
+def test_it_runs_as_any_user(engine: str, image: Image, user: str) -> None:
+    with ready(engine, image.name, "--user", user) as started:
+        answer = started.http.post("/predict", json={"data": ROW}).raise_for_status()
+        assert answer.json()["prediction"] == "setosa"
+
+
+def test_settings_come_from_the_environment_and_keys_from_a_file(
+    engine: str, image: Image, tmp_path: Path
+) -> None:
+    key, entry = new_key("alice")
+    keys = tmp_path / "keys"
+    keys.write_text(entry + "\n")
+    keys.chmod(0o644)
+    tmp_path.chmod(0o755)
+    mounted = ("--volume", f"{keys}:/run/secrets/keys:ro")
+    file = "/run/secrets/keys"
+    with ready(
+        engine,
+        image.name,
+        *mounted,
+        SERVING_API_KEYS_FILE=file,
+        SERVING_MAX_BATCH_ROWS="2",
+        SERVING_RATE_LIMIT="3/hour",
+    ) as started:
+        assert started.http.post("/predict", json={"data": ROW}).status_code == 401
+        started.http.headers["X-API-Key"] = key
+        assert started.http.post("/predict", json={"data": ROW}).status_code == 200
+        answer = started.http.post("/predict/batch", json={"data": [ROW] * 3})
+        assert answer.status_code == 413
+        statuses = [started.http.post("/predict", json={"data": ROW}).status_code for _ in range(2)]
+        assert statuses == [200, 429]
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"SERVING_MAX_BATCH_ROWS": "many"}, "SERVING_MAX_BATCH_ROWS: "),
+        ({"SERVING_API_KEYS_FILE": "/run/secrets/keys"}, "/run/secrets/keys"),
+        ({"SERVING_MODEL": "another"}, "no model another"),
+    ],
+)
+def test_a_wrong_setting_ends_it_with_a_line(
+    engine: str, image: Image, settings: dict[str, str], part: str
+) -> None:
+    with container(engine, image.name, **settings) as started:
+        assert started.ended() != 0
+        (complaint,) = started.output()[1].splitlines()
+        assert part in complaint
+
+
+def test_sigterm_ends_it_well_and_in_time(engine: str, image: Image) -> None:
+    with ready(engine, image.name) as started:
+        begun_s = time.monotonic()
+        ask(engine, "stop", "--time", str(int(PATIENCE_S)), started.id)
+        reported.append(f"a container ended {time.monotonic() - begun_s:.1f} s after SIGTERM")
+        assert started.ended() == 0  # 137, had it been killed when its time was over
+        assert "drain.started" in [line["event"] for line in started.lines()]
+
+
+def test_the_death_of_its_worker_ends_it(engine: str, image: Image) -> None:
+    with ready(engine, image.name) as started:
+        started.python(
+            "import os, signal\n"
+            "for pid in filter(str.isdigit, os.listdir('/proc')):\n"
+            "    command = open(f'/proc/{pid}/cmdline', 'rb').read().split(b'\\0')\n"
+            "    if b'_bentoml_impl.worker.service' in command:\n"
+            "        os.kill(int(pid), signal.SIGKILL)"
+        )
+        assert started.ended() != 0
+
+
+def test_a_model_that_needs_pandas_has_it(engine: str, frames_image: Image) -> None:
+    with ready(engine, frames_image.name) as started:
+        info = started.http.get("/model/info").json()
+        example = [feature["example"] for feature in info["features"]]
+        answer = started.http.post("/predict", json={"data": example}).raise_for_status()
+        assert answer.json()["prediction"] in info["classes"]
+        assert [need.partition("==")[0] for need in info["requirements"]] == ["pandas"]

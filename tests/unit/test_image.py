@@ -1,0 +1,156 @@
+"""What makes the image, as far as that goes without a container engine."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cyclonedx.model.bom import Bom
+from cyclonedx.output import make_outputter
+from cyclonedx.schema import OutputFormat, SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from deploy.image.engine import find_engine
+from deploy.image.sbom import to_bom
+from deploy.image.stages import copy
+from tests.server import ROOT, environment
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the only folder in which programs are found."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.delenv("ENGINE", raising=False)
+    return folder
+
+
+def install(programs: Path, name: str, script: str) -> None:
+    file = programs / name
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
+def test_the_first_engine_that_works_is_taken(programs: Path) -> None:
+    install(programs, "docker", "echo 'no daemon' >&2; exit 1")
+    install(programs, "podman", "exit 0")
+    install(programs, "buildah", "exit 0")
+    assert find_engine() == "podman"
+
+
+def test_the_engine_that_is_named_is_taken(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(programs, "podman", "exit 0")
+    install(programs, "buildah", "exit 0")
+    monkeypatch.setenv("ENGINE", "buildah")
+    assert find_engine() == "buildah"
+
+
+def test_without_an_engine_that_works_it_is_told_why_and_what_to_do(programs: Path) -> None:
+    install(programs, "docker", "echo 'is the daemon running?' >&2; exit 1")
+    with pytest.raises(SystemExit) as caught:
+        find_engine()
+    assert "docker does not work: is the daemon running?" in str(caught.value)
+    assert "podman is not installed; buildah is not installed" in str(caught.value)
+    assert "install Docker or Podman" in str(caught.value)
+
+
+def test_an_unknown_engine_is_refused(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE", "rkt")
+    with pytest.raises(SystemExit, match="ENGINE=rkt: one of docker, podman, buildah"):
+        find_engine()
+
+
+def test_without_the_model_it_is_told_what_to_do(programs: Path, tmp_path: Path) -> None:
+    install(programs, "podman", "exit 0")
+    variables = {"MODEL": "nothing:latest", "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.image.build"],
+        cwd=ROOT,
+        env=environment(tmp_path / "home", variables),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    (complaint,) = done.stderr.splitlines()
+    assert "no model nothing:latest" in complaint
+    assert "make train" in complaint
+
+
+def bill(contents: dict[str, object]) -> Bom:
+    held = {
+        "python": "3.11.9",
+        "system": {"ID": "debian", "VERSION_ID": "12"},
+        "packages": [],
+        "system_packages": [],
+        "models": [],
+    }
+    return to_bom("model-api", held | contents)
+
+
+@pytest.mark.parametrize(
+    ("license_", "told"),
+    [
+        ("MIT", ["MIT"]),
+        ("a word of its own", ["a word of its own"]),
+        (None, []),
+        ("", []),
+        ("Permission is hereby granted,\nfree of charge", []),
+        ("x" * 200, []),
+    ],
+)
+def test_a_license_is_told_where_the_package_names_it(
+    license_: str | None, told: list[str]
+) -> None:
+    package = {"name": "Some_Package", "version": "1.0", "summary": "s", "license": license_}
+    bom = bill({"packages": [package]})
+    (component,) = (found for found in bom.components if found.name == "Some_Package")
+    assert str(component.purl) == "pkg:pypi/some-package@1.0"
+    names = [
+        getattr(found, "id", None) or getattr(found, "name", None) for found in component.licenses
+    ]
+    assert names == told
+
+
+def test_a_bill_of_materials_is_valid_and_all_in_it_belongs_to_the_image() -> None:
+    model = {"name": "iris", "version": "abc", "task": "classification", "training": {"rows": 150}}
+    model["artifact_sha256"] = "0" * 64
+    debian = {"Package": "libc6", "Version": "2.36-9+deb12u14", "Architecture": "amd64"}
+    debian |= {"Description": "GNU C Library: Shared libraries\n long"}
+    bom = bill({"models": [model], "system_packages": [debian]})
+    text = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    document = json.loads(text)
+    purls = {found.get("purl") for found in document["components"]}
+    assert "pkg:deb/debian/libc6@2.36-9%2Bdeb12u14?arch=amd64&distro=debian-12" in purls
+    image = document["metadata"]["component"]["bom-ref"]
+    (needs,) = (found for found in document["dependencies"] if found["ref"] == image)
+    assert len(needs["dependsOn"]) == len(document["components"]) == 3
+
+
+def test_what_is_copied_keeps_the_links_on_its_way_and_leaves_out_what_serving_never_reads(
+    tmp_path: Path,
+) -> None:
+    source, image = tmp_path / "source", tmp_path / "image"
+    (source / "usr/lib/tests").mkdir(parents=True)
+    (source / "usr/lib/__pycache__").mkdir()
+    (source / "lib").symlink_to("usr/lib")
+    for name in ("lib.so.1.2", "module.py", "module.c", "tests/test_module.py"):
+        (source / "usr/lib" / name).write_text(name)
+    (source / "usr/lib/lib.so.1").symlink_to("lib.so.1.2")
+    (source / "usr/lib/latest.py").symlink_to("module.py")
+
+    copied = {file.name for file in copy(source / "lib/lib.so.1", image)}
+    assert copied == {"lib.so.1.2"}
+    there = image / source.relative_to("/")
+    assert (there / "lib").readlink() == Path("usr/lib")
+    assert (there / "lib/lib.so.1").readlink() == Path("lib.so.1.2")
+    assert (there / "lib/lib.so.1").read_text() == "lib.so.1.2"
+
+    copied = {file.name for file in copy(source / "lib", image)}
+    assert {"module.py", "lib.so.1.2"} <= copied
+    assert sorted(file.name for file in (there / "usr/lib").iterdir()) == [
+        *("latest.py", "lib.so.1", "lib.so.1.2", "module.py")
+    ]
