@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bentoml
 
-from deploy.image.engine import find_engine
+from deploy.image.engine import find_engine, has_buildx
 from deploy.image.sbom import write_sbom
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +24,8 @@ def main() -> None:
     """Build, and tell how to run what was built."""
     engine = find_engine()
     image = os.environ.get("IMAGE") or "model-api"
+    if ":" in image.rpartition("/")[2]:
+        raise SystemExit(f"IMAGE={image}: a name without a tag is needed; tags are made here")
     model = find_model(os.environ.get("MODEL") or "iris:latest")
     bento = build(model)
     containerize(bento, image, engine)
@@ -73,12 +75,15 @@ def containerize(bento: str, image: str, engine: str) -> None:
         for part in ("--opt", f"label=org.opencontainers.image.{name}={value}")
     ]
     tags = ["--image-tag", f"{image}:latest", "--image-tag", f"{image}:{version}"]
+    variables = {"BUILDAH_FORMAT": "docker"}  # the other format has no HEALTHCHECK
+    if engine == "docker" and not has_buildx():  # which BentoML takes to be there
+        variables["DOCKER_BUILDKIT"] = "0"
     # From the root folder: elsewhere BentoML refuses its own copy of the template,
     # https://github.com/bentoml/BentoML/issues/5566
     subprocess.run(
         [BENTOML, "containerize", bento, "--backend", engine, *tags, *options],
         cwd="/",
-        env=os.environ | {"BUILDAH_FORMAT": "docker"},  # the other format has no HEALTHCHECK
+        env=os.environ | variables,
         check=True,
     )
 

@@ -35,6 +35,11 @@ def _complaint(engine: str) -> str:
     return asked.stderr.strip().splitlines()[-1] if asked.returncode else ""
 
 
+def has_buildx() -> bool:
+    """Tell whether Docker has the builder that it asks for unless told otherwise."""
+    return subprocess.run(["docker", "buildx", "version"], capture_output=True).returncode == 0
+
+
 def run_python(engine: str, image: str, program: str) -> str:
     """Run a Python program in an image, and give what it prints.
 

@@ -63,20 +63,27 @@ def test_an_unknown_engine_is_refused(programs: Path, monkeypatch: pytest.Monkey
         find_engine()
 
 
-def test_without_the_model_it_is_told_what_to_do(programs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variables", "parts"),
+    [
+        ({"MODEL": "nothing:latest"}, ["no model nothing:latest", "make train"]),
+        ({"IMAGE": "model-api:v1"}, ["IMAGE=model-api:v1", "without a tag"]),
+    ],
+)
+def test_a_build_that_cannot_be_is_told_in_a_line(
+    programs: Path, tmp_path: Path, variables: dict[str, str], parts: list[str]
+) -> None:
     install(programs, "podman", "exit 0")
-    variables = {"MODEL": "nothing:latest", "PATH": os.environ["PATH"]}
     done = subprocess.run(
         [sys.executable, "-m", "deploy.image.build"],
         cwd=ROOT,
-        env=environment(tmp_path / "home", variables),
+        env=environment(tmp_path / "home", variables | {"PATH": os.environ["PATH"]}),
         capture_output=True,
         text=True,
     )
     assert done.returncode != 0
     (complaint,) = done.stderr.splitlines()
-    assert "no model nothing:latest" in complaint
-    assert "make train" in complaint
+    assert all(part in complaint for part in parts)
 
 
 def bill(contents: dict[str, object]) -> Bom:
