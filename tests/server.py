@@ -29,6 +29,7 @@ POLL_S = 0.02
 ROW = [5.1, 3.5, 1.4, 0.2]
 
 _FOREIGN = ("SERVING_", "BENTOML_", "PROMETHEUS_", "OTEL_", "OMP_", "OPENBLAS_", "MKL_", "LOKY_")
+_PORT_HOLDERS: list[socket.socket] = []
 _WORKER_STARTED = re.compile(r"Started server process \[(\d+)\]")
 
 Result = TypeVar("Result")
@@ -67,9 +68,16 @@ def run_python(home: Path, *arguments: str, stdin: str = "", folder: Path = ROOT
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Find a port that nobody listens on, and keep it from all others while these tests run.
+
+    The socket that holds it is bound but does not listen: the system gives its port to nobody who
+    asks for any, and a server that reuses addresses, as ours do, can listen beside it.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _PORT_HOLDERS.append(holder)
+    return int(holder.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)
