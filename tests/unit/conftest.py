@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -31,10 +30,8 @@ hypothesis.settings.register_profile("unit", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("unit")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_store() -> Iterator[None]:
-    """Leave nothing behind."""
-    yield
+def pytest_unconfigure() -> None:
+    """Leave nothing behind; a fixture would not run in the process that hands out the tests."""
     shutil.rmtree(os.environ["BENTOML_HOME"], ignore_errors=True)
 
 
