@@ -31,6 +31,7 @@ from serving.model import Model
 from serving.store import verify
 from tests.server import ROOT
 from tests.wire.estimators import Fragile
+from training import probe
 from training.describe import rows_of
 from training.evaluation import Evaluation
 from training.packages import Needed
@@ -47,7 +48,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look neither for what a model needs, in another process, nor draw its card."""
+    """Ask a model of few rows, look not for what it needs in another process, draw no card."""
+    monkeypatch.setattr(probe, "MAX_PROBED_ROWS", 10)
+    monkeypatch.setattr(probe, "BATCH_SIZES", ())
     monkeypatch.setattr(train, "needed_by", lambda *_: Needed((), ()))
     monkeypatch.setattr(train, "card", lambda *_: "a card")
 
