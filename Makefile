@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := service.py train.py serving training examples deploy tests benchmarks
+# One process for each core, so that none needs more threads. (-n auto would leave out hyperthreads.)
+PYTEST_ON_ALL_CORES = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
 .PHONY: serve key train image sbom check test test-system image-test bench soak overload audit format lock clean
@@ -29,11 +31,12 @@ check: $(VENV)/dev
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/pytest tests/unit -m "not slow" --cov --cov-report=term-missing:skip-covered
+	$(PYTEST_ON_ALL_CORES) --dist worksteal tests/unit -m "not slow" --cov --cov-report=term-missing:skip-covered
 
 test: check
-	$(BIN)/pytest tests/unit -m slow
-	$(BIN)/pytest tests/wire
+	$(PYTEST_ON_ALL_CORES) --dist worksteal tests/unit -m slow
+	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/wire -m "not alone"  # a file's tests share servers
+	$(BIN)/pytest tests/wire -m alone
 
 test-system: $(VENV)/dev $(VENV)/audit/installed
 	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx

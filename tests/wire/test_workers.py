@@ -117,6 +117,7 @@ def test_of_two_workers_the_other_answers_until_the_killed_one_is_replaced(serve
             assert_lost_only_what_was_under_way(load)
 
 
+@pytest.mark.alone  # it compares how long the start and the news of a death take
 def test_a_dead_worker_is_missed_at_once(serve: Serve) -> None:
     # circus looks every 10 s after the start; a start takes about half of that here.
     with serve() as server:
