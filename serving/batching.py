@@ -137,7 +137,8 @@ class Batcher(Generic[Item, Result]):
         waiting = self.waiting_items
         wait_s = self._wait_s(lane)
         if share_apart := lane.pace.share_apart:
-            apart_s = self._wait_s(self._apart) + count * self._apart.pace.batch_s
+            coming = lane.waiting_items + count
+            apart_s = self._wait_s(self._apart) + coming * self._apart.pace.batch_s
             wait_s += share_apart * apart_s
         room = self._max_waiting_items * (MANY_SHARE if lane is self._many else 1)
         hangs = self.running_s > self._patience_s

@@ -1085,7 +1085,10 @@ class AloneModel(PacedModel):
         return super().run(items) if len(items) == 1 else [Again.ALONE] * len(items)
 
 
-def test_a_model_that_answers_rows_alone_is_not_asked_for_more_than_it_can_in_time() -> None:
+@pytest.mark.parametrize("between", [0, 20], ids=["at once", "while it works"])
+def test_a_model_that_answers_rows_alone_is_not_asked_for_more_than_it_can_in_time(
+    between: int,
+) -> None:
     """Four times as much as it can: nobody who is taken waits in vain."""
 
     async def story() -> None:
@@ -1102,7 +1105,7 @@ def test_a_model_that_answers_rows_alone_is_not_asked_for_more_than_it_can_in_ti
             tasks = []
             for _ in range(40):
                 tasks.append(asyncio.create_task(ask()))
-                await turns(20)
+                await turns(between)
             waits = await asyncio.gather(*tasks, return_exceptions=True)
         taken = [wait for wait in waits if not isinstance(wait, BaseException)]
         assert len(taken) > 1
