@@ -20,7 +20,6 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-PYTHON = Path(f"/usr/local/lib/python{sys.version_info.major}.{sys.version_info.minor}")
 KEPT = (
     *("bento.yaml", "src", "models", "env/docker/setup_script"),
     *("/usr/local/bin/python", "/usr/local/bin/bentoml", "/usr/local/lib", "/etc/ld.so.cache"),

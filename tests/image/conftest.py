@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import pytest
-from palmerpenguins import load_penguins
-from sklearn.compose import make_column_transformer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from deploy.image.engine import find_engine
+from tests.adopted import adopt, fitted, known_penguins
 from tests.image.container import Container, ready
 from tests.server import ROOT, environment, run_python
 
@@ -76,17 +71,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 def frames_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """Build the image of an estimator that was fitted elsewhere, on data frames."""
     folder = tmp_path_factory.mktemp("frames")
-    frame = load_penguins().dropna().astype({"island": object, "sex": object, "species": object})
-    features = frame.drop(columns="species")
-    columns = make_column_transformer(
-        (OneHotEncoder(), ["island", "sex"]), remainder=StandardScaler()
-    )
-    estimator = make_pipeline(columns, LogisticRegression()).fit(features, frame["species"])
-    joblib.dump(estimator, folder / "mine.joblib")
-    frame.to_csv(folder / "reference.csv", index=False)
     home = tmp_path_factory.mktemp("frames-home")
-    command = "--model mine.joblib --reference reference.csv --target species --trust"
-    run_python(home, str(ROOT / "train.py"), *command.split(), folder=folder)
+    frame = known_penguins()
+    adopt(frame, fitted(frame), home, folder)
     return build(home, folder, "model-api-test-frames", "mine:latest")
 
 

@@ -4,16 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from palmerpenguins import load_penguins
-from sklearn.compose import make_column_transformer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from tests.adopted import adopt, fitted, known_penguins
 from tests.server import ROOT, Server, run_python, serving
 
 CLOSE = 1e-12
@@ -21,18 +16,14 @@ CLOSE = 1e-12
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    """Give penguins of which everything is known."""
-    return load_penguins().dropna().astype({"island": object, "sex": object, "species": object})
+    """Give what it was fitted on."""
+    return known_penguins()
 
 
 @pytest.fixture(scope="module")
 def estimator(frame: pd.DataFrame) -> Any:  # noqa: ANN401 (scikit-learn has no type for it)
-    """Fit a pipeline that takes columns by name, and no category that it has not seen."""
-    columns = make_column_transformer(
-        (OneHotEncoder(), ["island", "sex"]), remainder=StandardScaler()
-    )
-    features = frame.drop(columns="species")
-    return make_pipeline(columns, LogisticRegression()).fit(features, frame["species"])
+    """Fit it."""
+    return fitted(frame)
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +34,8 @@ def server(
 ) -> Iterator[Server]:
     """Serve it, as a person would bring it."""
     folder = tmp_path_factory.mktemp("fitted")
-    joblib.dump(estimator, folder / "mine.joblib")
-    frame.to_csv(folder / "reference.csv", index=False)
     (folder / "home").mkdir()
-    command = "--model mine.joblib --reference reference.csv --target species --trust"
-    train = str(ROOT / "train.py")
-    told = run_python(folder / "home", train, *command.split(), folder=folder)
-    assert "needs        pandas==" in told
+    adopt(frame, estimator, folder / "home", folder)
     with serving(folder / "home", folder / "output", SERVING_MODEL="mine") as running:
         yield running
 
