@@ -6,6 +6,8 @@ the model's tag, ``IMAGE`` the image's name, ``ENGINE`` what builds it.
 """
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,8 +17,11 @@ import bentoml
 
 from deploy.image.engine import find_engine, has_buildx
 from deploy.image.sbom import write_sbom
+from serving.store import verify
 
 ROOT = Path(__file__).parents[2]
+# https://github.com/distribution/reference/blob/main/reference.go, of which `:` is for a port alone
+NAME = re.compile(r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 BENTOML = Path(sys.executable).with_name("bentoml")
 
 
@@ -24,8 +29,10 @@ def main() -> None:
     """Build, and tell how to run what was built."""
     engine = find_engine()
     image = os.environ.get("IMAGE") or "model-api"
-    if ":" in image.rpartition("/")[2]:
-        raise SystemExit(f"IMAGE={image}: a name without a tag is needed; tags are made here")
+    if not NAME.fullmatch(image):
+        raise SystemExit(
+            f"IMAGE={image}: a name in small letters is needed, without a tag: these are made here"
+        )
     model = find_model(os.environ.get("MODEL") or "iris:latest")
     bento = build(model)
     containerize(bento, image, engine)
@@ -34,18 +41,20 @@ def main() -> None:
 
 
 def find_model(tag: str) -> str:
-    """Give the tag, with its version, of a model in the store.
+    """Give the tag, with its version, of a model in the store that can be served.
 
     Raises:
-        SystemExit: it is not there; the message says what to do.
+        SystemExit: there is none; the message says what to do.
     """
     try:
-        return str(bentoml.models.get(tag).tag)
+        return str(verify(bentoml.models.get(tag), installed=False).tag)
     except bentoml.exceptions.NotFound:
         raise SystemExit(
             f"no model {tag} in the BentoML model store: train it (make train), or name another "
             "with MODEL (see `bentoml models list`)"
         ) from None
+    except (bentoml.exceptions.BentoMLException, ValueError) as exc:
+        raise SystemExit(f"MODEL={tag}: {exc}") from None
 
 
 def build(model: str) -> str:
@@ -89,13 +98,10 @@ def containerize(bento: str, image: str, engine: str) -> None:
 
 
 def revision() -> str:
-    """Give the commit that is built; nothing outside of a repository."""
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    """Give the commit that is built; nothing outside of a repository, or without git."""
+    if (git := shutil.which("git")) is None:
+        return ""
+    asked = subprocess.run([git, "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return asked.stdout.strip()
 
 

@@ -32,7 +32,9 @@ def find_engine() -> str:
 def _complaint(engine: str) -> str:
     """Ask the engine how it is, which asks the daemon where there is one."""
     asked = subprocess.run([engine, "info"], capture_output=True, text=True)
-    return asked.stderr.strip().splitlines()[-1] if asked.returncode else ""
+    if asked.returncode == 0:
+        return ""
+    return (asked.stderr.strip() or "it does not say why").splitlines()[-1]
 
 
 def has_buildx() -> bool:

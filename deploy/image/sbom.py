@@ -39,7 +39,9 @@ def write_sbom(engine: str, image: str) -> Path:
 def to_bom(image: str, contents: dict[str, Any]) -> Bom:
     """Describe what an image holds, all of it needed by the image itself."""
     bom = Bom()
-    bom.metadata.component = Component(name=image, type=ComponentType.CONTAINER)
+    bom.metadata.component = Component(
+        name=image, version=contents["version"], type=ComponentType.CONTAINER
+    )
     bom.components.update(_components(contents))
     bom.register_dependency(bom.metadata.component, bom.components)
     return bom
@@ -55,13 +57,12 @@ def _components(contents: dict[str, Any]) -> Iterator[Component]:
         cpe=f"cpe:2.3:a:python:python:{python}:*:*:*:*:*:*:*",
     )
     for package in contents["packages"]:
-        license_ = package["license"] or ""
-        short = 0 < len(license_) <= LONGEST_LICENSE and "\n" not in license_
+        named = [name for name in package["licenses"] if _is_name(name)]
         yield Component(
             name=package["name"],
             version=package["version"],
             description=package["summary"],
-            licenses=[LicenseFactory().make_from_string(license_)] if short else None,
+            licenses=[LicenseFactory().make_from_string(name) for name in named[:1]],
             purl=PackageURL(
                 "pypi", name=canonicalize_name(package["name"]), version=package["version"]
             ),
@@ -80,6 +81,8 @@ def _components(contents: dict[str, Any]) -> Iterator[Component]:
                 qualifiers={
                     "arch": package["Architecture"],
                     "distro": f"{system['ID']}-{system['VERSION_ID']}",
+                    # by which Debian's advisories go
+                    "upstream": package.get("Source", package["Package"]).partition(" ")[0],
                 },
             ),
         )
@@ -91,6 +94,10 @@ def _components(contents: dict[str, Any]) -> Iterator[Component]:
             description=f"{model['task']}, trained on {model['training']['rows']} rows",
             hashes=[HashType(alg=HashAlgorithm.SHA_256, content=model["artifact_sha256"])],
         )
+
+
+def _is_name(license_: str) -> bool:
+    return 0 < len(license_) <= LONGEST_LICENSE and "\n" not in license_
 
 
 if __name__ == "__main__":

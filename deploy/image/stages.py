@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -21,12 +22,12 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 KEPT = (
-    *("bento.yaml", "src", "models", "env/docker/setup_script"),
-    *("/usr/local/bin/python", "/usr/local/bin/bentoml", "/usr/local/lib", "/etc/ld.so.cache"),
+    *("bento.yaml", "src", "models", "env/docker/setup_script", "/etc/ld.so.cache"),
     # names and certificates for the few connections that go out, to Redis
-    *("/etc/nsswitch.conf", "/etc/services", "/etc/ssl/certs/ca-certificates.crt"),
-    *("/usr/lib/ssl/certs", "/usr/lib/ssl/openssl.cnf", "/usr/lib/os-release", "/etc/os-release"),
+    *("/etc/nsswitch.conf", "/etc/services", "/usr/lib/ssl/cert.pem", "/usr/lib/ssl/certs"),
+    *("/usr/lib/ssl/openssl.cnf", "/usr/lib/os-release", "/etc/os-release"),
 )
+PYTHON = ("/usr/local/bin/python", "/usr/local/bin/bentoml", "/usr/local/lib")
 # Parts of Python and of packages that serving never imports. `try-out` fails if it does.
 LEFT_OUT = re.compile(
     r"/(__pycache__|tests?|idle_test)$"
@@ -35,6 +36,14 @@ LEFT_OUT = re.compile(
     r"|/site-packages/(pip|setuptools|wheel|pkg_resources|_distutils_hack)(-[^/]*)?$"
     r"|/(distutils-precedence\.pth|pkgconfig)$"
 )
+# The system hands process 1 no signal that it has not asked for, and BentoML asks after seconds.
+FIRST = """import os, signal
+
+if os.getpid() == 1:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+"""
+# Packages of which more is kept than libraries.
+ALSO_KEPT = {"ca-certificates", "netbase", "base-files", "openssl"}
 USER = 10001
 PATIENCE_S = 60.0
 
@@ -51,12 +60,17 @@ def install_for_model() -> None:
     }
     if needed:
         pip = [sys.executable, "-m", "pip", "install", "--no-compile"]
-        subprocess.run([*pip, "-c", "env/python/requirements.txt", *sorted(needed)], check=True)
+        done = subprocess.run([*pip, "-c", "env/python/requirements.txt", *sorted(needed)])
+        if done.returncode:
+            raise SystemExit(
+                f"the model needs {', '.join(sorted(needed))}, which pip can't install"
+            )
 
 
 def gather(image: Path) -> None:
     """Copy what is kept, and the system's libraries that this loads, stripped, to a folder."""
     copied = [file for kept in KEPT for file in copy(Path.cwd() / kept, image)]
+    copied += [file for kept in PYTHON for file in copy(Path(kept), image, LEFT_OUT)]
     programs = [file for file in copied if is_elf(file)]
     libraries = {library for file in programs for library in libraries_of(file)}
     for library in sorted(libraries):
@@ -65,6 +79,7 @@ def gather(image: Path) -> None:
         if not file.parent.name.endswith(".libs"):  # patched by auditwheel, and broken by strip
             subprocess.run(["strip", "--strip-unneeded", file], check=True)
     keep_packages_of(libraries, image)
+    (image / site.getsitepackages()[0].lstrip("/") / "sitecustomize.py").write_text(FIRST)
     (image / "etc/passwd").write_text(f"model-api:x:{USER}:{USER}::/tmp:/nonexistent\n")
     (image / "etc/group").write_text(f"model-api:x:{USER}:\n")
     for folder in (image / "bento").rglob("*"):  # in the model store only the owner may read
@@ -73,7 +88,7 @@ def gather(image: Path) -> None:
     (image / "tmp").chmod(0o1777)
 
 
-def copy(path: Path, image: Path) -> Iterator[Path]:
+def copy(path: Path, image: Path, left_out: re.Pattern[str] | None = None) -> Iterator[Path]:
     """Copy a file or folder, and the symbolic links on the way to it; give the files."""
     for parent in (*reversed(path.parents), path):
         if parent.is_symlink():
@@ -81,14 +96,15 @@ def copy(path: Path, image: Path) -> Iterator[Path]:
             if not link.is_symlink():
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(parent.readlink())
-            yield from copy(parent.parent / parent.readlink() / path.relative_to(parent), image)
+            target = parent.parent / parent.readlink() / path.relative_to(parent)
+            yield from copy(target, image, left_out)
             return
-    if LEFT_OUT.search(str(path)):
+    if left_out is not None and left_out.search(str(path)):
         return
     if path.is_dir():
         (image / path.relative_to("/")).mkdir(parents=True, exist_ok=True)
         for child in path.iterdir():
-            yield from copy(child, image)
+            yield from copy(child, image, left_out)
     else:
         target = image / path.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +139,7 @@ def keep_packages_of(libraries: set[Path], image: Path) -> None:
     status.mkdir(parents=True)
     for paragraph in Path("/var/lib/dpkg/status").read_text().split("\n\n"):
         name = paragraph.partition("\n")[0].removeprefix("Package: ")
-        if name in packages | {"ca-certificates", "netbase", "base-files"}:
+        if name in packages | ALSO_KEPT:
             (status / name).write_text(paragraph + "\n")
             list(copy(Path(f"/usr/share/doc/{name}/copyright"), image))
 
@@ -139,7 +155,7 @@ def try_out() -> None:
         ["bentoml", "serve", "--port", port], env=os.environ | settings
     ) as server:
         try:
-            ask(port, "/readyz", until=time.monotonic() + PATIENCE_S)
+            await_ready(server, port)
             ask(port, "/predict", {"data": example})
             ask(port, "/predict/batch", {"data": [example, example]})
             for path in ("/model/info", "/model/card", "/metrics", "/docs.json", "/", "/docs.js"):
@@ -152,19 +168,26 @@ def try_out() -> None:
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def ask(port: str, path: str, body: object = None, until: float = 0.0) -> None:
-    """Ask the server, and again until then while it does not answer with 200."""
-    data = None if body is None else json.dumps(body).encode()
-    request = Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"})
+def await_ready(server: subprocess.Popen[bytes], port: str) -> None:
+    """Ask until the server is ready, unless it ends, and has told why."""
+    until = time.monotonic() + PATIENCE_S
     while True:
         try:
-            with urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310 (http)
-                answer.read()
-            return
+            return ask(port, "/readyz")
         except URLError:
+            if server.poll() is not None:
+                raise SystemExit("the service does not start with this model") from None
             if time.monotonic() > until:
                 raise
         time.sleep(0.1)
+
+
+def ask(port: str, path: str, body: object = None) -> None:
+    """Ask the server, which has to answer with 200."""
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"})
+    with urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310 (http)
+        answer.read()
 
 
 def free_port() -> int:

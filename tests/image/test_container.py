@@ -161,6 +161,15 @@ def test_sigterm_ends_it_well_and_in_time(engine: str, image: Image) -> None:
         assert "drain.started" in [line["event"] for line in started.lines()]
 
 
+@pytest.mark.parametrize("after_s", [0.2, 1.0])
+def test_sigterm_ends_it_while_it_starts(engine: str, image: Image, after_s: float) -> None:
+    """The system hands process 1 no signal that it has not asked for."""
+    with container(engine, image.name) as started:
+        time.sleep(after_s)
+        ask(engine, "stop", "--time", str(int(PATIENCE_S)), started.id)
+        assert started.ended() == 0  # 137, had it been killed when its time was over
+
+
 def test_the_death_of_its_worker_ends_it(engine: str, image: Image) -> None:
     with ready(engine, image.name) as started:
         started.python(

@@ -14,7 +14,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from deploy.image.engine import find_engine
 from deploy.image.sbom import to_bom
-from deploy.image.stages import copy
+from deploy.image.stages import LEFT_OUT, copy
 from tests.server import ROOT, environment
 
 
@@ -57,6 +57,12 @@ def test_without_an_engine_that_works_it_is_told_why_and_what_to_do(programs: Pa
     assert "install Docker or Podman" in str(caught.value)
 
 
+def test_an_engine_that_does_not_say_why_it_fails_is_passed_over(programs: Path) -> None:
+    install(programs, "docker", "exit 1")
+    install(programs, "podman", "exit 0")
+    assert find_engine() == "podman"
+
+
 def test_an_unknown_engine_is_refused(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINE", "rkt")
     with pytest.raises(SystemExit, match="ENGINE=rkt: one of docker, podman, buildah"):
@@ -67,7 +73,11 @@ def test_an_unknown_engine_is_refused(programs: Path, monkeypatch: pytest.Monkey
     ("variables", "parts"),
     [
         ({"MODEL": "nothing:latest"}, ["no model nothing:latest", "make train"]),
+        ({"MODEL": "no such"}, ["MODEL=no such"]),
+        ({"MODEL": "a:b:c"}, ["MODEL=a:b:c"]),
         ({"IMAGE": "model-api:v1"}, ["IMAGE=model-api:v1", "without a tag"]),
+        ({"IMAGE": "Model-API"}, ["IMAGE=Model-API", "small letters"]),
+        ({"IMAGE": "host:5000/me/model-api", "MODEL": "nothing"}, ["no model nothing"]),
     ],
 )
 def test_a_build_that_cannot_be_is_told_in_a_line(
@@ -88,6 +98,7 @@ def test_a_build_that_cannot_be_is_told_in_a_line(
 
 def bill(contents: dict[str, object]) -> Bom:
     held = {
+        "version": "abc",
         "python": "3.11.9",
         "system": {"ID": "debian", "VERSION_ID": "12"},
         "packages": [],
@@ -98,20 +109,19 @@ def bill(contents: dict[str, object]) -> Bom:
 
 
 @pytest.mark.parametrize(
-    ("license_", "told"),
+    ("licenses", "told"),
     [
-        ("MIT", ["MIT"]),
-        ("a word of its own", ["a word of its own"]),
-        (None, []),
-        ("", []),
-        ("Permission is hereby granted,\nfree of charge", []),
-        ("x" * 200, []),
+        (["MIT"], ["MIT"]),
+        (["a word of its own"], ["a word of its own"]),
+        ([""], []),
+        (["", "MIT License"], ["MIT License"]),
+        (["MIT", "MIT License"], ["MIT"]),
+        (["Permission is hereby granted,\nfree of charge"], []),
+        (["x" * 200, "BSD License"], ["BSD License"]),
     ],
 )
-def test_a_license_is_told_where_the_package_names_it(
-    license_: str | None, told: list[str]
-) -> None:
-    package = {"name": "Some_Package", "version": "1.0", "summary": "s", "license": license_}
+def test_a_license_is_told_where_the_package_names_it(licenses: list[str], told: list[str]) -> None:
+    package = {"name": "Some_Package", "version": "1.0", "summary": "s", "licenses": licenses}
     bom = bill({"packages": [package]})
     (component,) = (found for found in bom.components if found.name == "Some_Package")
     assert str(component.purl) == "pkg:pypi/some-package@1.0"
@@ -125,13 +135,16 @@ def test_a_bill_of_materials_is_valid_and_all_in_it_belongs_to_the_image() -> No
     model = {"name": "iris", "version": "abc", "task": "classification", "training": {"rows": 150}}
     model["artifact_sha256"] = "0" * 64
     debian = {"Package": "libc6", "Version": "2.36-9+deb12u14", "Architecture": "amd64"}
+    debian |= {"Source": "glibc (2.36-9)"}
     debian |= {"Description": "GNU C Library: Shared libraries\n long"}
     bom = bill({"models": [model], "system_packages": [debian]})
     text = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     document = json.loads(text)
     purls = {found.get("purl") for found in document["components"]}
-    assert "pkg:deb/debian/libc6@2.36-9%2Bdeb12u14?arch=amd64&distro=debian-12" in purls
+    assert (
+        "pkg:deb/debian/libc6@2.36-9%2Bdeb12u14?arch=amd64&distro=debian-12&upstream=glibc" in purls
+    )
     image = document["metadata"]["component"]["bom-ref"]
     (needs,) = (found for found in document["dependencies"] if found["ref"] == image)
     assert len(needs["dependsOn"]) == len(document["components"]) == 3
@@ -156,8 +169,16 @@ def test_what_is_copied_keeps_the_links_on_its_way_and_leaves_out_what_serving_n
     assert (there / "lib/lib.so.1").readlink() == Path("lib.so.1.2")
     assert (there / "lib/lib.so.1").read_text() == "lib.so.1.2"
 
-    copied = {file.name for file in copy(source / "lib", image)}
+    copied = {file.name for file in copy(source / "lib", image, LEFT_OUT)}
     assert {"module.py", "lib.so.1.2"} <= copied
     assert sorted(file.name for file in (there / "usr/lib").iterdir()) == [
         *("latest.py", "lib.so.1", "lib.so.1.2", "module.py")
     ]
+
+
+def test_a_model_is_copied_whatever_its_name(tmp_path: Path) -> None:
+    for name in ("tests", "name.c"):
+        model = tmp_path / "models" / name / "version" / "saved_model.pkl"
+        model.parent.mkdir(parents=True)
+        model.touch()
+    assert len(list(copy(tmp_path / "models", tmp_path / "image"))) == 2
