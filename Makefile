@@ -40,7 +40,8 @@ test: check
 
 test-system: $(VENV)/dev $(VENV)/audit/installed
 	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx
-	$(BIN)/pytest tests/system
+	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/system -m "not alone"
+	$(BIN)/pytest tests/system -m alone
 
 image-test: $(VENV)/dev  ## builds the image and runs it; needs docker or podman
 	$(BIN)/pytest tests/image --timeout 900

@@ -17,6 +17,8 @@ import pytest
 from tests.server import PATIENCE_S, Server, run_python, serving
 from tests.system.slow import SECONDS
 
+pytestmark = pytest.mark.alone
+
 DEADLINE_S = 2.0
 
 

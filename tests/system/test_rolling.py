@@ -14,6 +14,8 @@ import pytest
 
 from tests.server import PATIENCE_S, Server, eventually, serving
 
+pytestmark = pytest.mark.alone
+
 CLIENTS = 4
 ROWS = [[round(4.3 + 0.018 * number, 3), 3.0, 1.0 + 0.03 * number, 1.2] for number in range(200)]
 
