@@ -83,14 +83,14 @@ class ModelApi:
         tag = settings.model if named else packed_model(ModelApi) or settings.model
         verified = verify(ServedModel(tag).resolve())
         with redirect_stdout(PrintsAsLog()):
-            load(verified)
+            load(verified, settings.runtime)
         pin_model(str(verified.tag))
 
     def __init__(self) -> None:
         """Load the model, and build all that is fixed from then on."""
         try:
             verified = verify(self.stored)
-            model = load(verified)
+            model = load(verified, settings.runtime)
         except ModelError as exc:  # the store was well when the server started
             if (folder := metrics_folder()) is not None:
                 forget_this_worker(folder)
@@ -102,7 +102,7 @@ class ModelApi:
         example_answer = self.answers.document(model.warm_up())
         openapi = openapi_document(description, self.version, settings, example_answer)
         self.openapi = orjson.dumps(openapi)
-        self.info = orjson.dumps(model_info(verified))
+        self.info = orjson.dumps(model_info(verified, settings.runtime))
         self.card = verified.card
         self.health_answer = orjson.dumps(
             {"status": "ok", "model": {"name": description.name, "version": self.version}}
@@ -132,7 +132,12 @@ class ModelApi:
             self.prediction_log,
         )
         self.life = Life(settings, lambda: self.batcher.running_s)
-        log.info("model.loaded", model=str(verified.tag), size_bytes=verified.size_bytes)
+        log.info(
+            "model.loaded",
+            model=str(verified.tag),
+            runtime=model.runtime,
+            size_bytes=verified.size_bytes,
+        )
 
     @bentoml.api(batchable=True, input_spec=InstanceInput, output_spec=InstanceOutput)
     def predict(self, rows: list[Row]) -> list[Prediction | Again]:

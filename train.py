@@ -23,12 +23,13 @@ from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.answers import AnswerWriter
-from serving.description import Description, Metrics, Task
+from serving.description import Compiled, Description, Metrics, Task
 from serving.model import Estimator, Model, to_array
 from serving.settings import forbid_usage_reports
 from serving.store import save
 from training.card import card
 from training.choice import choose
+from training.compiling import compile_estimator
 from training.describe import describe, rows_of
 from training.errors import TrainingError
 from training.estimators import make_estimator
@@ -112,7 +113,7 @@ def train(args: argparse.Namespace) -> Description:
         array = to_array(rows_of(table), has_strings=strings)
         estimator = fit(clone(pipeline), array, truth_of(table))
     description = described(args, estimator, table, evaluation.metrics)
-    return publish(description, estimator, table, evaluation, args.seed)
+    return publish(args, description, estimator, table, evaluation)
 
 
 def adopt(args: argparse.Namespace) -> Description:
@@ -138,7 +139,7 @@ def adopt(args: argparse.Namespace) -> Description:
         metrics = score(estimator, told, asked, split)
     description = description.model_copy(update={"metrics": metrics})
     evaluation = Evaluation(metrics, estimator, asked, truth_of(told))
-    return publish(description, estimator, table, evaluation, args.seed)
+    return publish(args, description, estimator, table, evaluation)
 
 
 def answerable(table: Table, description: Description) -> Table:
@@ -199,13 +200,13 @@ def described(
 
 
 def publish(
+    args: argparse.Namespace,
     description: Description,
     estimator: Estimator,
     table: Table,
     evaluation: Evaluation,
-    seed: int,
 ) -> Description:
-    """Write the card of an estimator, save it with all that is known of it, and tell about it.
+    """Compile an estimator, write its card, save it with all that is known of it, and tell of it.
 
     Raises:
         TrainingError: it can't be loaded elsewhere.
@@ -213,13 +214,19 @@ def publish(
     needed = needed_by(estimator, description)
     for file in needed.files:
         tell(f"the model needs {file}: name it under include in bentofile.yaml")
-    description = description.model_copy(update={"requirements": needed.packages})
+    with progress("compiling"), threadpool_limits(limits=1):
+        proof, graph = compile_estimator(
+            estimator, description, rows_of(table), args.tolerance, args.seed
+        )
+    description = description.model_copy(
+        update={"requirements": needed.packages, "compiled": proof}
+    )
     example = Model(estimator, description).warm_up()
     answer = AnswerWriter(description, version="").document(example)
     steps = steps_of(estimator)
     with progress("writing the model card"), threadpool_limits(limits=1):
-        page = card(description, evaluation, steps, answer, table.notes, seed)
-    tag = save(estimator, description, page)
+        page = card(description, evaluation, steps, answer, table.notes, args.seed)
+    tag = save(estimator, description, page, graph)
     print(summary(str(tag), description, steps))
     warn_of_scores(evaluation)
     return description
@@ -256,11 +263,20 @@ def summary(tag: str, description: Description, steps: str) -> str:
     lines["scores"] = ", ".join(f"{name} {value:.3f}" for name, value in metrics.values.items())
     lines["a dummy's"] = ", ".join(f"{name} {value:.3f}" for name, value in metrics.dummy.items())
     lines["measured on"] = metrics.split
+    lines["compiled"] = compiled_line(description.compiled)
     lines["needs"] = ", ".join(description.requirements)
     lines["scikit-learn"] = description.versions["scikit-learn"]
     name = "" if tag.startswith("iris:") else f"SERVING_MODEL={tag.partition(':')[0]} "
     told = (f"  {label:<13}{value}" for label, value in lines.items() if value)
     return "\n".join((f"Saved {tag}", *told, f"Serve it with: {name}bentoml serve"))
+
+
+def compiled_line(proof: Compiled | str) -> str:
+    """Tell a person whether a model was compiled, and how alike it is, or why it was not."""
+    if isinstance(proof, str):
+        return f"no: {proof}"
+    alike = "bit for bit" if proof.exact else f"within {proof.largest_difference:.1g}"
+    return f"to ONNX, alike {alike} for {proof.rows} rows"
 
 
 def model_name(text: str) -> str:
@@ -278,6 +294,14 @@ def seed(text: str) -> int:
     value = int(text)
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError("expected a whole number from 0 to 4294967295")
+    return value
+
+
+def tolerance(text: str) -> float:
+    """Check by how much numbers may differ."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError("expected a number from 0 to less than 1")
     return value
 
 
@@ -336,6 +360,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--name", type=model_name, help="in the model store (iris, or made of the file's name)")
     add("--seed", type=seed, default=42, help="of every random choice (%(default)s)")
     add("--test-size", type=share, default=0.25, help="share of rows held out (%(default)s)")
+    add(
+        "--tolerance",
+        type=tolerance,
+        default=1e-12,
+        help="by how much numbers of the compiled model may differ, relative and absolute "
+        "(%(default)s)",
+    )
     return parser
 
 

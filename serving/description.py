@@ -173,6 +173,26 @@ class Asked(_Frozen):
     usual: float = 100.0
 
 
+class Compiled(_Frozen):
+    """That the estimator was compiled to an ONNX graph, and how that was proven.
+
+    For ``rows`` rows, of the table and such as are likeliest to differ, the graph gave the labels
+    of ``predict``, and numbers within the ``tolerance`` of the estimator's, relative and absolute;
+    the ``largest_difference`` is what was seen. Serving finds the rows for which that says nothing,
+    where labels are all but tied and numbers far from training's, and asks the estimator itself.
+    An ``exact`` graph was alike bit for bit, for these too, and needs no estimator beside it.
+
+    ``onnxruntime`` is the version by which that holds, and ``sha256`` the graph's digest.
+    """
+
+    rows: int
+    tolerance: float
+    largest_difference: float
+    exact: bool
+    onnxruntime: str
+    sha256: str
+
+
 class Description(_Frozen):
     """All that training knows about a model.
 
@@ -180,7 +200,8 @@ class Description(_Frozen):
     has the labels in ``classes_`` order, a list of them for each target if there are several, and
     is null where there are none. ``versions`` holds the Python and package versions that fitted
     the estimator, ``requirements`` the packages that it needs beside those of the service, and
-    ``artifact_sha256`` the digest of its file.
+    ``artifact_sha256`` the digest of its file. ``compiled`` tells why it was not compiled, if it
+    was not.
     """
 
     name: str
@@ -195,6 +216,7 @@ class Description(_Frozen):
     requirements: tuple[str, ...]
     artifact_sha256: str
     asked: Asked
+    compiled: Compiled | str = "it was saved by a version that compiled none"
 
     @field_validator("classes")
     @classmethod

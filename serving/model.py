@@ -2,7 +2,8 @@
 
 Validated rows become the array or the data frame that the estimator takes, and what it gives is
 checked before it becomes predictions: an estimator that answers with the wrong shape, an unknown
-label, or numbers that are not finite has failed.
+label, or numbers that are not finite has failed. A compiled estimator computes in its place, but
+for the rows about which its proof says nothing.
 """
 
 import warnings
@@ -11,10 +12,19 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import sklearn
 
 from serving.answers import Prediction
-from serving.description import INLIER, OUTLIER, Category, Description, Label, Number, Text
+from serving.compiled import CompiledEstimator
+from serving.description import (
+    INLIER,
+    OUTLIER,
+    Category,
+    Compiled,
+    Description,
+    Label,
+    Number,
+    Text,
+)
 from serving.values import Row
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -52,10 +62,22 @@ class Outputs:
 class Model:
     """A fitted estimator and what is known of it, ready to be asked."""
 
-    def __init__(self, estimator: Estimator, description: Description) -> None:
-        """Take an estimator with ``predict`` and the methods that the description names."""
+    def __init__(
+        self,
+        estimator: Estimator,
+        description: Description,
+        compiled: CompiledEstimator | None = None,
+    ) -> None:
+        """Take an estimator with ``predict`` and the methods that the description names.
+
+        An exact ``compiled`` one needs no estimator beside it.
+        """
         self.description = description
         self._estimator = estimator
+        self._compiled = compiled
+        proof = description.compiled
+        self._is_exact = isinstance(proof, Compiled) and proof.exact
+        self._tie = max(TIE_TOLERANCE, 4 * proof.tolerance if isinstance(proof, Compiled) else 0)
         self._targets = len(description.targets)
         if description.task == "outlier-detection":
             self._labels: list[dict[Any, Label]] = [{1: INLIER, -1: OUTLIER}]
@@ -73,6 +95,11 @@ class Model:
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
 
     @property
+    def runtime(self) -> str:
+        """What computes it: ``onnx`` if it is compiled, else ``sklearn``."""
+        return "sklearn" if self._compiled is None else "onnx"
+
+    @property
     def labels_are_few(self) -> bool:
         """Whether each prediction is one label of few, and no number and no list."""
         return self.description.task != "regression" and self._targets < 2
@@ -84,6 +111,8 @@ class Model:
             Exception: what the estimator raises, on its own example.
         """
         example = tuple(feature.example for feature in self.description.features)
+        if self._estimator is not None and self._compiled is not None:
+            self._predict([example])
         self.predict([example, example])
         return self.predict([example])[0][0]
 
@@ -101,6 +130,16 @@ class Model:
             WrongOutputError: it gave numbers that are not finite, a label that is none of the
                 classes, or not one answer for each row.
         """
+        if self._compiled is None:
+            return self._predict(rows)
+        scores = self._compiled(rows)
+        sensitive = np.flatnonzero(self.sensitive(rows, scores)).tolist()
+        if sensitive and len(rows) == 1:
+            return self._predict(rows)
+        return self._compiled_predictions(scores), sensitive
+
+    def _predict(self, rows: list[Row]) -> tuple[list[Prediction], list[int]]:
+        """Predict rows by the estimator itself."""
         asked = self.description.asked
         if len(rows) > 1 and asked.batching == "alone":
             return [], list(range(len(rows)))
@@ -109,10 +148,34 @@ class Model:
         predictions = self.predictions(outputs)
         if len(rows) == 1 or asked.batching == "invariant":
             return predictions, []
-        sensitive = self._far(rows, table)
+        sensitive = self._far(rows)
         if asked.label_by is not None:
             sensitive |= tied(self._deciding_scores(table, outputs))
         return predictions, np.flatnonzero(sensitive).tolist()
+
+    def sensitive(self, rows: Sequence[Row], scores: Array) -> Array:
+        """Tell for each row whether it is for the estimator itself to answer.
+
+        ``scores`` is what the compiled one gave for them.
+        """
+        finite = np.asarray(np.isfinite(scores).all(axis=1))
+        if self._is_exact:
+            if not finite.all():
+                raise WrongOutputError("the estimator gave scores that are not finite")
+            return ~finite
+        far = self._far(rows) | ~finite
+        return far | tied(scores, self._tie) if self._labels else far
+
+    def _compiled_predictions(self, scores: Array) -> list[Prediction]:
+        """Make predictions of what the compiled estimator gave."""
+        if not self._labels:
+            return [Prediction(value) for value in scores[:, 0].tolist()]
+        (labels,) = self.description.classes_by_target
+        best = scores.argmax(axis=1).tolist()
+        return [
+            Prediction(labels[index], probabilities)
+            for index, probabilities in zip(best, scores.tolist(), strict=True)
+        ]
 
     def ask(self, table: TableLike) -> Outputs:
         """Put rows to the estimator, and check the shapes of what it gives.
@@ -121,6 +184,8 @@ class Model:
             Exception: what the estimator raises.
             WrongOutputError: it gave not one answer for each row.
         """
+        import sklearn  # which what is compiled may do without
+
         # The parameters were checked when the estimator was fitted.
         with sklearn.config_context(skip_parameter_validation=True):
             values = np.asarray(self._estimator.predict(table))
@@ -221,11 +286,12 @@ class Model:
         except KeyError:
             raise WrongOutputError("predict gave a label that is none of the classes") from None
 
-    def _far(self, rows: list[Row], table: TableLike) -> Array:
+    def _far(self, rows: Sequence[Row]) -> Array:
         """Tell for each row whether a number is far outside of what was seen in training."""
         if len(self._numbers) < len(rows[0]):
-            table = np.array([[row[at] for at in self._numbers] for row in rows], dtype=float)
-        return (np.abs(np.asarray(table)) > self._usual).any(axis=1)  # type: ignore[no-any-return]
+            rows = [tuple(row[at] for at in self._numbers) for row in rows]
+        numbers = np.abs(np.array(rows, dtype=np.float64))  # None becomes NaN, which is not far
+        return np.asarray((numbers > self._usual).any(axis=1))
 
     def _deciding_scores(self, table: TableLike, outputs: Outputs) -> Array:
         """Give the scores of which the largest is the label's."""
@@ -244,7 +310,7 @@ def to_array(rows: Sequence[Row], *, has_strings: bool) -> Array:
     return array
 
 
-def tied(scores: Array) -> Array:
+def tied(scores: Array, tolerance: float = TIE_TOLERANCE) -> Array:
     """Tell for each row whether its two best classes' scores lie within the tolerance.
 
     ``scores`` is what ``predict_proba`` gives, or ``decision_function``: then a vector for two
@@ -257,4 +323,4 @@ def tied(scores: Array) -> Array:
     else:
         best = np.partition(scores, -2, axis=1)[:, -2:]
         gap, largest = best[:, 1] - best[:, 0], np.abs(best).max(axis=1)
-    return gap < TIE_TOLERANCE * np.maximum(largest, 1)
+    return gap < tolerance * np.maximum(largest, 1)

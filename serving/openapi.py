@@ -400,13 +400,22 @@ def _model_info() -> Schema:
     )
     parts = schema.pop("$defs")
     properties = schema["properties"]
-    for private in ("artifact_sha256", "asked"):
+    for private in ("artifact_sha256", "asked", "compiled"):
         del properties[private]
-    del parts["Asked"], parts["Category"]["properties"]["known"]
+    del parts["Asked"], parts["Compiled"], parts["Category"]["properties"]["known"]
     text: Schema = {"type": "string"}
     properties |= {
         "version": text,
-        "runtime": _closed({"name": text, "proven": text}),
+        "runtime": _closed(
+            {
+                "name": {"enum": ["onnx", "sklearn"]},
+                "proven": text,
+                "tolerance": {"type": "number"},
+                "largest_difference": {"type": "number"},
+                "not_compiled": text,
+            },
+            ("tolerance", "largest_difference", "not_compiled"),
+        ),
         "size_bytes": {"type": "integer"},
     }
     return {**parts, "ModelInfo": _closed(properties)}

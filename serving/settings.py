@@ -48,6 +48,14 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
+class Runtime(StrEnum):
+    """What computes a model: its estimator, its compiled form, or the latter where it is proven."""
+
+    AUTO = "auto"
+    SKLEARN = "sklearn"
+    ONNX = "onnx"
+
+
 def _origin(value: str) -> str:
     """Check that a value is an origin as browsers send it (RFC 6454, 6.2), or ``*`` for any."""
     if value != "*" and not re.fullmatch(r"https?://[^/\s]+", value):
@@ -145,6 +153,11 @@ class Settings(BaseSettings):
         "iris:latest",
         pattern=r"^[a-z0-9][a-z0-9_.-]*(:[A-Za-z0-9][A-Za-z0-9_.-]*)?$",
         description="tag of the model in the BentoML model store",
+    )
+    runtime: Runtime = Field(
+        Runtime.AUTO,
+        description="what computes the model: `sklearn`, its estimator; `onnx`, its compiled form; "
+        "`auto`, the latter where training has proven it",
     )
     request_timeout_s: float = Field(
         10.0, gt=0, le=3600, description="deadline of a request in seconds, answered with 504"

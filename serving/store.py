@@ -15,18 +15,21 @@ from typing import Any
 
 import bentoml
 import joblib
-import sklearn
 from bentoml.exceptions import BentoMLException
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 from pydantic import ValidationError
 
-from serving.description import Description
+from serving.compiled import CompiledEstimator
+from serving.description import Compiled, Description
 from serving.model import Estimator, Model
+from serving.settings import Runtime
 
 ARTIFACT = "saved_model.pkl"
+GRAPH = "model.onnx"
 DESCRIPTION = "description.json"
 CARD = "card.html"
+SKLEARN = "scikit-learn"
 
 
 class ModelError(BentoMLException):
@@ -69,15 +72,18 @@ class VerifiedModel:
         return (self.path / CARD).read_text("utf-8")
 
 
-def save(estimator: Estimator, description: Description, card: str) -> bentoml.Tag:
+def save(
+    estimator: Estimator, description: Description, card: str, graph: bytes | None = None
+) -> bentoml.Tag:
     """Save a fitted estimator with its description and card; the digest is filled in here.
 
-    Returns the tag with the version that the store gave.
+    ``graph`` is the ONNX graph of a compiled one. Returns the tag with the version that the store
+    gave.
     """
     with bentoml.models.create(
         description.name,
         module="bentoml.sklearn",
-        context=bentoml.models.ModelContext("sklearn", {"scikit-learn": sklearn.__version__}),
+        context=bentoml.models.ModelContext("sklearn", {SKLEARN: version(SKLEARN)}),
         labels={"task": description.task},
         metadata={
             "metrics": dict(description.metrics.values),
@@ -89,6 +95,8 @@ def save(estimator: Estimator, description: Description, card: str) -> bentoml.T
         complete = description.model_copy(update={"artifact_sha256": _sha256(folder / ARTIFACT)})
         (folder / DESCRIPTION).write_text(complete.model_dump_json(indent=2) + "\n", "utf-8")
         (folder / CARD).write_text(card, "utf-8")
+        if graph is not None:
+            (folder / GRAPH).write_bytes(graph)
     return stored.tag
 
 
@@ -103,7 +111,10 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
     path = Path(stored.path)
     try:
         description = Description.model_validate_json((path / DESCRIPTION).read_bytes())
-        digest = _sha256(path / ARTIFACT)
+        wanted = {ARTIFACT: description.artifact_sha256}
+        if isinstance(description.compiled, Compiled):
+            wanted[GRAPH] = description.compiled.sha256
+        damaged = [name for name, digest in wanted.items() if _sha256(path / name) != digest]
         (path / CARD).stat()
     except FileNotFoundError as exc:
         missing = Path(exc.filename).name
@@ -113,9 +124,9 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
             f"model {stored.tag} has a {DESCRIPTION} that this service can't read "
             f"({exc.error_count()} problems): train it again"
         ) from exc
-    if digest != description.artifact_sha256:
-        raise ModelError(f"model {stored.tag} is damaged: {ARTIFACT} is not the file saved")
-    _check_version(stored.tag, description.versions.get("scikit-learn", ""))
+    if damaged:
+        raise ModelError(f"model {stored.tag} is damaged: {damaged[0]} is not the file saved")
+    _check_version(stored.tag, description.versions.get(SKLEARN, ""))
     for requirement in description.requirements if installed else ():
         _check_requirement(stored.tag, requirement)
     return VerifiedModel(stored.tag, path, description)
@@ -126,7 +137,7 @@ def _check_version(tag: bentoml.Tag, fitted: str) -> None:
 
     https://scikit-learn.org/stable/model_persistence.html#security-maintainability-limitations
     """
-    ours = Version(sklearn.__version__)
+    ours = Version(version(SKLEARN))
     try:
         theirs = Version(fitted)
     except InvalidVersion as exc:
@@ -157,17 +168,48 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def load(stored: VerifiedModel) -> Model:
-    """Unpickle a verified model, and see that it answers.
+def compiled_form(stored: VerifiedModel, runtime: Runtime) -> Compiled | str:
+    """Tell how it was proven that the compiled model may answer, or why the estimator does.
 
     Raises:
-        ModelError: the pickle can't be read here, or the estimator fails on its own example.
+        ModelError: only the compiled one is wanted, and it can't answer.
     """
+    if runtime is Runtime.SKLEARN:
+        return "SERVING_RUNTIME=sklearn"
+    found = stored.description.compiled
+    if isinstance(found, Compiled) and (ours := _onnxruntime()) != _minor(found.onnxruntime):
+        found = f"it was proven with onnxruntime {found.onnxruntime}, not with {ours or 'none'}"
+    if isinstance(found, str) and runtime is Runtime.ONNX:
+        raise ModelError(f"model {stored.tag} can't be served with SERVING_RUNTIME=onnx: {found}")
+    return found
+
+
+def _onnxruntime() -> str | None:
+    """Tell which minor version of ONNX Runtime is installed, if it is."""
     try:
-        estimator = joblib.load(stored.path / ARTIFACT)
-    except Exception as exc:
-        raise ModelError(f"model {stored.tag} can't be unpickled: {exc!r}") from exc
-    model = Model(estimator, stored.description)
+        return _minor(version("onnxruntime"))
+    except PackageNotFoundError:
+        return None
+
+
+def _minor(text: str) -> str:
+    return ".".join(map(str, Version(text).release[:2]))
+
+
+def load(stored: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> Model:
+    """Load a verified model, and see that it answers.
+
+    The estimator stays where it is if its compiled form is exact: scikit-learn and SciPy, which it
+    needs, are much of the time that a start takes, and of the memory.
+
+    Raises:
+        ModelError: it can't be read here, or fails on its own example.
+    """
+    proof = compiled_form(stored, runtime)
+    compiled = _compiled(stored) if isinstance(proof, Compiled) else None
+    needs_estimator = isinstance(proof, str) or not proof.exact
+    estimator = _unpickled(stored) if needs_estimator else None
+    model = Model(estimator, stored.description, compiled)
     try:
         model.warm_up()
     except Exception as exc:
@@ -175,14 +217,55 @@ def load(stored: VerifiedModel) -> Model:
     return model
 
 
-def model_info(verified: VerifiedModel) -> dict[str, Any]:
+def _compiled(stored: VerifiedModel) -> CompiledEstimator:
+    try:
+        return CompiledEstimator((stored.path / GRAPH).read_bytes())
+    except Exception as exc:
+        raise ModelError(
+            f"model {stored.tag} can't be computed by onnxruntime: {exc!r} "
+            "(SERVING_RUNTIME=sklearn does without)"
+        ) from exc
+
+
+def _unpickled(stored: VerifiedModel) -> Estimator:
+    try:
+        return joblib.load(stored.path / ARTIFACT)
+    except Exception as exc:
+        raise ModelError(f"model {stored.tag} can't be unpickled: {exc!r}") from exc
+
+
+def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict[str, Any]:
     """Tell all that is public about a model: the answer to ``GET /model/info``."""
     info = verified.description.model_dump(
         mode="json",
-        exclude={"artifact_sha256": True, "asked": True, "features": {"__all__": {"known"}}},
+        exclude={
+            "artifact_sha256": True,
+            "asked": True,
+            "compiled": True,
+            "features": {"__all__": {"known"}},
+        },
     )
     return info | {
         "version": str(verified.tag.version),
-        "runtime": {"name": "sklearn", "proven": "the fitted estimator itself answers"},
+        "runtime": _told(compiled_form(verified, runtime)),
         "size_bytes": verified.size_bytes,
+    }
+
+
+def _told(proof: Compiled | str) -> dict[str, Any]:
+    """Tell what computes a model, and what was proven about that."""
+    if isinstance(proof, str):
+        return {
+            "name": "sklearn",
+            "proven": "the fitted estimator itself answers",
+            "not_compiled": proof,
+        }
+    return {
+        "name": "onnx",
+        "proven": f"for {proof.rows} rows, of the table and such as are likeliest to differ, it "
+        "gave the labels of the fitted estimator, and its numbers within the tolerance, alone and "
+        "in batches"
+        + ("" if proof.exact else "; rows for which that says nothing go to the estimator itself"),
+        "tolerance": proof.tolerance,
+        "largest_difference": proof.largest_difference,
     }

@@ -47,17 +47,17 @@ def asked_around(
     """
     rng = np.random.default_rng(seed)
     try:
-        probed = _some(rows, MAX_PROBED_ROWS, rng)
+        probed = some(rows, MAX_PROBED_ROWS, rng)
         description = _with_input(estimator, description, probed)
     except TrainingError:  # perhaps it only does not take missing values
-        probed = _some([row for row in rows if None not in row], MAX_PROBED_ROWS, rng)
+        probed = some([row for row in rows if None not in row], MAX_PROBED_ROWS, rng)
         if not probed:
             raise
         description = _with_input(estimator, description, probed)
     description = _with_classes(estimator, description, table)
     boundary: list[Row] | None = None
     with suppress(Exception):  # it may fail between the rows of the table
-        boundary = _boundary(_asked(estimator, description), probed, rng)
+        boundary = boundary_rows(_asked(estimator, description), probed, rng)
     description = _with_scores(estimator, description, probed, boundary)
     description = _with_batching(estimator, description, probed, boundary, rng)
     known = {
@@ -71,7 +71,7 @@ def asked_around(
     return description.model_copy(update={"features": features})
 
 
-def _some(rows: Sequence[Row], count: int, rng: np.random.Generator) -> list[Row]:
+def some(rows: Sequence[Row], count: int, rng: np.random.Generator) -> list[Row]:
     """Take rows from all over the table, not too many to ask for one by one."""
     return [rows[index] for index in rng.permutation(len(rows))[:count]]
 
@@ -139,7 +139,7 @@ def _labels(values: Iterable[Any]) -> tuple[Label, ...]:
     return labels
 
 
-def _boundary(model: Model, rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+def boundary_rows(model: Model, rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
     """Find rows, two and two, with different labels and no number between theirs.
 
     There rounding decides the label. Of two rows, one takes on the numbers of the other, and the

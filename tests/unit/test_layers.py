@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     {"errors", "settings", "description"},
     {"values", "answers", "telemetry"},
-    {"schemas", "metrics", "lanes"},
+    {"schemas", "metrics", "lanes", "compiled"},
     {
         "auth",
         "batching",
@@ -31,7 +31,7 @@ LAYERS = (
 )
 
 # Training stands beside serving, and leans on it.
-TRAINING_USES = LAYERS[0] | LAYERS[1] | {"schemas", "model", "store"}
+TRAINING_USES = LAYERS[0] | LAYERS[1] | {"schemas", "compiled", "model", "store"}
 
 # Who of serving may import a package that few may know; training may import any.
 FOREIGN: dict[str, set[str]] = {
@@ -44,7 +44,10 @@ FOREIGN: dict[str, set[str]] = {
     "limits": {"settings", "quotas"},
     "redis": {"quotas"},
     "cachetools": {"cache"},
-    "sklearn": {"model", "store"},
+    "sklearn": {"model"},
+    "onnxruntime": {"compiled"},
+    "onnx": set(),
+    "skl2onnx": set(),
     "pandas": {"model"},
     "matplotlib": set(),
     "skops": set(),

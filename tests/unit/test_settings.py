@@ -64,6 +64,7 @@ def refusal() -> list[str]:
 def test_nothing_need_be_set() -> None:
     assert load_settings().model_dump() == {
         "model": "iris:latest",
+        "runtime": "auto",
         "request_timeout_s": 10.0,
         "max_body_bytes": 1_048_576,
         "max_batch_rows": 1000,

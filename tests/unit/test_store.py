@@ -1,9 +1,10 @@
 """The store: what is loaded is what was saved; whatever else is there is refused, and why."""
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,20 @@ import bentoml
 import numpy as np
 import pytest
 import sklearn
+from onnx import TensorProto, helper, numpy_helper
 from packaging.version import Version
 from sklearn.linear_model import LogisticRegression
 
 from serving.answers import Prediction
-from serving.description import Description, Label
+from serving.compiled import CompiledEstimator
+from serving.description import Compiled, Description, Label
+from serving.model import Model, WrongOutputError
+from serving.settings import Runtime
 from serving.store import (
     ARTIFACT,
     CARD,
     DESCRIPTION,
+    GRAPH,
     ModelError,
     ServedModel,
     VerifiedModel,
@@ -134,6 +140,164 @@ def test_classes_keep_their_types_in_the_store(classes: tuple[Label, ...]) -> No
     assert repr(read_back) == repr(classes)
 
 
+# Compiled
+
+
+@pytest.fixture(scope="module")
+def graph() -> bytes:
+    """Compile a constant: 0.25 for ham, 0.75 for spam, whatever the row."""
+    rows = helper.make_tensor_value_info("X", TensorProto.DOUBLE, [None, 2])
+    scores = helper.make_tensor_value_info("scores", TensorProto.DOUBLE, [None, 2])
+    zero, constant = (
+        numpy_helper.from_array(np.array(values), name)
+        for name, values in (("zero", [[0.0, 0.0]]), ("constant", [[0.25, 0.75]]))
+    )
+    nodes = [
+        helper.make_node("Mul", ["X", "zero"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "constant"], ["scores"]),
+    ]
+    made = helper.make_graph(nodes, "constant", [rows], [scores], [zero, constant])
+    opset = helper.make_opsetid("", 18)
+    return bytes(helper.make_model(made, opset_imports=[opset], ir_version=9).SerializeToString())
+
+
+def proof_of(graph: bytes, **changes: Any) -> Compiled:  # noqa: ANN401 (any of its fields)
+    """Say that a graph was proven."""
+    told: dict[str, Any] = {
+        "rows": 12,
+        "tolerance": 1e-9,
+        "largest_difference": 1e-10,
+        "exact": False,
+        "onnxruntime": version("onnxruntime"),
+        "sha256": hashlib.sha256(graph).hexdigest(),
+    }
+    return Compiled(**(told | changes))
+
+
+def stored_compiled(graph: bytes, **changes: Any) -> bentoml.Model:  # noqa: ANN401 (of the proof)
+    """Save an estimator that says ham, with a graph that says spam."""
+    proof = proof_of(graph, **changes)
+    described = description(asked=PROBABILITIES, compiled=proof)
+    return bentoml.models.get(save(ProbaEstimator([0.75, 0.25]), described, PAGE, graph))
+
+
+def who_answers(model: Model, row: tuple[float, ...] = (1.0, 2.0)) -> list[float] | None:
+    """Ask for a row alone."""
+    return model.predict([row])[0][0].probabilities
+
+
+BY_GRAPH, BY_ESTIMATOR = [0.25, 0.75], [0.75, 0.25]
+
+
+def test_a_compiled_model_answers_in_place_of_the_estimator(graph: bytes) -> None:
+    verified = verify(stored_compiled(graph))
+    for runtime in (Runtime.AUTO, Runtime.ONNX):
+        model = load(verified, runtime)
+        assert model.runtime == "onnx"
+        assert model.predict([(1.0, 2.0), (3.0, 4.0)]) == ([Prediction("spam", BY_GRAPH)] * 2, [])
+        told = model_info(verified, runtime)["runtime"]
+        assert told.pop("proven").startswith("for 12 rows, ")
+        assert told == {"name": "onnx", "tolerance": 1e-9, "largest_difference": 1e-10}
+
+
+def test_the_estimator_answers_where_that_is_set(graph: bytes) -> None:
+    verified = verify(stored_compiled(graph))
+    model = load(verified, Runtime.SKLEARN)
+    assert (model.runtime, who_answers(model)) == ("sklearn", BY_ESTIMATOR)
+    assert model_info(verified, Runtime.SKLEARN)["runtime"] == {
+        "name": "sklearn",
+        "proven": "the fitted estimator itself answers",
+        "not_compiled": "SERVING_RUNTIME=sklearn",
+    }
+
+
+def test_rows_far_from_training_s_are_left_to_the_estimator(graph: bytes) -> None:
+    model = load(verify(stored_compiled(graph)))
+    far = (1e9, 0.0)
+    assert who_answers(model, far) == BY_ESTIMATOR
+    predictions, again = model.predict([(1.0, 2.0), far, (3.0, 4.0)])
+    assert (predictions[0].probabilities, again) == (BY_GRAPH, [1])
+
+
+@pytest.mark.parametrize(
+    ("scores", "by"),
+    [
+        ([0.5, 0.5], BY_ESTIMATOR),
+        ([np.nan, 1], BY_ESTIMATOR),
+        ([0.5, 0.5 + 3e-9], BY_ESTIMATOR),
+        ([0.4, 0.6], [0.4, 0.6]),
+    ],
+)
+def test_near_ties_and_what_is_no_number_are_left_to_the_estimator(
+    scores: list[float], by: list[float], graph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(verify(stored_compiled(graph)))
+    monkeypatch.setattr(
+        CompiledEstimator, "__call__", lambda _, rows: np.array([scores] * len(rows))
+    )
+    assert who_answers(model) == by
+
+
+def test_an_exact_model_answers_all_rows_and_its_estimator_is_not_loaded(
+    graph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = verify(stored_compiled(graph, exact=True))
+    monkeypatch.delattr("joblib.load")
+    model = load(verified)
+    assert who_answers(model, (1e9, 0.0)) == BY_GRAPH
+    tied = np.array([[0.5, 0.5]])
+    monkeypatch.setattr(CompiledEstimator, "__call__", lambda *_: tied)
+    assert who_answers(model) == [0.5, 0.5]
+    monkeypatch.setattr(CompiledEstimator, "__call__", lambda *_: tied * np.nan)
+    with pytest.raises(WrongOutputError):
+        who_answers(model)
+
+
+def test_what_was_proven_with_another_onnxruntime_is_left_to_the_estimator(graph: bytes) -> None:
+    verified = verify(stored_compiled(graph, onnxruntime="0.9.1"))
+    assert who_answers(load(verified)) == BY_ESTIMATOR
+    ours = ".".join(version("onnxruntime").split(".")[:2])
+    why = f"it was proven with onnxruntime 0.9.1, not with {ours}"
+    assert model_info(verified)["runtime"]["not_compiled"] == why
+    with pytest.raises(ModelError, match=f"SERVING_RUNTIME=onnx: {why}"):
+        load(verified, Runtime.ONNX)
+
+
+def test_without_onnxruntime_the_estimator_answers(
+    graph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    verified = verify(stored_compiled(graph))
+    monkeypatch.setattr("serving.store.version", nowhere)
+    assert who_answers(load(verified)) == BY_ESTIMATOR
+
+
+def test_a_model_that_is_not_compiled_is_refused_where_only_that_is_wanted(
+    saved: bentoml.Model,
+) -> None:
+    with pytest.raises(ModelError, match=r"SERVING_RUNTIME=onnx: it was saved by a version that"):
+        load(verify(saved), Runtime.ONNX)
+
+
+@pytest.mark.parametrize("harm", [lambda file: file.write_bytes(b""), Path.unlink])
+def test_a_graph_that_is_damaged_or_missing_is_refused(
+    harm: Callable[[Path], None], graph: bytes
+) -> None:
+    model = stored_compiled(graph)
+    harm(Path(model.path) / GRAPH)
+    with pytest.raises(ModelError, match=rf"is damaged: {GRAPH} is not|has no {GRAPH}"):
+        verify(model)
+
+
+def test_a_graph_that_can_not_be_computed_is_refused_with_what_to_do() -> None:
+    with pytest.raises(
+        ModelError, match=r"by onnxruntime: .*\(SERVING_RUNTIME=sklearn does without\)"
+    ):
+        load(verify(stored_compiled(b"no graph")))
+
+
 # Refused before it is unpickled
 
 
@@ -235,7 +399,8 @@ def test_a_model_whose_packages_are_here_is_served_without_a_word(
 def test_a_package_before_its_release_is_one_of_its_versions(
     saved: bentoml.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.store.version", lambda _: "2.1.0rc1")
+    told = {"numpy": "2.1.0rc1", "scikit-learn": sklearn.__version__}
+    monkeypatch.setattr("serving.store.version", told.__getitem__)
     rewrite_description(saved, requirements=["numpy>=2"])
     assert verify(saved).tag == saved.tag
 
@@ -341,7 +506,11 @@ def test_model_info_tells_all_that_is_public(saved: bentoml.Model) -> None:
             "dummy": {"accuracy": 0.5},
         },
         "training": {"rows": 12, "fingerprint": "sha256:0123"},
-        "runtime": {"name": "sklearn", "proven": "the fitted estimator itself answers"},
+        "runtime": {
+            "name": "sklearn",
+            "proven": "the fitted estimator itself answers",
+            "not_compiled": "it was saved by a version that compiled none",
+        },
         "versions": {"scikit-learn": sklearn.__version__},
         "requirements": [],
         "size_bytes": (Path(saved.path) / ARTIFACT).stat().st_size,
@@ -351,5 +520,5 @@ def test_model_info_tells_all_that_is_public(saved: bentoml.Model) -> None:
 @pytest.mark.parametrize("task", EACH_TASK)
 def test_model_info_keeps_to_itself_how_the_estimator_is_asked(task: str) -> None:
     info: dict[str, Any] = model_info(verify(stored(SignEstimator(), EACH_TASK[task])))
-    assert not {"asked", "artifact_sha256"} & info.keys()
+    assert not {"asked", "artifact_sha256", "compiled"} & info.keys()
     assert json.loads(json.dumps(info)) == info

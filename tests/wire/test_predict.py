@@ -166,7 +166,8 @@ def test_the_model_tells_what_it_is(server: Server) -> None:
     assert set(info["metrics"]) == {"split", "values", "dummy"}
     assert info["training"]["rows"] == 150
     assert re.fullmatch("sha256:[0-9a-f]{64}", info["training"]["fingerprint"])
-    assert info["runtime"]["name"] == "sklearn"
+    assert info["runtime"]["name"] == "onnx"
+    assert 0 < info["runtime"]["largest_difference"] < info["runtime"]["tolerance"] == 1e-12
     assert "scikit-learn" in info["versions"]
     assert info["size_bytes"] > 0
 

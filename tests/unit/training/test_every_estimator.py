@@ -13,6 +13,7 @@ from serving.description import Description, Metrics, Number
 from serving.lanes import Again
 from serving.model import Estimator, Model
 from serving.schemas import RequestSchema
+from serving.settings import Runtime
 from serving.store import load, save, verify
 from tests.unit.fakes import Counts, computing
 from tests.zoo import (
@@ -24,6 +25,7 @@ from tests.zoo import (
     in_process,
     specimens,
 )
+from training.compiling import compile_estimator
 from training.describe import describe, rows_of
 from training.table import Table
 
@@ -46,14 +48,18 @@ def test_an_estimator_is_served_as_it_answers_in_process(name: str) -> None:
     specimen: Specimen = SPECIMENS[name]
     estimator, table = specimen.fit()
     description = describe("zoo", estimator, table, UNMEASURED, seed=0)
-    tag = save(estimator, description, card="")
-    stored = load(verify(bentoml.models.get(tag)))
-    bentoml.models.delete(tag)
     rows = rows_of(table)
+    proof, graph = compile_estimator(estimator, description, rows, tolerance=1e-12, seed=0)
+    tag = save(estimator, description.model_copy(update={"compiled": proof}), "", graph)
+    verified = verify(bentoml.models.get(tag))
+    by_itself, as_usual = (load(verified, runtime) for runtime in (Runtime.SKLEARN, Runtime.AUTO))
+    bentoml.models.delete(tag)
+    assert as_usual.runtime == ("sklearn" if graph is None else "onnx")
     if table.task in {"classification", "outlier-detection", "clustering"}:
         rows += map(tuple, edge_rows(estimator, table))
-    assert_served(stored, estimator, table, rows)
-    assert_served(stored, estimator, table, far_rows(estimator, stored.description, rows))
+    for model in (by_itself, *[as_usual] * (graph is not None)):
+        assert_served(model, estimator, table, rows)
+        assert_served(model, estimator, table, far_rows(estimator, description, rows))
 
 
 def far_rows(estimator: Estimator, description: Description, rows: list[Any]) -> list[Any]:
