@@ -2,7 +2,8 @@
 
 Asked by the edge after the key, before a body is read: what a request is answered costs its client
 nothing more. A client is its key's name, else its address. Counts stand in this worker's memory, or
-in Redis for all workers and servers together; both move the window as the library `limits` does.
+in Redis for all workers and servers together; both move the window as the library `limits` does,
+whose scripts Redis runs.
 Refuses a client that has used its quota up, and nobody because Redis is away: while it is, each
 worker counts alone, and no request waits for it.
 """
@@ -10,6 +11,7 @@ worker counts alone, and no request waits for it.
 import asyncio
 import math
 import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +20,6 @@ from typing import NamedTuple
 
 import limits
 from limits.aio.storage.redis.bridge import RedisBridge
-from limits.storage import MemoryStorage
 from redis.asyncio import Redis
 
 from serving.errors import QUOTA_EXCEEDED, Problem
@@ -75,36 +76,40 @@ return {passed, window({now - seconds, amount}) or {now, 0}}
 """ % (RedisBridge.SCRIPT_ACQUIRE_MOVING_WINDOW, RedisBridge.SCRIPT_MOVING_WINDOW)
 
 
-class Memory(MemoryStorage):
-    """The library's windows in memory, which forgets here what it forgets in threads of its own.
+class Memory:
+    """Windows in memory: when each request came, the oldest first.
 
-    These would walk over all clients every 10 ms, and leave an empty list of each for ever.
+    That of the library takes time for each request in a window, and keeps those that have left it.
     """
 
     def __init__(self) -> None:
         """Start without any client."""
-        super().__init__()
-        self.timer.cancel()
+        self._windows: dict[str, tuple[Quota, deque[float]]] = {}
         self._round: list[str] = []
 
     def hit(self, client: str, quota: Quota) -> Window:
         """Count one request, if it passes."""
-        passed = self.acquire_entry(client, quota.amount, quota.window_s)
-        del self.events[client][quota.amount :]
-        return Window(passed, *self.get_moving_window(client, quota.amount, quota.window_s))
+        now = time.time()
+        self._forget(now)
+        _, window = self._windows.setdefault(client, (quota, deque()))
+        while window and window[0] < now - quota.window_s:
+            window.popleft()
+        passed = len(window) < quota.amount
+        if passed:
+            window.append(now)
+        return Window(passed, window[0], len(window))
 
-    def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802 (the library's own hook)
+    def _forget(self, now: float) -> None:
         """Look after two clients, in turn, and forget them if they have gone.
 
         Each hit adds one client at most, so those that have gone never outnumber the others by far.
         """
         if not self._round:
-            self._round = list(self.events)
-        now = time.time()
+            self._round = list(self._windows)
         for client in self._round[-2:]:
-            events = self.events.get(client)
-            if not events or events[0].expiry < now:
-                self.clear(client)
+            quota, window = self._windows[client]
+            if window[-1] < now - quota.window_s:
+                del self._windows[client]
         del self._round[-2:]
 
 
