@@ -7,6 +7,9 @@ head and takes the body for the next request; so the head is read again without 
 uvicorn itself waits for a head for as long as a client likes, and keeps as much of it as is sent.
 Here a head has to be there in time and is no larger than is set, and so are the fields after a
 chunked body. Who waits for an answer is told when its client has left.
+
+The head and the body of an answer leave together: uvicorn sends each by itself, and a system call
+that wakes a client is a good part of what a small answer costs.
 """
 
 import asyncio
@@ -26,7 +29,44 @@ from uvicorn.protocols.http.httptools_impl import (
 CLIENT_GONE = "serving.client_gone"  # in a request's scope: what is to be called when it has left
 # RFC 5482: what is sent has to be received in time, or the connection ends. Not on all systems.
 TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+MAX_JOINED_BYTES = 65_536
 LAST_CALL_S = 0.1  # as long as uvicorn itself waits when it has asked its connections to close
+
+
+class JoinedWrites:
+    """A transport that sends what is written in one turn of the event loop at once."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the transport, of which all but writing and ending stays as it is."""
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401, D105 (a transport's own)
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send in this turn; what is large at once, so that not too much waits."""
+        if not self._waiting:
+            self._loop.call_soon(self._send)
+        self._waiting.append(data)
+        if len(data) > MAX_JOINED_BYTES:
+            self._send()
+
+    def write_eof(self) -> None:
+        """End after what is written."""
+        self._send()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Close after what is written."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self._transport.writelines(waiting)
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -47,6 +87,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head, but not for ever, nor for one who does not read answers."""
         super().connection_made(transport)
+        self.transport = JoinedWrites(transport, self.loop)  # type: ignore[assignment]
         connection = transport.get_extra_info("socket")
         is_tcp = connection is not None and connection.family in (AF_INET, AF_INET6)
         if is_tcp and TCP_USER_TIMEOUT is not None:

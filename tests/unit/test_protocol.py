@@ -9,7 +9,13 @@ import uvicorn
 from uvicorn.protocols.http import auto
 from uvicorn.server import ServerState
 
-from serving.protocol import CLIENT_GONE, HttpProtocol, install_protocol
+from serving.protocol import (
+    CLIENT_GONE,
+    MAX_JOINED_BYTES,
+    HttpProtocol,
+    JoinedWrites,
+    install_protocol,
+)
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 TIMEOUT_S = 10.0
@@ -39,6 +45,10 @@ class Loop:
         self.timers.append(Timer(delay_s, call))
         return self.timers[-1]
 
+    def call_soon(self, callback: Any) -> None:  # noqa: ANN401
+        """Call in the next turn."""
+        asyncio.get_running_loop().call_soon(callback)
+
     def create_task(self, coroutine: Any) -> asyncio.Task[None]:  # noqa: ANN401
         """Run it."""
         return asyncio.get_running_loop().create_task(coroutine)
@@ -55,6 +65,7 @@ class Transport(asyncio.Transport):
         """Be open."""
         super().__init__()
         self.written = b""
+        self.sendings = 0
         self.closed = self.half_closed = self.paused = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
@@ -64,7 +75,13 @@ class Transport(asyncio.Transport):
     def write(self, data: Any) -> None:  # noqa: ANN401
         """Keep."""
         assert not self.half_closed
+        assert not self.closed
         self.written += data
+        self.sendings += 1
+
+    def writelines(self, parts: Any) -> None:  # noqa: ANN401
+        """Keep all of them at once."""
+        self.write(b"".join(parts))
 
     def can_write_eof(self) -> bool:
         """Be no TLS."""
@@ -94,7 +111,7 @@ class Transport(asyncio.Transport):
 class Connection:
     """A client's connection to an application that answers when it is told to."""
 
-    def __init__(self, *, starts: bool = False) -> None:
+    def __init__(self, *, starts: bool = False, body: bytes = b"") -> None:
         """Connect."""
         install_protocol(TIMEOUT_S, 1000)
         self.loop, self.transport = Loop(), Transport()
@@ -105,13 +122,15 @@ class Connection:
         async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
             self.asked.append(scope["path"])
             scope[CLIENT_GONE] = lambda: self.gone.append(scope["path"])
-            start = {"type": "http.response.start", "status": 204, "headers": []}
+            headers = [(b"content-length", b"%d" % len(body))] if body else []
+            status = 200 if body else 204
+            start = {"type": "http.response.start", "status": status, "headers": headers}
             if starts:
                 await send(start)
             await self.may_answer.wait()
             if not starts:
                 await send(start)
-            await send({"type": "http.response.body", "body": b""})
+            await send({"type": "http.response.body", "body": body})
 
         config = uvicorn.Config(app, http=auto.AutoHTTPProtocol, lifespan="off", log_config=None)
         self.protocol: Any = auto.AutoHTTPProtocol(
@@ -311,6 +330,46 @@ def test_a_refusal_under_an_answer_that_has_begun_says_nothing_more() -> None:
         assert client.transport.closed
         assert b"431" not in client.transport.written
         assert client.gone == ["/"]
+
+    run(story)
+
+
+def test_the_head_and_the_body_of_an_answer_are_sent_at_once() -> None:
+    async def story() -> None:
+        client = Connection(body=b"hello")
+        await client.send(HEAD + b"\r\n")
+        await client.answer()
+        assert client.transport.written.endswith(b"\r\n\r\nhello")
+        assert client.transport.sendings == 1
+
+    run(story)
+
+
+def test_what_is_large_is_sent_without_waiting_for_more() -> None:
+    async def story() -> None:
+        transport = Transport()
+        joined = JoinedWrites(transport, asyncio.get_running_loop())
+        joined.write(b"head")
+        assert transport.sendings == 0
+        joined.write(b"x" * (MAX_JOINED_BYTES + 1))
+        assert (transport.sendings, len(transport.written)) == (1, MAX_JOINED_BYTES + 5)
+        await turn()
+        assert transport.sendings == 1
+
+    run(story)
+
+
+@pytest.mark.parametrize("end", ["close", "write_eof"])
+def test_nothing_is_lost_where_a_connection_ends_in_the_turn_of_its_answer(end: str) -> None:
+    async def story() -> None:
+        transport = Transport()
+        joined = JoinedWrites(transport, asyncio.get_running_loop())
+        joined.write(b"last words")
+        getattr(joined, end)()
+        assert transport.written == b"last words"
+        assert transport.closed or transport.half_closed
+        await turn()
+        assert transport.sendings == 1
 
     run(story)
 
