@@ -25,15 +25,14 @@ from bentoml._internal.context import server_context
 from bentoml._internal.utils.analytics import usage_stats
 from bentoml.exceptions import BentoMLException
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from serving.answers import AnswerWriter, Prediction
 from serving.auth import Keyring
-from serving.edge import Edge, RouteTable, on_exception
+from serving.edge import Edge, RouteTable
 from serving.errors import INVALID_INPUT, JSON_MEDIA_TYPE, Problem, from_status
 from serving.limits import read_json_body
 from serving.metrics import ServiceMetrics, forget_dead_workers, make_metrics_folder
@@ -184,7 +183,7 @@ class AppFactory(ServiceAppFactory):
         is they that the estimator can't compute with, and no defect.
         """
         try:
-            return await self.api_endpoint(name, request)  # type: ignore[no-any-return]
+            return await self._answer(name, request)
         except EstimatorError as exc:
             unusual = current_record().warnings
             if not unusual or not isinstance(exc.__cause__, ValueError):
@@ -195,6 +194,15 @@ class AppFactory(ServiceAppFactory):
             if exc.error_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             raise from_status(exc.error_code) from exc
+
+    async def _answer(self, name: str, request: Request) -> Response:
+        """Do for the batchable API what BentoML does for all, which takes it half as long again."""
+        method = self.service.apis[name]
+        if not method.batchable:
+            return await self.api_endpoint(name, request)  # type: ignore[no-any-return]
+        given = await method.input_spec.from_http_request(request, None)
+        predictions = await self.batch_infer(name, (given.rows,), {})
+        return await method.output_spec.to_http_response(predictions, None)  # type: ignore[no-any-return]
 
     async def batch_infer(
         self, name: str, input_args: tuple[Any, ...], input_kwargs: dict[str, Any]
@@ -231,8 +239,10 @@ class AppFactory(ServiceAppFactory):
         app = super().__call__()
         app.debug = False  # with BENTOML_DEBUG, Starlette would show clients the stack trace
         app.router.redirect_slashes = False  # to an address that the client's Host header names
-        for exception in (Problem, HTTPException, ClientDisconnect, Exception):
-            app.add_exception_handler(exception, on_exception)
+        # Without Starlette's layers for exceptions, which the edge answers.
+        app.middleware_stack = app.router
+        for layer, args, kwargs in reversed(app.user_middleware):
+            app.middleware_stack = layer(app.middleware_stack, *args, **kwargs)
         settings: Settings = self.service.inner.settings
         storage = settings.rate_limit_storage.get_secret_value()
         self.quotas = Quotas(settings.rate_limit, storage)

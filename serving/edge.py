@@ -11,12 +11,12 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from functools import cache
-from uuid import uuid4
+from secrets import token_hex
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -150,12 +150,8 @@ class Edge:
         try:
             # Nothing may escape from here to the server.
             async with asyncio.timeout(self._timeout_s) as deadline:
-                try:
-                    await self._admit(scope, record)
-                except Problem as refusal:
-                    await answer_problem(refusal)(scope, receive, send)
-                else:
-                    await self._app(scope, receive, send)
+                await self._admit(scope, record)
+                await self._app(scope, receive, send)
         except asyncio.CancelledError:
             # The server ends what still runs when its time to shut down is over.
             if not (record.status or record.client_left):
@@ -168,9 +164,11 @@ class Edge:
                     problem = Problem(DEADLINE_EXCEEDED, detail)
                     await answer_problem(problem)(scope, receive, send)
                 return
-            record.exception = exc
-            if not record.status:  # Starlette has answered, with 500, before it raises on
-                await answer_problem(from_status(500))(scope, receive, send)
+            answer = _answer_to(exc)
+            if answer is None or record.status:
+                record.exception = exc
+            if not record.status:
+                await (answer or answer_problem(from_status(500)))(scope, receive, send)
 
     async def _admit(self, scope: Scope, record: RequestRecord) -> None:
         """Ask for a key, and count the request, where that is due; refuse an unknown path.
@@ -219,8 +217,8 @@ class _Cors(CORSMiddleware):
         return Response(status_code=204, headers=headers)
 
 
-async def on_exception(request: Request, exc: Exception) -> Response:
-    """Turn whatever a route raises into its answer: Starlette's one exception handler."""
+def _answer_to(exc: Exception) -> Response | None:
+    """Give the answer to what was raised further in, if it was raised to be answered."""
     if isinstance(exc, Problem):
         return answer_problem(exc)
     if isinstance(exc, HTTPException):
@@ -230,7 +228,7 @@ async def on_exception(request: Request, exc: Exception) -> Response:
         return answer_problem(from_status(exc.status_code, headers))
     if isinstance(exc, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    return answer_problem(from_status(500))
+    return None
 
 
 def answer_problem(problem: Problem) -> Response:
@@ -264,4 +262,4 @@ def _request_id(scope: Scope) -> bytes:
             if _SANE_ID.fullmatch(value):
                 return value  # type: ignore[no-any-return]
             break
-    return uuid4().hex.encode()
+    return token_hex(16).encode()

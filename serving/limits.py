@@ -4,6 +4,8 @@ from starlette.requests import Request
 
 from serving.errors import BODY_TOO_LARGE, JSON_MEDIA_TYPE, UNSUPPORTED_MEDIA_TYPE, Problem
 
+_JSON = JSON_MEDIA_TYPE.encode()
+
 
 async def read_json_body(request: Request, max_body_bytes: int) -> bytes:
     """Read the body of a request, never more of it than the limit.
@@ -14,18 +16,21 @@ async def read_json_body(request: Request, max_body_bytes: int) -> bytes:
         Problem: 413 as soon as the body is known to be too large, 415 when it is not declared as
             plain JSON.
     """
-    headers = request.headers
-    content_type = headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() != JSON_MEDIA_TYPE:
+    content_type = length = b""
+    for name, value in request.scope["headers"]:
+        if name == b"content-type":
+            content_type = value
+        elif name == b"content-length":
+            length = value
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            raise Problem(
+                UNSUPPORTED_MEDIA_TYPE,
+                "the body must not be compressed",
+                headers={"Accept-Encoding": "identity"},
+            )
+    if content_type.partition(b";")[0].strip().lower() != _JSON:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
-    if any(coding.lower() != "identity" for coding in headers.getlist("content-encoding")):
-        raise Problem(
-            UNSUPPORTED_MEDIA_TYPE,
-            "the body must not be compressed",
-            headers={"Accept-Encoding": "identity"},
-        )
-    length = headers.get("content-length")
-    if length is not None and int(length) > max_body_bytes:
+    if length and int(length) > max_body_bytes:
         raise _too_large(max_body_bytes)
     chunks: list[bytes] = []
     size = 0

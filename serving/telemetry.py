@@ -16,6 +16,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NoReturn, TextIO, cast
 
@@ -73,14 +74,14 @@ class _LossyStream:
         self._stream = stream
 
     def write(self, text: str) -> None:
+        """Write whole lines."""
         if self._stream is not None:  # as it is when stdout was closed before the start
             with suppress(OSError, ValueError):
                 self._stream.write(text)
+                self._stream.flush()
 
     def flush(self) -> None:
-        if self._stream is not None:
-            with suppress(OSError, ValueError):
-                self._stream.flush()
+        """Do nothing: there is nothing left to write."""
 
 
 class PrintsAsLog(io.TextIOBase):
@@ -112,17 +113,13 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     so what is set while the service is imported stays.
     """
     stdout = cast(TextIO, _LossyStream(sys.stdout))
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(serializer=_dumps)
+    renderer = (
+        _as_json
         if as_json
         else structlog.dev.ConsoleRenderer(colors=bool(sys.stdout and sys.stdout.isatty()))
     )
     structlog.configure(
-        processors=[*shared, _in_order, renderer],
+        processors=[_stamped, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(stdout),
         cache_logger_on_first_use=True,
@@ -130,15 +127,12 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     handler = logging.StreamHandler(stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                *shared,
-                structlog.stdlib.add_logger_name,
-            ],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 _lift_stack_trace,
-                _in_order,
+                _stamped,
                 renderer,
             ],
         )
@@ -159,7 +153,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     )
 
 
-def _dumps(event: Mapping[str, Any], **_: object) -> str:
+def _as_json(_: object, __: str, event: Mapping[str, Any]) -> str:
     try:
         return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # a lone surrogate, or an integer beyond 64 bits
@@ -176,9 +170,10 @@ def _lift_stack_trace(
     return event
 
 
-def _in_order(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put first what every line has, and leave out what this one does not know."""
-    head = {name: event.pop(name) for name in ("timestamp", "level", "event")}
+def _stamped(_: object, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Begin with what every line has, and leave out what this one does not know."""
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    head = {"timestamp": now, "level": level, "event": event.pop("event")}
     return head | {name: value for name, value in event.items() if value is not None}
 
 
