@@ -35,6 +35,8 @@ LEFT_OUT = re.compile(
     r"|/python3[^/]*/(ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo|config-[^/]*)$"
     r"|/site-packages/(pip|setuptools|wheel|pkg_resources|_distutils_hack)(-[^/]*)?$"
     r"|/(distutils-precedence\.pth|pkgconfig)$"
+    r"|/onnxruntime/(backend|datasets|quantization|tools|transformers)$"
+    r"|/libonnxruntime\.so[^/]*$"  # for programs in C; Python's module has all of it once more
 )
 # The system hands process 1 no signal that it has not asked for, and BentoML asks after seconds.
 FIRST = """import os, signal
