@@ -3,7 +3,6 @@
 ``bentoml serve`` imports this module in its own process and in each worker process.
 """
 
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import bentoml
@@ -28,7 +27,7 @@ from serving.bento import (
 from serving.cache import PredictionCache
 from serving.errors import JSON_MEDIA_TYPE, NOT_FOUND, PROBLEM_TYPES, UNAVAILABLE, Problem
 from serving.lanes import Again
-from serving.metrics import MODEL_INFO, forget_this_worker, tell_lost_metrics
+from serving.metrics import MODEL_INFO, tell_lost_metrics
 from serving.openapi import openapi_document
 from serving.pages import CONTENT_SECURITY_POLICY, docs_page, docs_script, problem_page
 from serving.prediction_log import PredictionLog
@@ -39,15 +38,14 @@ from serving.schemas import RequestSchema
 from serving.settings import (
     LogFormat,
     load_settings,
-    metrics_folder,
     pin_model,
     prepare_process,
     unknown_variables,
 )
-from serving.store import ModelError, ServedModel, load, model_info, verify
-from serving.telemetry import PrintsAsLog, configure_logging, end_process, log
+from serving.store import ModelError, ServedModel, compiled_form, load, model_info, verify
+from serving.telemetry import configure_logging, log
 from serving.values import Row
-from serving.workers import Life
+from serving.workers import Life, refuse
 
 settings = load_settings()
 configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)
@@ -66,7 +64,10 @@ class ModelApi:
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Choose the model's version for all workers, and refuse to start if it can't be served."""
+        """Choose the model's version for all workers, and refuse to start if it can't be served.
+
+        Whether it can be loaded a worker finds out: here that would double the time of a start.
+        """
         for name in unknown_variables():
             log.warning("settings.unknown", variable=name)
         if not settings.clients:
@@ -82,8 +83,7 @@ class ModelApi:
         named = "model" in settings.model_fields_set
         tag = settings.model if named else packed_model(ModelApi) or settings.model
         verified = verify(ServedModel(tag).resolve())
-        with redirect_stdout(PrintsAsLog()):
-            load(verified, settings.runtime)
+        compiled_form(verified, settings.runtime)
         pin_model(str(verified.tag))
 
     def __init__(self) -> None:
@@ -91,10 +91,8 @@ class ModelApi:
         try:
             verified = verify(self.stored)
             model = load(verified, settings.runtime)
-        except ModelError as exc:  # the store was well when the server started
-            if (folder := metrics_folder()) is not None:
-                forget_this_worker(folder)
-            end_process("model.refused", reason=str(exc))
+        except ModelError as exc:
+            refuse(str(exc))
         description = model.description
         self.version = str(verified.tag.version)
         self.schema = RequestSchema(description.features, settings.max_batch_rows)

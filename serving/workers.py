@@ -5,8 +5,9 @@ answering for a while so that load balancers notice, and then lets uvicorn close
 what is under way, for a bounded time. A watchdog ends a worker whose model hangs.
 
 `Workers` is the side of the process that starts workers. It is circus's watcher, which BentoML
-makes: it also closes that process's listening socket, or who connects would wait for nobody, and
-looks after its workers as soon as one has died, instead of every 10 s.
+makes: it also closes that process's listening socket, or who connects would wait for nobody, looks
+after its workers as soon as one has died, instead of every 10 s, and ends the server if one dies
+before any has served.
 """
 
 import asyncio
@@ -22,14 +23,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import circus.watcher  # type: ignore[import-untyped]
 import uvicorn
 from circus.exc import ConflictError  # type: ignore[import-untyped]
 
+from serving.metrics import forget_this_worker
 from serving.settings import Settings, load_settings, metrics_folder
-from serving.telemetry import MODEL_THREAD, log
+from serving.telemetry import MODEL_THREAD, end_process, log
 
 MARGIN_S = 5.0  # beyond its two periods, for a worker that drains to end before it is killed
 RETRY_S = 0.1
@@ -124,9 +126,34 @@ def stack_of(name: str) -> str:
     return "\n".join(map("".join, stacks))
 
 
-def stacks_file(folder: Path, pid: int) -> Path:
-    """Name the file in which a worker leaves its stacks when it can't log any more."""
+def refuse(reason: str) -> NoReturn:
+    """End this worker, whose model can't be served, and leave word of it to `Workers`."""
+    if (folder := metrics_folder()) is not None:
+        forget_this_worker(folder)
+        refusal_file(folder, os.getpid()).write_text(reason)
+    end_process("model.refused", reason=reason)
+
+
+def refusal_file(folder: Path, pid: int) -> Path:
+    """Name the file in which a worker says why it can't serve."""
+    return folder / f"refusal_{pid}.txt"
+
+
+def stacks_file(folder: Path, pid: int | str) -> Path:
+    """Name the file in which a worker leaves its stacks when it can't log any more.
+
+    It is there, empty, for as long as a worker serves.
+    """
     return folder / f"stacks_{pid}.txt"
+
+
+def last_words(file: Path) -> str:
+    """Read a file that a dead worker may have left, and remove it."""
+    words = ""
+    with suppress(OSError):
+        words = file.read_text(errors="replace")
+        file.unlink()
+    return words
 
 
 def raise_descriptor_limit() -> None:
@@ -157,6 +184,7 @@ class Workers(circus.watcher.Watcher):
         }
         super().__init__(*args, **options)
         self._looked_s = -float("inf")
+        self._has_served = False
 
     def initialize(self, evpub_socket: object, sockets: object, arbiter: Any) -> None:  # noqa: ANN401
         """Listen to signals, once there is an event loop that they can be handed to."""
@@ -214,14 +242,22 @@ class Workers(circus.watcher.Watcher):
             self._loop.call_later(self.drain_delay_s, self.arbiter.sockets.close_all)
 
     def _report(self, *, process_pid: int, exit_code: int | None, **_: object) -> None:
-        """Log the death of a worker, and where it was if only a thread in C could still tell."""
-        file = stacks_file(Path(self.env["PROMETHEUS_MULTIPROC_DIR"]), process_pid)
-        with suppress(OSError):
-            if stacks := file.read_text(errors="replace"):
-                log.critical("model.hangs", worker=process_pid, stack=stacks)
-            file.unlink()
+        """Log the death of a worker, and what it has left word of."""
+        folder = Path(self.env["PROMETHEUS_MULTIPROC_DIR"])
+        self._has_served |= any(folder.glob(stacks_file(folder, "*").name))
+        if stacks := last_words(stacks_file(folder, process_pid)):
+            log.critical("model.hangs", worker=process_pid, stack=stacks)
+        refusal = last_words(refusal_file(folder, process_pid))
         if not self.arbiter._stopping:
             log.error("worker.died", worker=process_pid, exit_code=exit_code)
+            if not self._has_served:
+                self._give_up(refusal or f"a worker ended with {exit_code} before it could serve")
+
+    def _give_up(self, reason: str) -> None:
+        """End the server with one line: what no worker could do, the next can't either."""
+        self.arbiter._exception = SystemExit(reason)
+        self.respawn = True  # or circus would end in a container with an error of its own
+        self._quit()
 
 
 def install_workers(drain_delay_s: float, drain_timeout_s: float) -> None:

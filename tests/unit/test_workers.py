@@ -30,6 +30,8 @@ from serving.workers import (
     Life,
     Workers,
     install_workers,
+    refusal_file,
+    refuse,
     stack_of,
     stacks_file,
 )
@@ -214,6 +216,20 @@ def test_a_worker_ends_itself_when_the_model_hangs(
         assert lines == []
 
 
+def test_a_worker_that_can_not_serve_leaves_word_of_it_and_no_metrics(
+    armed: list[float | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ends: list[object] = []
+    monkeypatch.setattr(workers, "end_process", lambda *event, **fields: ends.append(fields))
+    (tmp_path / f"counter_{os.getpid()}.db").touch()
+    refuse("it is damaged")
+    assert ends == [{"reason": "it is damaged"}]
+    assert list(tmp_path.iterdir()) == [refusal_file(tmp_path, os.getpid())]
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+    refuse("there is nobody to tell")
+    assert len(ends) == 2
+
+
 def test_the_stack_of_a_thread_that_is_not_there_is_empty() -> None:
     assert stack_of("nobody") == ""
 
@@ -283,6 +299,7 @@ class FakeArbiter:
     def __init__(self) -> None:
         """Run."""
         self.loop, self.check_delay, self._stopping, self.busy = FakeLoop(), CHECK_S, False, False
+        self._exception: BaseException | None = None
         self.ctrl = SimpleNamespace(sys_hdl=SimpleNamespace(quit=None))
         self.sockets = SimpleNamespace(close_all=lambda: self.calls.append("close_all"))
         self.calls: list[str] = []
@@ -448,6 +465,46 @@ def test_the_death_of_a_worker_is_logged_with_the_stacks_that_it_left(
     assert lines == []
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("contained", [False, True])
+def test_a_worker_that_dies_before_any_has_served_ends_the_server(
+    arbiter: FakeArbiter, tmp_path: Path, count: int, *, contained: bool
+) -> None:
+    made = watcher(arbiter, tmp_path, respawn=not contained, numprocesses=count)
+    refusal_file(tmp_path, 7).write_text("model iris is damaged")
+    arbiter.busy = True  # as it is while it reaps
+    made.call_hook("after_reap", process_pid=7, exit_code=1)
+    assert made.respawn
+    arbiter.busy = False
+    arbiter.loop.run()
+    assert arbiter.calls == ["stop"]
+    assert isinstance(arbiter._exception, SystemExit)
+    assert arbiter._exception.code == "model iris is damaged"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_dies_without_a_word_before_any_has_served_ends_the_server(
+    arbiter: FakeArbiter, tmp_path: Path
+) -> None:
+    watcher(arbiter, tmp_path).call_hook("after_reap", process_pid=7, exit_code=-9)
+    assert arbiter.calls == ["stop"]
+    assert isinstance(arbiter._exception, SystemExit)
+    assert "-9" in str(arbiter._exception.code)
+
+
+def test_once_a_worker_has_served_one_that_can_not_ends_nothing(
+    arbiter: FakeArbiter, tmp_path: Path
+) -> None:
+    made = watcher(arbiter, tmp_path)
+    stacks_file(tmp_path, 8).write_text("")
+    for pid in (7, 8, 9):
+        refusal_file(tmp_path, pid).write_text("model iris is damaged")
+        made.call_hook("after_reap", process_pid=pid, exit_code=1)
+    assert arbiter.calls == []
+    assert arbiter._exception is None
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
@@ -467,6 +524,7 @@ def test_circus_does_as_its_watcher_expects() -> None:
     calls = {
         Arbiter.stop: ["_stopping = True"],
         Arbiter.manage_watchers: ["if self._stopping", "reap_processes", "manage_processes"],
+        Arbiter.start: ["if self._exception is not None", "raise exc"],
         Arbiter.__init__: ["self._stopping = False", "self.check_delay", "self.sockets"],
         circus.watcher.Watcher._stop: ["'before_stop'"],
         circus.watcher.Watcher.reap_process: ['"after_reap"', '"process_pid"', '"exit_code"'],

@@ -146,8 +146,18 @@ def test_a_damaged_model_is_refused(own_home: Path, damage: Damage) -> None:
     assert_one_clear_line(refused(own_home), "model iris:")
 
 
-def test_a_model_that_can_not_be_unpickled_is_refused(home: Path) -> None:
-    assert_one_clear_line(refused(home, SERVING_MODEL="unloadable"), "unloadable", "unpickled")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"BENTOML_CONTAINERIZED": "true"},
+        {"BENTOML_CONFIG_OPTIONS": "services.ModelApi.workers=2", "SERVING_RATE_LIMIT": "off"},
+    ],
+    ids=["one worker", "in a container", "two workers"],
+)
+def test_a_model_that_can_not_be_unpickled_is_refused(home: Path, settings: dict[str, str]) -> None:
+    refusal = refused(home, SERVING_MODEL="unloadable", **settings)
+    assert_one_clear_line(refusal, "unloadable", "unpickled")
 
 
 def test_a_misspelt_variable_is_warned_about(home: Path, tmp_path: Path) -> None:
