@@ -7,11 +7,13 @@ it. It gives one matrix too: each class's probability, or one number, for each r
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from serving.values import Row
+
+Doubles: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 CATEGORIES = "categories"  # under which a graph names them, in JSON
 
@@ -34,23 +36,23 @@ class CompiledEstimator:
         self._session = onnxruntime.InferenceSession(
             graph, options, providers=["CPUExecutionProvider"]
         )
-        (given,), (self._output,) = self._session.get_inputs(), self._session.get_outputs()
-        self._input = given.name
+        (given,), (found,) = self._session.get_inputs(), self._session.get_outputs()
+        self._input, self._output = given.name, found.name
         named = self._session.get_modelmeta().custom_metadata_map.get(CATEGORIES, "[]")
         self._places = {category: place for place, category in enumerate(json.loads(named))}
 
-    def __call__(self, rows: Sequence[Row]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Give each class's probability, or one number, for each row: an array (rows, n)."""
-        table = np.array(self._in_numbers(rows), dtype=np.float64)  # None becomes NaN
-        (output,) = self._session.run([self._output.name], {self._input: table})
-        return output  # type: ignore[no-any-return]
+    def table(self, rows: Sequence[Row]) -> Doubles:
+        """Give rows as a matrix, a column for each feature."""
+        numbers: Sequence[Sequence[Any]] = rows
+        if self._places:
+            places, unseen = self._places, len(self._places)
+            numbers = [
+                [places.get(value, unseen) if isinstance(value, str) else value for value in row]
+                for row in rows
+            ]
+        return np.array(numbers, dtype=np.float64)  # None becomes NaN
 
-    def _in_numbers(self, rows: Sequence[Row]) -> Sequence[Sequence[Any]]:
-        """Put the places of categories for their names."""
-        if not self._places:
-            return rows
-        places, unseen = self._places, len(self._places)
-        return [
-            [places.get(value, unseen) if isinstance(value, str) else value for value in row]
-            for row in rows
-        ]
+    def __call__(self, table: Doubles) -> Doubles:
+        """Give each class's probability, or one number, for each row of such a matrix."""
+        (scores,) = self._session.run([self._output], {self._input: table})
+        return scores  # type: ignore[no-any-return]

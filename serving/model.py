@@ -132,8 +132,9 @@ class Model:
         """
         if self._compiled is None:
             return self._predict(rows)
-        scores = self._compiled(rows)
-        sensitive = np.flatnonzero(self.sensitive(rows, scores)).tolist()
+        table = self._compiled.table(rows)
+        scores = self._compiled(table)
+        sensitive = np.flatnonzero(self.sensitive(table, scores)).tolist()
         if sensitive and len(rows) == 1:
             return self._predict(rows)
         return self._compiled_predictions(scores), sensitive
@@ -148,22 +149,27 @@ class Model:
         predictions = self.predictions(outputs)
         if len(rows) == 1 or asked.batching == "invariant":
             return predictions, []
-        sensitive = self._far(rows)
+        if len(self._numbers) < len(rows[0]):
+            numbers = np.array([[row[at] for at in self._numbers] for row in rows], dtype=float)
+        else:
+            numbers = np.asarray(table)
+        sensitive = self._far(numbers)
         if asked.label_by is not None:
             sensitive |= tied(self._deciding_scores(table, outputs))
         return predictions, np.flatnonzero(sensitive).tolist()
 
-    def sensitive(self, rows: Sequence[Row], scores: Array) -> Array:
+    def sensitive(self, table: Array, scores: Array) -> Array:
         """Tell for each row whether it is for the estimator itself to answer.
 
-        ``scores`` is what the compiled one gave for them.
+        ``table`` is what the compiled one was given, and ``scores`` what it gave.
         """
         finite = np.asarray(np.isfinite(scores).all(axis=1))
         if self._is_exact:
             if not finite.all():
                 raise WrongOutputError("the estimator gave scores that are not finite")
             return ~finite
-        far = self._far(rows) | ~finite
+        numbers = table if len(self._numbers) == table.shape[1] else table[:, self._numbers]
+        far = self._far(numbers) | ~finite
         return far | tied(scores, self._tie) if self._labels else far
 
     def _compiled_predictions(self, scores: Array) -> list[Prediction]:
@@ -286,12 +292,9 @@ class Model:
         except KeyError:
             raise WrongOutputError("predict gave a label that is none of the classes") from None
 
-    def _far(self, rows: Sequence[Row]) -> Array:
-        """Tell for each row whether a number is far outside of what was seen in training."""
-        if len(self._numbers) < len(rows[0]):
-            rows = [tuple(row[at] for at in self._numbers) for row in rows]
-        numbers = np.abs(np.array(rows, dtype=np.float64))  # None becomes NaN, which is not far
-        return np.asarray((numbers > self._usual).any(axis=1))
+    def _far(self, numbers: Array) -> Array:
+        """Tell for each row, given its numbers, whether one is far outside of training's."""
+        return np.asarray((np.abs(numbers) > self._usual).any(axis=1))
 
     def _deciding_scores(self, table: TableLike, outputs: Outputs) -> Array:
         """Give the scores of which the largest is the label's."""

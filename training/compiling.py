@@ -193,24 +193,28 @@ def _prove(
     rows, outputs = _answered(model, rows)
     numbers = outputs.probabilities[0] if outputs.probabilities else outputs.values[:, np.newaxis]
     told = [prediction.value for prediction in model.predictions(outputs)]
+    classes = model.description.classes_by_target
+    table = compiled.table(rows)
     largest, exact = 0.0, True
     for size in (1, *BATCH_SIZES, len(rows)):
         count = min(len(rows), size * MAX_BATCHES)
-        starts = range(0, count, size)
-        scores = np.concatenate([compiled(rows[at : min(at + size, count)]) for at in starts])
+        batches = [table[start : min(start + size, count)] for start in range(0, count, size)]
+        scores = np.concatenate([compiled(batch) for batch in batches])
         if scores.shape[1:] != numbers.shape[1:]:
             raise CannotConvertError(f"it gives {scores.shape[1]} numbers for a row")
-        exact = exact and np.array_equal(scores, numbers[:count])
-        sure = ~model.sensitive(rows[:count], scores)
+        sure = ~model.sensitive(table[:count], scores)
         differences = np.abs(scores - numbers[:count]) / (1 + np.abs(numbers[:count]))
         largest = max(largest, differences[sure].max(initial=0.0))
         if not largest <= proof.tolerance:
             raise CannotConvertError(f"its numbers differ by {largest:.1e} from the estimator's")
-        if labels := model.description.classes_by_target:
-            given = [labels[0][index] for index in scores.argmax(axis=1)]
-            wrong = sum(s and a != b for s, a, b in zip(sure, given, told, strict=False))
-            if wrong:
-                raise CannotConvertError(f"{wrong} of {count} labels differ from the estimator's")
+        wrong = np.zeros(count, dtype=bool)
+        if classes:
+            given = [classes[0][index] for index in scores.argmax(axis=1)]
+            wrong = np.array([one != other for one, other in zip(given, told, strict=False)])
+        if (sure & wrong).any():
+            many = f"{(sure & wrong).sum()} of {count}"
+            raise CannotConvertError(f"{many} labels differ from the estimator's")
+        exact = exact and np.array_equal(scores, numbers[:count]) and not wrong.any()
     return proof.model_copy(
         update={"rows": len(rows), "largest_difference": largest, "exact": exact}
     )

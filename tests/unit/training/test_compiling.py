@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -374,9 +374,9 @@ def test_a_graph_that_is_slower_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> 
     estimator, description = fitted(DecisionTreeClassifier(), table)
     call = CompiledEstimator.__call__
 
-    def slow(self: CompiledEstimator, rows: Sequence[Row]) -> np.ndarray:
+    def slow(self: CompiledEstimator, table: np.ndarray) -> np.ndarray:
         for _ in range(200):
-            scores = call(self, rows)
+            scores = call(self, table)
         return scores
 
     monkeypatch.setattr(CompiledEstimator, "__call__", slow)

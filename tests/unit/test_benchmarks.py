@@ -1,0 +1,130 @@
+"""How the benchmark judges what it has measured."""
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+NAMES = ("load", "models", "peers", "report", "run", "servers", "targets")
+LOGISTIC = "logistic"
+Results: TypeAlias = Any
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[SimpleNamespace]:
+    """The benchmark's scripts, which import one another as those of one folder do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield SimpleNamespace(**{name: import_module(name) for name in NAMES})
+    for name in NAMES:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def results(bench: SimpleNamespace) -> Results:
+    return bench.targets.Results()
+
+
+def add(
+    bench: SimpleNamespace, results: Results, server: str, *rps: float, failures: int = 0
+) -> None:
+    for value in rps:
+        sample = bench.load.Sample(value, 1.0, 2.0, 3.0, 100, failures)
+        results.add(LOGISTIC, server, bench.targets.SOME, sample)
+
+
+@pytest.fixture
+def plan(bench: SimpleNamespace) -> SimpleNamespace:
+    servers = [bench.peers.SERVERS[name] for name in ("ours", "fastapi")]
+    return SimpleNamespace(models=[LOGISTIC], servers=servers, loads=[bench.targets.SOME])
+
+
+def test_a_ratio_is_the_median_of_the_ratios_of_each_round(
+    bench: SimpleNamespace, results: Results
+) -> None:
+    add(bench, results, "ours", 100, 900, 60)
+    add(bench, results, "fastapi", 50, 100, 20)
+    target = bench.targets.faster(bench.targets.SOME, "fastapi", 4, guard=2)
+    assert target.measured(results, LOGISTIC) == 3
+    assert not target.holds(3, target.bound)
+    assert target.holds(3, target.guard)
+
+
+def test_of_several_peers_the_best_counts_and_one_left_out_does_not(
+    bench: SimpleNamespace, results: Results
+) -> None:
+    point = bench.targets.Point
+    some = bench.targets.SOME
+    bases = tuple(point(name, some, "rps") for name in ("fastapi", "litserve", "mlflow"))
+    target = bench.targets.Target("any", point("ours", some, "rps"), bases, 1)
+    assert target.measured(results, LOGISTIC) is None
+    add(bench, results, "ours", 100)
+    assert target.measured(results, LOGISTIC) is None
+    add(bench, results, "fastapi", 50)
+    add(bench, results, "litserve", 20)
+    assert target.measured(results, LOGISTIC) == 5
+
+
+def test_what_can_not_be_divided_is_missed(bench: SimpleNamespace, results: Results) -> None:
+    add(bench, results, "ours", 100)
+    add(bench, results, "fastapi", 0)
+    target = bench.targets.faster(bench.targets.SOME, "fastapi", 4)
+    assert not target.holds(target.measured(results, LOGISTIC), target.bound)
+
+
+def test_the_guard_tells_bounds_and_failures(
+    bench: SimpleNamespace, plan: SimpleNamespace, results: Results
+) -> None:
+    add(bench, results, "fastapi", 100, 100, failures=7)
+    add(bench, results, "ours", 250, 250)
+    assert bench.run.broken(plan, results) == {}
+    add(bench, results, "ours", 110, 110, 110, failures=1)
+    add(bench, results, "fastapi", 100, 100, 100)
+    missed = bench.run.broken(plan, results)
+    assert sorted(missed.values()) == ["1.10, not at least 2", "3"]
+
+
+def test_the_tables_have_targets_medians_and_failures(
+    bench: SimpleNamespace, plan: SimpleNamespace, results: Results
+) -> None:
+    add(bench, results, "ours", 500, 500, 400)
+    add(bench, results, "fastapi", 100, 110, 90, failures=2)
+    report = bench.report
+    targets = list(report.target_rows(plan, results))
+    assert f"{LOGISTIC} | 16 clients: p99, to its own median | at most 3 | 3.00 | held" in targets
+    assert any(row.endswith("at least 4 | 4.55 | held") for row in targets)
+    assert list(report.load_rows(plan, results, LOGISTIC)) == [
+        "this service | 500 (1, 2, 3)",
+        "FastAPI by hand | 100 (1, 2, 3), 6 failed",
+    ]
+
+
+def test_a_report_is_put_between_the_markers_of_a_file(
+    bench: SimpleNamespace, tmp_path: Path
+) -> None:
+    file = tmp_path / "README.md"
+    file.write_text("above\n\n<!-- bench -->\nold\n<!-- /bench -->\n\nbelow\n")
+    for text in ("first", "second"):
+        bench.report.insert(text, file)
+    wanted = "above\n\n<!-- bench -->\nsecond\n<!-- /bench -->\n\nbelow\n"
+    assert file.read_text() == wanted
+    file.write_text("nothing")
+    with pytest.raises(SystemExit, match="has no <!-- bench -->"):
+        bench.report.insert("third", file)
+
+
+@pytest.mark.parametrize("wrong", [("b", 0.25), ("a", 0.25 + 1e-8)])
+def test_an_answer_that_is_not_the_estimators_ends_the_run(
+    bench: SimpleNamespace, wrong: tuple[str, float]
+) -> None:
+    ours, right = bench.peers.OURS, ("a", {"a": 0.25})
+    compare = bench.servers.compare
+    compare(ours, [[1.0]], [("a", {"a": 0.25 + 1e-12})], [right])
+    label, probability = wrong
+    with pytest.raises(SystemExit, match="this service"):
+        compare(ours, [[1.0]], [(label, {"a": probability})], [right])
