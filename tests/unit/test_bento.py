@@ -248,6 +248,7 @@ def test_all_that_lives_after_the_start_is_left_out_of_garbage_collection() -> N
     gc.unfreeze()
     talk()
     assert gc.get_freeze_count() > 0
+    assert gc.isenabled()
     gc.unfreeze()
 
 
