@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import limits
 from limits.aio.storage.redis.bridge import RedisBridge
-from redis.asyncio import Redis
 
 from serving.errors import QUOTA_EXCEEDED, Problem
 from serving.metrics import LIMITED, QUOTA_STORAGE_UP
@@ -123,6 +122,8 @@ class RedisWindows:
             ValueError: the address is none; the message does not repeat it, for it may hold a
                 password.
         """
+        from redis.asyncio import Redis  # a twentieth of a start, which counting alone does without
+
         try:
             self._redis = Redis.from_url(url, socket_connect_timeout=REDIS_TIMEOUT_S)
             # It alone looks at all options of the address.

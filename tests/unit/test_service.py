@@ -6,8 +6,11 @@ import importlib
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -41,6 +44,7 @@ from tests.unit.fakes import (
 )
 from tests.unit.samples import PROBABILITIES, description, number
 
+ROOT = Path(__file__).parents[2]
 JSON_TYPE: Headers = [(b"Content-Type", b"application/json")]
 ROW = [5.1, 3.5, 1.4, 0.2]
 INPUT = "31415926"  # a value that must not be told
@@ -734,6 +738,14 @@ def test_each_request_gives_one_line_with_its_rows_and_model(
 
 
 # The start
+
+
+def test_what_a_start_needs_not_is_not_imported() -> None:
+    program = "import sys; from bentoml_cli.cli import cli; import service; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {"sklearn", "scipy", "pandas", "onnxruntime", "redis"} & set(done.stdout.split())
 
 
 def test_a_deployment_without_its_model_is_refused(
