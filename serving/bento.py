@@ -10,7 +10,7 @@ import atexit
 import gc
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from http import HTTPStatus
@@ -29,6 +29,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from serving.answers import AnswerWriter, Prediction
 from serving.auth import Keyring
@@ -241,7 +242,10 @@ class AppFactory(ServiceAppFactory):
         app = super().__call__()
         app.debug = False  # with BENTOML_DEBUG, Starlette would show clients the stack trace
         app.router.redirect_slashes = False  # to an address that the client's Host header names
-        # Without Starlette's layers for exceptions, which the edge answers.
+        # Without Starlette's layers for exceptions, which the edge answers; each route has one too.
+        for route in app.routes:
+            if isinstance(route, Route):
+                route.app = partial(_respond, route.endpoint)
         app.middleware_stack = app.router
         for layer, args, kwargs in reversed(app.user_middleware):
             app.middleware_stack = layer(app.middleware_stack, *args, **kwargs)
@@ -257,6 +261,13 @@ class AppFactory(ServiceAppFactory):
             self.quotas,
         )
         return self.edge
+
+
+async def _respond(
+    endpoint: Callable[[Request], Awaitable[Response]], scope: Scope, receive: Receive, send: Send
+) -> None:
+    response = await endpoint(Request(scope, receive, send))
+    await response(scope, receive, send)
 
 
 class ModelService(bentoml.Service):

@@ -22,7 +22,10 @@ from bentoml._internal.utils.analytics import usage_stats
 from bentoml.exceptions import BentoMLException
 from bentoml.serving import ensure_prometheus_dir
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from starlette._utils import is_async_callable
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from serving.bento import AppFactory, ModelService, get, prepare_bentoml, service_metrics
 from serving.edge import Edge
@@ -59,8 +62,6 @@ class Echo(bentoml.IODescriptor):
     @classmethod
     async def to_http_response(cls, obj: Any, serde: object) -> Any:  # noqa: ANN401
         """Write what the API gave."""
-        from starlette.responses import PlainTextResponse
-
         return PlainTextResponse(" ".join(obj))
 
 
@@ -107,8 +108,6 @@ class Small:
     @get("/marked")
     async def marked(self, request: Any) -> Any:  # noqa: ANN401
         """Answer to GET."""
-        from starlette.responses import PlainTextResponse
-
         return PlainTextResponse(f"{request.method} {self.version}")
 
 
@@ -200,6 +199,17 @@ def test_the_factory_builds_starlette_with_the_layers_that_the_edge_replaces() -
     assert ContextMiddleware in classes, moved("ContextMiddleware")
     assert OpenTelemetryMiddleware in classes, moved("OpenTelemetryMiddleware")
     assert AppFactory(Small).middlewares == []
+
+
+def test_routes_answer_through_app_and_have_coroutine_functions_as_endpoints() -> None:
+    Small.inject_config()  # type: ignore[attr-defined]
+    routes = [route for route in ServiceAppFactory(Small)().routes if isinstance(route, Route)]
+    assert {"/echo", "/plain", "/readyz"} <= {route.path for route in routes}
+    assert all(is_async_callable(route.endpoint) for route in routes), moved("the endpoints")
+    route = Route("/", routes[0].endpoint)
+    route.app = PlainTextResponse("stands in")
+    answer = asyncio.run(ask(Starlette(routes=[route]), "/"))
+    assert answer.body == b"stands in", moved("Starlette's Route.app")
 
 
 def test_the_context_is_there_for_an_api_that_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
