@@ -44,6 +44,7 @@ class RequestRecord:
     warnings: Sequence[Any] = ()
     exception: BaseException | None = None
     client_left: bool = False
+    is_late: bool = False  # the deadline has passed
 
 
 MODEL_THREAD = "model"  # the name of the thread that the model runs in, by which it is found
