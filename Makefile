@@ -46,7 +46,7 @@ test-system: $(VENV)/dev $(VENV)/audit/installed
 image-test: $(VENV)/dev  ## builds the image and runs it; needs docker or podman
 	$(BIN)/pytest tests/image --timeout 900
 
-bench: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest
+bench: $(VENV)/train  ## this service beside its peers; ARGS=--guard for a short run that fails below wide bounds
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 picture: $(VENV)/dev $(BENTO_STORE)/models/iris/latest  ## docs/dashboard.png anew: the dashboard under load

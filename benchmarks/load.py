@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import gc
 import json
+import math
 import random
 import re
 import selectors
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -44,28 +45,50 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Load:
-    """A kind of load: so many clients (closed loop) or so many requests a second (open loop)."""
+class Target:
+    """Where requests go: an address, a body with one %s for the row, and headers."""
 
-    open: bool
+    url: str
+    body: str
+    headers: Mapping[str, str]
+
+    @property
+    def options(self) -> list[str]:
+        """Give the headers as options of a command."""
+        return [word for pair in self.headers.items() for word in ("-H", ": ".join(pair))]
+
+
+@dataclass(frozen=True)
+class Load:
+    """A kind of load: so many clients (closed loop) or so many requests a second (open loop).
+
+    Clients may ask for many rows at once, each a list, and for the same few requests ever again.
+    """
+
     amount: int
+    open: bool = False
+    rows: int = 1
+    distinct: int = 0  # all of them
 
     def __str__(self) -> str:
         """Name the load as the report shows it."""
-        unit = "req/s" if self.open else "client" if self.amount == 1 else "clients"
+        unit = "requests/s" if self.open else "client" if self.amount == 1 else "clients"
         return f"{self.amount} {unit}"
 
-    def command(self, url: str, body: str, seconds: float, seed: int) -> list[str]:
+    def command(self, target: Target, seconds: float, seed: int) -> list[str]:
         """Give the command that puts this load on a server and prints a sample as JSON."""
         if self.open:
-            script = [sys.executable, str(HERE / "load.py"), url, "--rate", str(self.amount)]
-            return [*script, "--seconds", f"{seconds:g}", "--seed", str(seed), "--body", body]
-        wrk = ["wrk", "-t1", f"-c{self.amount}", f"-d{seconds:g}s", "-s", str(HERE / "predict.lua")]
-        return [*wrk, url, "--", str(seed), body]
+            script = [sys.executable, str(HERE / "load.py"), target.url, *target.options]
+            script += ["--rate", str(self.amount), "--seconds", f"{seconds:g}"]
+            return [*script, "--seed", str(seed), "--body", target.body]
+        wrk = ["wrk", "-t1", f"-c{self.amount}", f"-d{seconds:g}s", *target.options]
+        wrk += ["-s", str(HERE / "predict.lua"), target.url, "--", str(seed), target.body]
+        special = ["0", str(self.rows), str(self.distinct)]
+        return [*wrk, *special] if self.rows > 1 or self.distinct else wrk
 
-    def run(self, core: int, url: str, body: str, seconds: float, seed: int) -> Sample:
+    def run(self, core: int, target: Target, seconds: float, seed: int) -> Sample:
         """Put the load on a server from one core and return what was measured."""
-        command = ["taskset", "-c", str(core), *self.command(url, body, seconds, seed)]
+        command = ["taskset", "-c", str(core), *self.command(target, seconds, seed)]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         return Sample(**json.loads(output.splitlines()[-1]))
 
@@ -105,17 +128,18 @@ class OpenLoop:
         else:
             self.idle.append(connection)
 
-    async def run(self, url: str, body: str, rate: float, seconds: float, seed: int) -> Sample:
+    async def run(self, target: Target, rate: float, seconds: float, seed: int) -> Sample:
         """Send at the rate for so long; what has no answer after as long again is a failure."""
-        parts, loop = urlsplit(url), asyncio.get_running_loop()
+        parts, loop = urlsplit(target.url), asyncio.get_running_loop()
         for _ in range(CONNECTIONS):
             _, connection = await loop.create_connection(
                 lambda: Connection(self), parts.hostname or "", parts.port or 80
             )
             self.idle.append(connection)
         total, source, start = round(rate * seconds), rows(seed), time.perf_counter()
+        head = head_of_requests(parts.path, parts.netloc, target.headers)
         for number in range(total):
-            request = encode(parts.path, parts.netloc, body, next(source))
+            request = encode(head, target.body, next(source))
             due = start + number / rate
             await asyncio.sleep(due - time.perf_counter())
             self.send(due, request)
@@ -167,18 +191,21 @@ def head_of_whole(buffer: bytes) -> bytes:
     return head if end and length and len(body) >= int(length[1]) else b""
 
 
-def encode(path: str, host: str, body: str, row: list[float]) -> bytes:
+def head_of_requests(path: str, host: str, headers: Mapping[str, str]) -> str:
+    """Write what all requests begin with."""
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json"]
+    return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), ""])
+
+
+def encode(head: str, body: str, row: list[float]) -> bytes:
     """Write the HTTP request for a row."""
     content = body % ", ".join(map(str, row))
-    return (
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\n\r\n{content}"
-    ).encode()
+    return f"{head}Content-Length: {len(content)}\r\n\r\n{content}".encode()
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """Return the value below which a share of the ordered values lie (NaN when there is none)."""
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else float("nan")
+    """Return the value below which a share of the ordered ones lie; infinite if there are none."""
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else math.inf
 
 
 def main() -> None:
@@ -189,13 +216,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--body", default='{"data": [%s]}')
+    parser.add_argument("-H", "--header", action="append", default=[], metavar="NAME: VALUE")
     args = parser.parse_args()
+    headers = dict(header.split(": ", 1) for header in args.header)
     gc.disable()  # a collection in the client would look like a slow answer
     # asyncio's usual selector (epoll) rounds timers up to whole milliseconds; select does not.
     with asyncio.Runner(
         loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())
     ) as runner:
-        load = OpenLoop().run(args.url, args.body, args.rate, args.seconds, args.seed)
+        target = Target(args.url, args.body, headers)
+        load = OpenLoop().run(target, args.rate, args.seconds, args.seed)
         print(json.dumps(vars(runner.run(load))))
 
 

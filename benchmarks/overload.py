@@ -18,7 +18,6 @@ import csv
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +30,9 @@ from typing import cast
 import psutil
 import uvloop
 from load import head_of_whole, percentile
-from servers import ROOT, SERVERS, Run, Server, running
+from models import train
+from peers import SERVERS
+from servers import Run, Server, running
 from sklearn.datasets import make_classification
 
 FEATURES = 20
@@ -401,31 +402,18 @@ async def measure(args: argparse.Namespace, server: Server, run: Run) -> Results
     )
 
 
-def train(folder: Path, estimator: list[str]) -> None:
-    """Train the model that is served, on a table made for it, into a store of its own."""
+def write_table(file: Path) -> None:
+    """Write the table that the model is trained on."""
     features, labels = make_classification(
         n_samples=4000, n_features=FEATURES, n_informative=10, n_classes=3, random_state=42
     )
-    table = folder / "table.csv"
-    with table.open("w", newline="") as stream:
+    with file.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow([*(f"feature {number}" for number in range(FEATURES)), "label"])
         writer.writerows(
             [*row, "abc"[label]]
             for row, label in zip(features.round(6).tolist(), labels, strict=True)
         )
-    subprocess.run(
-        [
-            sys.executable,
-            "train.py",
-            *("--data", str(table), "--target", "label", "--name", "overload"),
-            *("--estimator", *estimator),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "BENTOML_HOME": str(folder)},
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
 
 
 def arguments() -> argparse.Namespace:
@@ -451,19 +439,20 @@ def main() -> None:
     if len(cores) < 2:
         sys.exit("this needs two cores: one for the server, one for the load")
     with tempfile.TemporaryDirectory() as folder:
-        train(Path(folder), args.estimator)
+        store = Path(folder)
+        write_table(store / "table.csv")
+        data = ("--data", str(store / "table.csv"), "--target", "label", "--name", "overload")
+        train(store, *data, "--estimator", *args.estimator)
         variables = {
             "BENTOML_HOME": folder,
             "SERVING_MODEL": "overload",
-            "SERVING_CACHE_ENTRIES": "0",
-            "SERVING_LOG_LEVEL": "warning",
             "SERVING_REQUEST_TIMEOUT_S": f"{args.deadline:g}",
         }
-        ours = SERVERS["ours"]
-        server = replace(ours, port=args.port, variables={**ours.variables, **variables})
+        plain = SERVERS["plain"]
+        server = replace(plain, port=args.port, variables={**plain.variables, **variables})
         os.sched_setaffinity(0, {cores[1]})
         loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        with running(server, cores[0], Path(folder)) as run, loop:
+        with running(server, cores[0], store) as run, loop:
             results = loop.run(measure(args, server, run))
     print(f"{' '.join(args.estimator)}, {args.connections} connections, {args.seconds:g} s\n")
     print("| measure | |\n|---|---:|")

@@ -29,9 +29,10 @@ import aiohttp
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.ticker import EngFormatter, FuncFormatter, PercentFormatter
+from models import find
+from peers import SERVERS
 from PIL import Image
-from run import find_model
-from servers import SERVERS, Server, running
+from servers import Server, running
 from traffic import DEADLINE_S, KEYS, QUOTA, Known, Traffic
 
 from tests.system.monitoring import Panel, Prometheus, Series, panels, prometheus
@@ -227,7 +228,7 @@ def main() -> None:
     mpl.use("agg")
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})  # the load, and Prometheus
-    model = find_model()
+    model = find()
     main_key, limited_key = (hashlib.sha256(key.encode()).hexdigest() for key in KEYS.values())
     with tempfile.TemporaryDirectory() as folder:
         variables = {
@@ -237,7 +238,7 @@ def main() -> None:
             "SERVING_PREDICTION_LOG": str(Path(folder) / "predictions.jsonl"),
             "SERVING_REQUEST_TIMEOUT_S": str(DEADLINE_S),
         }
-        server = replace(SERVERS["ours"], port=args.port, variables=variables)
+        server = replace(SERVERS["plain"], port=args.port, variables=variables)
         known = Known(server, model)
         with (
             running(server, cores[0], model),

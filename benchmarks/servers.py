@@ -1,13 +1,12 @@
-"""The servers under measurement: one table, and how to start, ask and stop what it lists.
+"""A server under measurement: what it is, and how it is installed, started, asked and stopped.
 
-To add a peer, add a ``Server`` to ``SERVERS`` (and its pinned ``requirements-NAME.txt``): the
-start command, the folder it runs in, its port, and, when its HTTP shape differs, the path, the
-request body and how to read an answer. Each peer has an environment of its own, since the
-frameworks pin each other's dependencies apart. All find the model at ``BENCH_MODEL_PATH``.
+Each has an environment of its own, since the frameworks pin each other's dependencies apart. All
+find the model at ``BENCH_MODEL_PATH``.
 """
 
 import http.client
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,8 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
+
+from load import Target
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -46,17 +48,19 @@ class Server:
     environment: Path
     packages: tuple[str, ...]  # whose versions the report shows
     folder: Path = HERE
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)  # {model} is filled in
     requirements: Path | None = None  # installed into the environment when they changed
     path: str = "/predict"
     ready: str = "/readyz"
     body: str = '{"data": [%s]}'
+    headers: Mapping[str, str] = field(default_factory=dict)
     read: Callable[[Any], Answer] = read_answer
+    tolerance: float = TOLERANCE
 
     @property
-    def url(self) -> str:
-        """The address that takes predictions."""
-        return f"http://127.0.0.1:{self.port}{self.path}"
+    def target(self) -> Target:
+        """What a load needs to know."""
+        return Target(f"http://127.0.0.1:{self.port}{self.path}", self.body, self.headers)
 
     def arguments(self) -> list[str]:
         """Give the start command, with the program's full path."""
@@ -78,33 +82,6 @@ class Server:
         return self.python("-c", script, *self.packages)
 
 
-SERVERS = {
-    server.name: server
-    for server in (
-        Server(
-            name="ours",
-            title="this service",
-            command="bentoml serve service:ModelApi --port {port}",
-            port=8100,
-            environment=ROOT / ".venv",
-            packages=("bentoml", "scikit-learn", "numpy"),
-            folder=ROOT,
-            variables={"SERVING_RATE_LIMIT": "off"},  # one client sends all
-        ),
-        Server(
-            name="fastapi",
-            title="FastAPI by hand",
-            command="uvicorn fastapi_server:app --host 127.0.0.1 --port {port}"
-            " --loop uvloop --http httptools --no-access-log",
-            port=8101,
-            environment=HERE / ".venv-fastapi",
-            packages=("fastapi", "pydantic", "uvicorn", "scikit-learn", "numpy"),
-            requirements=HERE / "requirements-fastapi.txt",
-        ),
-    )
-}
-
-
 def install(server: Server) -> None:
     """Make a peer's environment, when its requirements are not those that it was made with."""
     if server.requirements is None:
@@ -124,7 +101,7 @@ def request(server: Server, path: str, body: str | None = None) -> tuple[int, st
     """Send one request; return the status, the content type and the body."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     try:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **server.headers}
         connection.request("GET" if body is None else "POST", path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.headers.get_content_type(), answer.read()
@@ -137,6 +114,16 @@ def is_ready(server: Server) -> bool:
     with suppress(OSError, http.client.HTTPException):
         return request(server, server.ready)[0] == 200
     return False
+
+
+def environment(server: Server, model: Path) -> dict[str, str]:
+    """Give a server's environment variables: as in its activated environment, and its own."""
+    return {
+        **os.environ,
+        "PATH": f"{server.environment / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "BENCH_MODEL_PATH": str(model),
+        **{name: value.format(model=model) for name, value in server.variables.items()},
+    }
 
 
 @dataclass
@@ -157,7 +144,7 @@ def running(server: Server, core: int, model: Path) -> Iterator[Run]:
         process = subprocess.Popen(
             ["taskset", "-c", str(core), *server.arguments()],
             cwd=server.folder,
-            env={**os.environ, "BENCH_MODEL_PATH": str(model), **server.variables},
+            env=environment(server, model),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -225,24 +212,40 @@ def ask(server: Server, row: list[float]) -> Answer:
     return server.read(json.loads(body))
 
 
+def ask_batch(server: Server, path: str, sample: list[list[float]]) -> list[Answer]:
+    """Ask for many rows' predictions at once."""
+    status, _, body = request(server, path, server.body % ", ".join(map(str, sample)))
+    if status != 200:
+        sys.exit(f"{server.title} answered {status}: {body[:300]!r}")
+    return [server.read(prediction) for prediction in json.loads(body)["predictions"]]
+
+
 def check(server: Server, sample: list[list[float]], expected: list[Answer]) -> None:
     """End the run when answers are not the estimator's; sixteen are asked for at a time.
 
     At the same time because a server that batches could give a client another's answer.
     """
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda row: ask(server, row), sample))
+        compare(server, sample, list(pool.map(lambda row: ask(server, row), sample)), expected)
+
+
+def compare(
+    server: Server, sample: list[list[float]], answers: list[Answer], expected: list[Answer]
+) -> None:
+    """End the run when answers are not those expected, within the server's tolerance."""
+    close = partial(math.isclose, rel_tol=server.tolerance, abs_tol=server.tolerance)
     for row, (label, probabilities), (right, exact) in zip(sample, answers, expected, strict=True):
         if (
             label != right
             or probabilities.keys() != exact.keys()
-            or any(abs(probabilities[name] - exact[name]) > TOLERANCE for name in exact)
+            or not all(close(probabilities[name], exact[name]) for name in exact)
         ):
             sys.exit(f"{server.title}: {row} -> {label} {probabilities}, not {right} {exact}")
 
 
 def reference(server: Server, model: Path, sample: list[list[float]]) -> list[Answer]:
     """Give what the estimator itself answers, computed in a server's environment."""
-    variables = {**os.environ, "BENCH_MODEL_PATH": str(model)}
-    output = server.python(str(HERE / "reference.py"), input=json.dumps(sample), env=variables)
+    output = server.python(
+        str(HERE / "reference.py"), input=json.dumps(sample), env=environment(server, model)
+    )
     return [(label, probabilities) for label, probabilities in json.loads(output)]

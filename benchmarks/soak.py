@@ -30,8 +30,9 @@ from typing import Any
 import aiohttp
 import psutil
 from load import percentile
-from run import find_model
-from servers import SERVERS, Run, Server, running
+from models import find
+from peers import SERVERS
+from servers import Run, Server, running
 from traffic import DEADLINE_S, KEYS, QUOTA, Known, Traffic, WrongError
 
 CLIENTS = 12
@@ -255,7 +256,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server is stopped then too
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
-    model = find_model()
+    model = find()
     main_key, limited_key = (hashlib.sha256(key.encode()).hexdigest() for key in KEYS.values())
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "predictions.jsonl"
@@ -267,7 +268,7 @@ def main() -> None:
             "SERVING_PREDICTION_LOG": str(log),
             "SERVING_REQUEST_TIMEOUT_S": str(DEADLINE_S),
         }
-        server = replace(SERVERS["ours"], port=args.port, variables=variables)
+        server = replace(SERVERS["plain"], port=args.port, variables=variables)
         known = Known(server, model)
         with running(server, cores[0], model) as run:
             faults = asyncio.run(soak(args, server, run, known))
