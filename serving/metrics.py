@@ -16,8 +16,10 @@ import prometheus_client.values
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import mark_process_dead
+from prometheus_client.values import MultiProcessValue
 
 from serving.description import Label, label_key
+from serving.settings import metrics_folder
 from serving.telemetry import RequestRecord, append_whole, log, logging_is_configured
 
 MAX_NAMED_SERIES = 100
@@ -133,6 +135,10 @@ def tell_lost_metrics() -> None:
 
 # Before the first metric is made.
 prometheus_client.values.MmapedDict = _MetricsFile  # type: ignore[attr-defined]
+if metrics_folder() is not None:
+    # Workers are started, not forked: asking for the process at each count takes half of its time.
+    _THIS_PROCESS = os.getpid()
+    prometheus_client.values.ValueClass = MultiProcessValue(lambda: _THIS_PROCESS)  # type: ignore[no-untyped-call]
 
 # BentoML's names and labels, so that dashboards made for it work; what its middlewares would count
 # is counted at the edge, with the route's template for ``endpoint``.
