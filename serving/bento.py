@@ -46,6 +46,8 @@ from serving.telemetry import PrintsAsLog, current_record
 from serving.values import Row
 from serving.workers import Life, install_workers
 
+YOUNG_OBJECTS = 10_000  # looked at together: a millisecond's work, and many requests' objects
+
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -218,7 +220,8 @@ class AppFactory(ServiceAppFactory):
 
         A full collection over all imported modules takes 100 to 200 ms, the worst case of a request
         that it falls on. None runs before either: they would be a sixth of the time that a start
-        takes, for a megabyte of garbage, which stays.
+        takes, for a megabyte of garbage, which stays. Those of young objects would come by the
+        hundred; as many belong to requests under way, and are looked at in vain.
         """
         gc.disable()
         sys.stdout = PrintsAsLog()
@@ -229,6 +232,7 @@ class AppFactory(ServiceAppFactory):
         if self.service.inner.settings.limits_clients:
             await self.quotas.open()
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         gc.enable()
         self._service_instance.life.begin(partial(setattr, self.edge, "draining", True))
 

@@ -27,7 +27,14 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from serving.bento import AppFactory, ModelService, get, prepare_bentoml, service_metrics
+from serving.bento import (
+    YOUNG_OBJECTS,
+    AppFactory,
+    ModelService,
+    get,
+    prepare_bentoml,
+    service_metrics,
+)
 from serving.edge import Edge
 from serving.settings import Settings
 from serving.workers import Life
@@ -256,9 +263,11 @@ def test_the_gauges_of_dead_workers_are_forgotten_at_the_start_of_another(
 
 def test_all_that_lives_after_the_start_is_left_out_of_garbage_collection() -> None:
     gc.unfreeze()
+    gc.set_threshold(700)
     talk()
     assert gc.get_freeze_count() > 0
     assert gc.isenabled()
+    assert gc.get_threshold()[0] == YOUNG_OBJECTS
     gc.unfreeze()
 
 
