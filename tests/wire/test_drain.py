@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server import ROW, Server, eventually
+from tests.server import PATIENCE_S, ROW, Server, eventually
 from tests.wire.conftest import Serve
 from tests.wire.gate import Gate
 from tests.wire.problems import assert_problem
@@ -134,7 +134,10 @@ def test_a_reload_takes_in_new_keys_and_is_refused_with_wrong_ones(
     serve: Serve, tmp_path: Path
 ) -> None:
     def status(key: str) -> int:
-        return httpx.get(f"{server.url}/model/info", headers={"X-API-Key": key}).status_code
+        headers = {"X-API-Key": key}
+        return httpx.get(
+            f"{server.url}/model/info", headers=headers, timeout=PATIENCE_S
+        ).status_code
 
     file = tmp_path / "keys"
     file.write_text(f"alice:{sha256(b'first').hexdigest()}\n")

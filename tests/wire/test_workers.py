@@ -119,7 +119,7 @@ def test_of_two_workers_the_other_answers_until_the_killed_one_is_replaced(serve
 
 @pytest.mark.alone  # it compares how long the start and the news of a death take
 def test_a_dead_worker_is_missed_at_once(serve: Serve) -> None:
-    # circus looks every 10 s after the start; a start takes about half of that here.
+    # circus looks every 10 s after the start; a start takes a fifth of that here.
     with serve() as server:
         began_s = datetime.fromisoformat(server.lines()[0]["timestamp"]).timestamp()
         start_took_s = time.time() - began_s
@@ -127,7 +127,7 @@ def test_a_dead_worker_is_missed_at_once(serve: Serve) -> None:
         killed_s = time.time()
         (died,) = eventually("its death is seen", lambda: server.events("worker.died"))
         missed_s = datetime.fromisoformat(died["timestamp"]).timestamp()
-        assert missed_s - killed_s < start_took_s / 4
+        assert missed_s - killed_s < start_took_s / 2
         eventually("another worker", lambda: started(server) == 2)
 
 
