@@ -32,7 +32,7 @@ class CompiledEstimator:
         options = onnxruntime.SessionOptions()
         # For a few rows threads cost more than they do, and they would add up in any order.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what matters is raised
         self._session = onnxruntime.InferenceSession(
             graph, options, providers=["CPUExecutionProvider"]
         )

@@ -193,7 +193,7 @@ def _onnxruntime() -> str | None:
 
 
 def _minor(text: str) -> str:
-    return ".".join(map(str, Version(text).release[:2]))
+    return ".".join(text.split(".")[:2])
 
 
 def load(stored: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> Model:

@@ -24,13 +24,14 @@ from serving.compiled import CATEGORIES, CompiledEstimator
 from serving.description import Category, Compiled, Description, Feature, Lengths, Number
 from serving.model import Array, Estimator, Model, Outputs
 from serving.values import Row
-from training.converters import CannotConvertError, register
+from training.converters import CannotConvertError, register, vocabulary_of
 from training.domain import UNSEEN, answers
 from training.probe import BATCH_SIZES, boundary_rows, some
+from training.rounding import is_alike_everywhere
 
 OPSET = {"": 18, "ai.onnx.ml": 3}  # what skl2onnx knows
 MAX_ROWS = 2000  # of the table, and as many hostile ones
-MAX_ALONE = 200
+MAX_ALONE = 1000  # asked one by one, if some have no answer
 MAX_BATCHES = 200  # of each size
 MAX_SPLITS = 200  # of a feature, at which and next to which hostile rows lie
 TINY = (0.0, -0.0, 5e-324, -5e-324, 1e-9, -1e-9)
@@ -70,7 +71,9 @@ def _compiled(
     rng: np.random.Generator,
 ) -> tuple[Compiled, bytes]:
     _check(description)
-    graph = _convert(estimator, description, rows)
+    converted = _convert(estimator, description, rows)
+    may_be_exact = is_alike_everywhere(converted)
+    graph = bytes(converted.SerializeToString())
     compiled = CompiledEstimator(graph)
     proof = Compiled(
         rows=0,
@@ -84,7 +87,7 @@ def _compiled(
     asked = [*some(rows, MAX_ROWS, rng), *_hostile(model, rows, rng)]
     proof = _prove(model, compiled, proof, some(asked, len(asked), rng))
     _check_speed(model, Model(estimator, model.description, compiled), rows)
-    return proof, graph
+    return proof.model_copy(update={"exact": proof.exact and may_be_exact}), graph
 
 
 def _check(description: Description) -> None:
@@ -99,9 +102,10 @@ def _check(description: Description) -> None:
         raise CannotConvertError("classifiers without probabilities are not compiled")
 
 
-def _convert(estimator: Estimator, description: Description, rows: Sequence[Row]) -> bytes:
+def _convert(estimator: Estimator, description: Description, rows: Sequence[Row]) -> ModelProto:
     """Convert an estimator to a graph from one matrix to one matrix."""
-    vocabulary = sorted({value for row in rows for value in row if isinstance(value, str)})
+    told = {value for row in rows for value in row if isinstance(value, str)}
+    vocabulary = sorted(told | vocabulary_of(estimator))
     register(vocabulary)
     names = [feature.name for feature in description.features]
     by_name = description.asked.input != "array"
@@ -119,7 +123,7 @@ def _convert(estimator: Estimator, description: Description, rows: Sequence[Row]
     if by_name:
         _take_a_matrix(graph, names)
     graph.metadata_props.add(key=CATEGORIES, value=json.dumps(vocabulary))
-    return bytes(graph.SerializeToString())
+    return graph
 
 
 def _take_a_matrix(model: ModelProto, names: Sequence[str]) -> None:
@@ -227,7 +231,7 @@ def _answered(model: Model, rows: Sequence[Row]) -> tuple[list[Row], Outputs]:
         outputs = model.ask(model.table(rows))
         model.predictions(outputs)
     except Exception:  # estimators raise anything
-        rows = [row for row in rows if answers(model, [row])]
+        rows = [row for row in rows[:MAX_ALONE] if answers(model, [row])]
         outputs = model.ask(model.table(rows))
     return rows, outputs
 

@@ -10,9 +10,7 @@ encoder is a table of what it makes of each.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,9 +38,12 @@ from sklearn.tree import (
     ExtraTreeClassifier,
     ExtraTreeRegressor,
 )
+from sklearn.utils._missing import is_scalar_nan
 
 from serving.model import Array, Estimator
+from training.pipeline import parts_of
 
+OURS = "exact_"  # what the names of our nodes begin with
 FORESTS = (
     DecisionTreeClassifier,
     DecisionTreeRegressor,
@@ -54,7 +55,7 @@ FORESTS = (
     ExtraTreesRegressor,
 )
 CLASSIFIER_OPTIONS = ("zipmap", "nocl", "output_class_labels", "raw_scores")  # that skl2onnx knows
-MAX_LEAVES = 2**24  # leaves are numbered by a float, which has all whole numbers up to this
+MAX_LEAVES = 500_000  # in one graph: more take gigabytes while they are converted
 MAX_TABLE = 4_000_000  # numbers in the table that stands for an encoder
 UNSEEN = "\0 a category that no encoder has seen"
 # Of `sklearn._loss`: by what a raw prediction is multiplied before it goes into the logistic.
@@ -141,7 +142,7 @@ class Graph:
             list(inputs),
             [name],
             op_domain=domain,
-            name=self._scope.get_unique_operator_name(kind),
+            name=self._scope.get_unique_operator_name(OURS + kind),
             **attributes,
         )
         return name
@@ -285,11 +286,11 @@ class Preparation:
 
     def impute(self, graph: Graph, imputer: Estimator) -> None:
         """Convert an imputer, with what it tells of gaps."""
-        if not isinstance(imputer.missing_values, float):  # or None, which stands for NaN here
+        if not is_scalar_nan(imputer.missing_values):
             raise CannotConvertError(f"it takes {imputer.missing_values!r} for a missing value")
         fill = [self._places.get(value, value) for value in imputer.statistics_]
         if not all(isinstance(value, int | float) and value == value for value in fill):
-            raise CannotConvertError("what it puts for a missing value is no number or category")
+            raise CannotConvertError("it has nothing to put for a missing value")
         gaps = graph.add("IsNaN", graph.input)
         parts = [graph.add("Where", gaps, graph.constant([[*map(float, fill)]]), graph.input)]
         if imputer.indicator_ is not None:
@@ -312,22 +313,33 @@ class Preparation:
         """Ask an encoder for what it makes of each category, of another, and of a missing one."""
         if any(categories.dtype.kind not in "OUS" for categories in encoder.categories_):
             raise CannotConvertError("it encodes what are no strings")
-        values = [*self._vocabulary, UNSEEN, np.nan]
-        typical = [categories[0] for categories in encoder.categories_]
         ends = np.cumsum([0, *_widths(encoder)])
-        if len(values) * ends[-1] > MAX_TABLE:
+        if (len(self._vocabulary) + 2) * ends[-1] > MAX_TABLE:
             raise CannotConvertError("it has too many categories")
+        typical = [categories[0] for categories in encoder.categories_]
         tables = []
-        for column, (start, end) in enumerate(pairwise(ends)):
-            table = np.zeros((len(values), end - start))
-            for place, value in enumerate(values):
-                row = np.array([[*typical[:column], value, *typical[column + 1 :]]], dtype=object)
-                with suppress(ValueError):  # it is no category of this column, and never asked
-                    encoded = encoder.transform(row)
-                    whole = encoded.toarray() if issparse(encoded) else encoded
-                    table[place] = whole[0, start:end]
+        for column, categories in enumerate(encoder.categories_):
+            own = [category for category in categories if isinstance(category, str)]
+            rows = np.array([typical] * (len(own) + 2), dtype=object)
+            rows[:, column] = [*own, UNSEEN, np.nan]
+            encoded = _encoded(encoder, rows)[:, ends[column] : ends[column + 1]]
+            *_, unseen, missing = encoded
+            table = np.array([unseen] * len(self._vocabulary) + [unseen, missing])
+            table[[self._places[category] for category in own]] = encoded[: len(own)]
             tables.append(table)
         return tables
+
+
+def _encoded(encoder: Estimator, rows: Array) -> Array:
+    """Encode rows; zeros for those that an encoder refuses, which are never asked."""
+    try:
+        encoded = encoder.transform(rows)
+        return encoded.toarray() if issparse(encoded) else encoded  # type: ignore[no-any-return]
+    except ValueError:
+        if len(rows) == 1:
+            return np.zeros((1, sum(_widths(encoder))))
+        middle = len(rows) // 2
+        return np.concatenate([_encoded(encoder, half) for half in (rows[:middle], rows[middle:])])
 
 
 def _widths(encoder: Estimator) -> list[int]:
@@ -340,6 +352,15 @@ def same(graph: Graph, transformer: Estimator) -> None:
     if transformer.func not in {None, np.asarray}:
         raise CannotConvertError(f"it calls {getattr(transformer.func, '__name__', 'a function')}")
     graph.add("Identity", graph.input, result=graph.results[0])
+
+
+def vocabulary_of(estimator: Estimator) -> set[str]:
+    """Find all strings that an estimator's parts know as categories, or put for missing ones."""
+    found: set[str] = set()
+    for part in parts_of(estimator):
+        for values in (*getattr(part, "categories_", ()), getattr(part, "statistics_", ())):
+            found |= {value for value in np.ravel(values).tolist() if isinstance(value, str)}
+    return found
 
 
 def register(vocabulary: Sequence[str]) -> None:

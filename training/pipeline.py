@@ -6,7 +6,7 @@ selected by position, and what is done to them begins with an array of a certain
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -120,6 +120,13 @@ def one_job(estimator: Estimator) -> None:
 
     For a few rows they cost more than they do, and they add up numbers in any order.
     """
+    for part in parts_of(estimator):
+        if hasattr(part, "n_jobs"):
+            part.n_jobs = None
+
+
+def parts_of(estimator: Estimator) -> Iterator[BaseEstimator]:
+    """Give an estimator and all estimators that it is made of."""
     waiting, seen = [estimator], set()
     while waiting:
         part = waiting.pop()
@@ -127,8 +134,7 @@ def one_job(estimator: Estimator) -> None:
             continue
         seen.add(id(part))
         if isinstance(part, BaseEstimator):
-            if hasattr(part, "n_jobs"):
-                part.n_jobs = None
+            yield part
             waiting.extend(vars(part).values())
         elif isinstance(part, list | tuple):
             waiting.extend(part)

@@ -15,8 +15,8 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.decomposition import PCA
 from sklearn.ensemble import (
-    AdaBoostRegressor,
     BaggingClassifier,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -36,10 +36,14 @@ from sklearn.linear_model import (
     RidgeClassifier,
 )
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
+    Binarizer,
     FunctionTransformer,
+    KBinsDiscretizer,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
 )
@@ -52,8 +56,9 @@ from serving.description import Compiled, Description, Metrics
 from serving.model import Model, to_array
 from serving.values import Row
 from tests.unit.samples import number, regression
-from training import compiling
+from training import compiling, converters
 from training.compiling import compile_estimator
+from training.converters import Preparation, vocabulary_of
 from training.describe import describe, rows_of
 from training.evaluation import truth_of
 from training.pipeline import build_pipeline
@@ -165,10 +170,10 @@ TREES = (
     RandomForestClassifier(10, random_state=0),
     ExtraTreesClassifier(10, random_state=0),
     RandomForestClassifier(2, max_depth=2, random_state=0),  # votes are tied often
-    BaggingClassifier(random_state=0),
 )
 CLASSIFIERS = (
     *TREES,
+    BaggingClassifier(random_state=0),
     LogisticRegression(),
     GaussianNB(),
     GradientBoostingClassifier(n_estimators=10, random_state=0),
@@ -181,7 +186,6 @@ EXACT_REGRESSORS = (
     ExtraTreesRegressor(10, random_state=0),
     GradientBoostingRegressor(n_estimators=10, random_state=0),
     HistGradientBoostingRegressor(max_iter=10, random_state=0),
-    AdaBoostRegressor(n_estimators=5, random_state=0),
 )
 REGRESSORS = (
     *EXACT_REGRESSORS,
@@ -264,6 +268,61 @@ def test_a_pipeline_on_columns_by_name_is_compiled(encoder: Estimator) -> None:
     assert_alike(model, estimator, others(description, estimator, table))
 
 
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        OrdinalEncoder(
+            categories=[["XS", "S", "M", "L", "XL"]],
+            handle_unknown="use_encoded_value",
+            unknown_value=-1,
+        ),
+        make_pipeline(
+            SimpleImputer(strategy="constant", fill_value="none"),
+            OneHotEncoder(categories=[["S", "M", "L", "XL", "none"]], handle_unknown="ignore"),
+        ),
+    ],
+    ids=str,
+)
+def test_an_encoder_may_know_categories_that_the_table_lacks(encoder: Estimator) -> None:
+    rng = np.random.default_rng(0)
+    size = rng.choice(["S", "M", "L"], COUNT).astype(object)
+    price = pd.Series(size).map({"S": 10.0, "M": 20.0, "L": 30.0}) + rng.normal(size=COUNT)
+    table = to_table(
+        pd.DataFrame({"size": size, "weight": rng.normal(size=COUNT), "y": price}), ["y"]
+    )
+    columns = make_column_transformer((encoder, [0]), remainder="passthrough")
+    estimator, description = described(make_pipeline(columns, Ridge()), table)
+    model, _ = served(estimator, description, table)
+    assert_alike(model, estimator, [("XL", 0.1), ("S", 0.1), ("never seen", 0.1), ("none", -1.0)])
+
+
+def test_many_categories_are_compiled_in_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    transform = OrdinalEncoder.transform
+
+    def counting(self: OrdinalEncoder, rows: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return transform(self, rows)  # type: ignore[no-any-return]
+
+    categories = [[f"{column} {number}" for number in range(500)] for column in range(3)]
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    encoder.fit(np.array(categories, dtype=object).T)
+    monkeypatch.setattr(OrdinalEncoder, "transform", counting)
+    tables = Preparation(sorted(vocabulary_of(encoder)))._tables(encoder)
+    assert asked == [502] * 3
+    assert [sorted(table[:, 0])[:2] for table in tables] == [[-1, -1]] * 3
+    assert [table.max() for table in tables] == [499] * 3
+
+
+def test_a_forest_that_is_too_large_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converters, "MAX_LEAVES", 10)
+    table = flowers()
+    estimator, description = fitted(RandomForestClassifier(10, random_state=0), table)
+    told, _ = compiled(estimator, description, table)
+    assert isinstance(told, str)
+    assert re.fullmatch("it has .* leaves, more than 10", told)
+
+
 class Wary(ClassifierMixin, BaseEstimator):
     """Has no counterpart in ONNX."""
 
@@ -295,8 +354,13 @@ class Wary(ClassifierMixin, BaseEstimator):
             GradientBoostingClassifier(n_estimators=2, init=LogisticRegression()),
             "its boosting starts with another estimator",
         ),
-        (make_pipeline(SimpleImputer(missing_values=-1), LogisticRegression()), "takes -1"),
-        (CalibratedClassifierCV(SVC(), ensemble=False), "its numbers differ by"),
+        (make_pipeline(SimpleImputer(missing_values=-99.0), LogisticRegression()), "takes -99"),
+        (CalibratedClassifierCV(SVC(), ensemble=False), "its graph computes with floats"),
+        (make_pipeline(Binarizer(threshold=0.3), DecisionTreeClassifier()), "decides by"),
+        (make_pipeline(KBinsDiscretizer(4), LogisticRegression()), "with floats|converted"),
+        (make_pipeline(PCA(2), DecisionTreeClassifier()), "decides by numbers that may be"),
+        (KNeighborsClassifier(), "decides by"),
+        (make_pipeline(Normalizer(), RandomForestClassifier(5)), "decides by|with floats"),
     ],
     ids=str,
 )
