@@ -7,7 +7,7 @@ with it, so that no answer outlives the version that gave it. What fails is neve
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from hashlib import blake2b
@@ -42,11 +42,11 @@ Begun: TypeAlias = tuple[asyncio.Future[list[Prediction]], Callable[[], None]]
 
 @dataclass(slots=True, eq=False)
 class _Computation:
-    """What is under way for a key, and for how many."""
+    """What is under way for a key, and who waits for it."""
 
     future: asyncio.Future[list[Prediction]]
     leave: Callable[[], None]
-    callers: int = 0
+    waiters: list[asyncio.Future[Prediction]] = field(default_factory=list)
 
 
 class PredictionCache:
@@ -79,24 +79,35 @@ class PredictionCache:
         if computation is None:
             computation = self._under_way[key] = _Computation(*begin(row))
             computation.future.add_done_callback(partial(self._ended, key, computation))
-        computation.callers += 1
+        waiter: asyncio.Future[Prediction] = computation.future.get_loop().create_future()
+        computation.waiters.append(waiter)
         try:
-            (prediction,) = await asyncio.shield(computation.future)
-        finally:
-            computation.callers -= 1
-            if not computation.callers and not computation.future.done():
+            return await waiter
+        except asyncio.CancelledError:
+            computation.waiters.remove(waiter)
+            if not computation.waiters and not computation.future.done():
                 del self._under_way[key]  # nobody may join what ends now
                 computation.leave()
-        return prediction
+            raise
 
     def _ended(
         self, key: bytes, computation: _Computation, future: asyncio.Future[list[Prediction]]
     ) -> None:
-        """Keep what was computed."""
+        """Keep what was computed, and give it to all who wait."""
         if self._under_way.get(key) is computation:
             del self._under_way[key]
-        if not future.cancelled() and future.exception() is None:
-            (self._kept[key],) = future.result()
+        waiters = [waiter for waiter in computation.waiters if not waiter.done()]
+        if future.cancelled():
+            for waiter in waiters:
+                waiter.cancel()
+        elif exc := future.exception():
+            for waiter in waiters:
+                waiter.set_exception(exc)
+        else:
+            (prediction,) = future.result()
+            self._kept[key] = prediction
+            for waiter in waiters:
+                waiter.set_result(prediction)
 
 
 def _key(row: Row) -> bytes:
