@@ -28,7 +28,7 @@ from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from serving.answers import AnswerWriter, Prediction
@@ -250,7 +250,7 @@ class AppFactory(ServiceAppFactory):
         for route in app.routes:
             if isinstance(route, Route):
                 route.app = partial(_respond, route.endpoint)
-        app.middleware_stack = app.router
+        app.middleware_stack = _Routes(app.router)
         for layer, args, kwargs in reversed(app.user_middleware):
             app.middleware_stack = layer(app.middleware_stack, *args, **kwargs)
         settings: Settings = self.service.inner.settings
@@ -265,6 +265,25 @@ class AppFactory(ServiceAppFactory):
             self.quotas,
         )
         return self.edge
+
+
+class _Routes:
+    """Looks a path up, where Starlette tries one route's pattern after another.
+
+    Patterns, mounts, and what is no HTTP are left to Starlette's router.
+    """
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._exact = {  # of several with a path, the router takes the first
+            route.path: route
+            for route in reversed(router.routes)
+            if isinstance(route, Route) and not route.param_convertors
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._exact.get(scope["path"]) if scope["type"] == "http" else None
+        await (self._router if route is None else route.handle)(scope, receive, send)
 
 
 async def _respond(

@@ -148,6 +148,20 @@ def test_a_marked_method_answers_to_get_alone() -> None:
     assert bad.status == 405
 
 
+def test_a_websocket_finds_no_route() -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:  # noqa: ANN401 (never)
+        raise AssertionError("nothing is read")
+
+    async def send(message: Any) -> None:  # noqa: ANN401 (an ASGI message)
+        sent.append(message["type"])
+
+    scope = {"type": "websocket", "path": "/echo", "headers": []}
+    asyncio.run(Small.to_asgi()(scope, receive, send))  # type: ignore[attr-defined]
+    assert sent == ["websocket.close"]
+
+
 def test_exceptions_come_through_to_our_handler() -> None:
     (answer,) = talk(("POST", "/echo", b"fail"))
     assert answer.headers["content-type"] == "application/problem+json", moved(
