@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import ROOT, ROW, Refusal, environment, refused, serving
+from tests.server import ROOT, ROW, Refusal, environment, refused, run_python, serving
 
 Damage = Callable[[Path], None]
 
@@ -191,3 +191,34 @@ def test_the_environment_of_these_tests_sets_nothing(home: Path) -> None:
     own = environment(home)
     assert not [name for name in own if name.startswith("SERVING_")]
     assert [name for name in own if name.startswith("BENTOML_")] == ["BENTOML_HOME"]
+
+
+# What computes the model
+
+
+def test_a_model_that_is_not_compiled_is_refused_where_only_that_is_wanted(home: Path) -> None:
+    said = refused(home, SERVING_MODEL="fragile", SERVING_RUNTIME="onnx")
+    assert_one_clear_line(said, "fragile", "SERVING_RUNTIME=onnx")
+
+
+def test_the_estimator_answers_as_the_compiled_model_does(home: Path, tmp_path: Path) -> None:
+    answers = {}
+    for runtime in ("sklearn", "onnx"):
+        with serving(home, tmp_path / runtime, SERVING_RUNTIME=runtime) as server:
+            assert server.http.get("/model/info").json()["runtime"]["name"] == runtime
+            answers[runtime] = server.http.post("/predict", json={"data": ROW}).json()
+            (loaded,) = server.events("model.loaded")
+            assert loaded["runtime"] == runtime
+    one, other = answers.values()
+    assert one["prediction"] == other["prediction"]
+    assert one["probabilities"] == pytest.approx(other["probabilities"], rel=1e-12, abs=1e-12)
+
+
+def test_an_exact_model_is_served_without_scikit_learn(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    run_python(home, "train.py", "--name", "trees", "--estimator", "DecisionTreeClassifier")
+    with serving(home, tmp_path / "output", SERVING_MODEL="trees") as server:
+        assert server.http.post("/predict", json={"data": ROW}).status_code == 200
+        libraries = Path(f"/proc/{server.worker()}/maps").read_text()
+    assert "onnxruntime" in libraries
+    assert "sklearn" not in libraries
