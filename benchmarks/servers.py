@@ -55,7 +55,6 @@ class Server:
     body: str = '{"data": [%s]}'
     headers: Mapping[str, str] = field(default_factory=dict)
     read: Callable[[Any], Answer] = read_answer
-    tolerance: float = TOLERANCE
 
     @property
     def target(self) -> Target:
@@ -232,8 +231,8 @@ def check(server: Server, sample: list[list[float]], expected: list[Answer]) -> 
 def compare(
     server: Server, sample: list[list[float]], answers: list[Answer], expected: list[Answer]
 ) -> None:
-    """End the run when answers are not those expected, within the server's tolerance."""
-    close = partial(math.isclose, rel_tol=server.tolerance, abs_tol=server.tolerance)
+    """End the run when answers are not those expected, within the tolerance."""
+    close = partial(math.isclose, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     for row, (label, probabilities), (right, exact) in zip(sample, answers, expected, strict=True):
         if (
             label != right
