@@ -318,6 +318,7 @@ def usual_values(feature: Feature) -> set[Any] | None:
             return set(range(low, high + 1)) if high - low < 100 else None
         case Number(trained=trained):
             some = np.linspace(trained.minimum / 2, trained.maximum / 2, 99) * 2
+            some = some.clip(trained.minimum, trained.maximum)  # the half of the least is zero
             return None if len(np.unique(some)) > 50 else set(some)
         case Text():  # any other text of such a length would do, but for one the example is right
             return {feature.example}
