@@ -15,6 +15,7 @@ from bentoml._internal.models.model import ModelStore
 from sklearn.datasets import load_iris
 
 from tests.server import PATIENCE_S, Server
+from tests.wire.conftest import Serve
 from tests.wire.estimators import EXITS_AT, FAILS_ABOVE
 
 CONNECTIONS = 64
@@ -123,11 +124,13 @@ class Batches:
         return float(rows / batches)
 
 
-def test_a_row_alone_gets_the_estimators_own_bits(server: Server, estimator: Any) -> None:  # noqa: ANN401
-    for row in distinct_rows(estimator, 60, seed=1):
-        body = server.http.post("/predict", json={"data": row}).json()
-        assert body["prediction"] == estimator.predict([row])[0]
-        assert list(body["probabilities"].values()) == estimator.predict_proba([row])[0].tolist()
+def test_a_row_alone_gets_the_estimators_own_bits(serve: Serve, estimator: Any) -> None:  # noqa: ANN401
+    with serve(SERVING_RUNTIME="sklearn", SERVING_RATE_LIMIT="off") as server:
+        for row in distinct_rows(estimator, 60, seed=1):
+            body = server.http.post("/predict", json={"data": row}).json()
+            assert body["prediction"] == estimator.predict([row])[0]
+            own = estimator.predict_proba([row])[0].tolist()
+            assert list(body["probabilities"].values()) == own
 
 
 def test_hundreds_of_concurrent_single_rows_are_batched_and_get_their_own_answers(
