@@ -32,8 +32,9 @@ def save_slow() -> None:
     # Not above: importing BentoML warns, and tests import this module.
     import bentoml
 
-    from serving.store import ServedModel, load, save, verify
+    from serving.store import ServedModel, save, verify
 
     verified = verify(ServedModel("iris:latest").resolve())
-    description = load(verified).description.model_copy(update={"name": "slow"})
+    changes = {"name": "slow", "compiled": "it is not the estimator that was"}
+    description = verified.description.model_copy(update=changes)
     save(Slow(bentoml.sklearn.load_model("iris:latest")), description, card="")
