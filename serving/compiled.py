@@ -1,8 +1,8 @@
 """The compiled model: a fitted estimator as an ONNX graph, which training has proven to be alike.
 
 A graph takes one matrix of doubles, a column for each feature: NaN where a value is missing, and
-for a category its place among all that training has seen, or how many these are if it has not seen
-it. It gives one matrix too: each class's probability, or one number, for each row.
+for a category its place among all that the table or an encoder knows, or how many these are if
+none does. It gives one matrix too: each class's probability, or one number, for each row.
 """
 
 import json

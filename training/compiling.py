@@ -252,6 +252,6 @@ def _check_speed(model: Model, compiled: Model, rows: Sequence[Row]) -> None:
         return min(np.diff(times))
 
     for count in TIMED_ROWS:
-        some = list(rows[:count])
-        if seconds(compiled, some) > seconds(model, some):
+        timed = list(rows[:count])
+        if seconds(compiled, timed) > seconds(model, timed):
             raise CannotConvertError(f"its graph is slower for {count} rows at a time")

@@ -41,6 +41,7 @@ from sklearn.tree import (
 from sklearn.utils._missing import is_scalar_nan
 
 from serving.model import Array, Estimator
+from training.domain import UNSEEN
 from training.pipeline import parts_of
 
 OURS = "exact_"  # what the names of our nodes begin with
@@ -57,7 +58,6 @@ FORESTS = (
 CLASSIFIER_OPTIONS = ("zipmap", "nocl", "output_class_labels", "raw_scores")  # that skl2onnx knows
 MAX_LEAVES = 500_000  # in one graph: more take gigabytes while they are converted
 MAX_TABLE = 4_000_000  # numbers in the table that stands for an encoder
-UNSEEN = "\0 a category that no encoder has seen"
 # Of `sklearn._loss`: by what a raw prediction is multiplied before it goes into the logistic.
 LOGISTIC = {"HalfBinomialLoss": 1.0, "ExponentialLoss": 2.0}
 
