@@ -34,12 +34,14 @@ from training.describe import describe, rows_of
 from training.errors import TrainingError
 from training.estimators import make_estimator
 from training.evaluation import Evaluation, evaluate, score, truth_of
-from training.faults import check_names
+from training.faults import check_names, listed
 from training.files import read_file
 from training.fitted import load_fitted, task_of
+from training.forms import FITTED_ON_ARRAYS, Evidence, dtypes_of
 from training.packages import needed_by
 from training.pipeline import build_pipeline, fit, one_job
 from training.table import Table, to_table
+from training.told import Columns, agreed, counted, names_in, same_names, told_by
 
 PROGRESS_S = 10.0
 IRIS_ESTIMATOR = "LogisticRegression"
@@ -112,7 +114,7 @@ def train(args: argparse.Namespace) -> Description:
         strings = not {"category", "text"}.isdisjoint(table.types.values())
         array = to_array(rows_of(table), has_strings=strings)
         estimator = fit(clone(pipeline), array, truth_of(table))
-    description = described(args, estimator, table, evaluation.metrics)
+    description = described(args, estimator, table, evaluation.metrics, FITTED_ON_ARRAYS)
     return publish(args, description, estimator, table, evaluation)
 
 
@@ -123,14 +125,14 @@ def adopt(args: argparse.Namespace) -> Description:
         TrainingError: it can't be done.
     """
     estimator = load_fitted(args.model, trust=args.trust)
-    table = reference(args, estimator)
+    table, evidence = reference(args, estimator)
     for note in table.notes:
         tell(note)
     classes = getattr(estimator, "classes_", None)
     if isinstance(classes, np.ndarray) and not np.isin(table.labels, classes).any() and args.target:
         raise TrainingError(f"no value of {args.target[0]!r} is a class of the estimator")
     unknown = Metrics(split="none: the reference has no target", values={}, dummy={})
-    description = described(args, estimator, table, unknown)
+    description = described(args, estimator, table, unknown, evidence)
     told = answerable(table, description)
     asked = Model(estimator, description).table(rows_of(told))
     metrics = unknown
@@ -155,8 +157,10 @@ def answerable(table: Table, description: Description) -> Table:
     )
 
 
-def reference(args: argparse.Namespace, estimator: Estimator) -> Table:
+def reference(args: argparse.Namespace, estimator: Estimator) -> tuple[Table, Evidence]:
     """Read the table that stands for what an estimator was fitted on, its columns in its order.
+
+    What the table and the estimator tell of how it was fitted comes with it.
 
     Raises:
         TrainingError: it lacks what the estimator needs.
@@ -168,26 +172,30 @@ def reference(args: argparse.Namespace, estimator: Estimator) -> Table:
         raise TrainingError("the estimator does not tell what it does: say it with --task")
     targets = args.target if task in {"classification", "regression"} else []
     rest = [name for name in raw.columns if name not in {*args.target, *args.drop}]
-    names = [str(name) for name in getattr(estimator, "feature_names_in_", rest)]
-    if missing := [name for name in names if name not in raw.columns or name in args.drop]:
+    own = names_in(estimator)
+    names = rest if own is None else same_names(own, rest)
+    if missing := [name for name in names if name not in rest]:
         raise TrainingError(
             f"{args.reference} lacks what the estimator needs: {', '.join(missing)}"
         )
-    count = getattr(estimator, "n_features_in_", len(names))
-    if count != len(names):
-        raise TrainingError(
-            f"the estimator takes {count} features, but {args.reference} has {len(names)} beside "
-            "the target: name the target with --target, and leave columns out with --drop"
-        )
-    table = to_table(raw[[*names, *targets]], targets, task=task, keep=names)
+    if unknown := [name for name in args.category or () if name not in names]:
+        raise TrainingError(f"no feature of the estimator is {listed(unknown)}, as --category says")
+    said = None if args.category is None else frozenset(args.category)
+    told = told_by(estimator, Columns.of(raw[names], said))
+    table = to_table(agreed(raw[[*names, *targets]], told), targets, task=task, keep=names)
     if lost := [name for name in names if name not in table.types]:
         notes = "\n".join(table.notes)
         raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
-    return table
+    is_named = None if own is None and counted(estimator) is None else own is not None
+    return table, Evidence(is_named, said, told, dtypes_of(args.reference, names))
 
 
 def described(
-    args: argparse.Namespace, estimator: Estimator, table: Table, metrics: Metrics
+    args: argparse.Namespace,
+    estimator: Estimator,
+    table: Table,
+    metrics: Metrics,
+    evidence: Evidence,
 ) -> Description:
     """Describe an estimator, as it will answer requests.
 
@@ -195,8 +203,17 @@ def described(
         TrainingError: it can't be described.
     """
     one_job(estimator)
-    with progress("asking the estimator how it wants to be asked"):
-        return describe(args.name, estimator, table, metrics, args.seed)
+    try:
+        with progress("asking the estimator how it wants to be asked"):
+            return describe(args.name, estimator, table, metrics, args.seed, evidence)
+    except TrainingError as exc:
+        count = counted(estimator)
+        if count in {None, len(table.types)}:
+            raise
+        raise TrainingError(
+            f"the estimator takes {count} features, but {args.reference} has {len(table.types)} "
+            "beside the target: name the target with --target, and leave columns out with --drop"
+        ) from exc
 
 
 def publish(
@@ -356,6 +373,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--model", type=Path, metavar="FILE", help="fitted estimator: .skops, .joblib or .pkl")
     add("--reference", type=Path, metavar="FILE", help="table like the one it was fitted on")
+    add(
+        "--category",
+        nargs="*",
+        action="extend",
+        metavar="COLUMN",
+        help="columns of pandas' dtype category in the frame that it was fitted on; none, if alone",
+    )
     add("--trust", action="store_true", help="load the model's file though it may run any code")
     add("--name", type=model_name, help="in the model store (iris, or made of the file's name)")
     add("--seed", type=seed, default=42, help="of every random choice (%(default)s)")
@@ -376,6 +400,8 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("--model and --reference go together")
     if args.model and (args.data or args.estimator or args.param):
         parser.error("--model takes an estimator as it is: without --data, --estimator, --param")
+    if args.category is not None and args.model is None:
+        parser.error("--category needs --model")
     if args.data is None and args.model is None and (args.target or args.task):
         parser.error("--target and --task need --data")
     if args.param and args.estimator is None:

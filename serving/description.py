@@ -23,6 +23,7 @@ from pydantic import (
 
 Label = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
 Task = Literal["classification", "regression", "clustering", "outlier-detection"]
+InputForm = Literal["array", "texts", "dicts", "frame", "categorical-frame"]
 ScoringMethod = Literal["predict_proba", "decision_function"]
 INLIER, OUTLIER = "inlier", "outlier"
 
@@ -51,9 +52,9 @@ class Lengths(_Frozen):
 
 
 class Choices(_Frozen):
-    """Some strings, and more that are not told."""
+    """Some strings or numbers, and more that are not told."""
 
-    values: tuple[str, ...]
+    values: tuple[str, ...] | tuple[StrictInt | StrictFloat, ...]
     rare: int
 
 
@@ -73,7 +74,8 @@ class Number(_Frozen):
 
     ``trained`` is the range seen in training, ``domain`` the range in which every prediction was
     seen to be finite (the service accepts no number outside it), ``quantiles`` what divides the
-    training rows, by the share below.
+    training rows, by the share below. ``known`` has the numbers of training where the estimator
+    takes them for categories. Another is accepted with a warning, unless the estimator fails on it.
     """
 
     name: str
@@ -81,7 +83,8 @@ class Number(_Frozen):
     nullable: bool
     missing: int
     trained: Interval
-    domain: Interval
+    domain: Interval | Choices
+    known: tuple[StrictInt | StrictFloat, ...] | None = None
     quantiles: Mapping[str, float]
     example: StrictInt | StrictFloat
 
@@ -149,11 +152,21 @@ class Training(_Frozen):
     fingerprint: str
 
 
+class Categories(_Frozen):
+    """A column of pandas' dtype ``category``: its values in order, and the dtype of these."""
+
+    values: tuple[Label, ...]
+    dtype: str
+    ordered: bool = False
+
+
 class Asked(_Frozen):
     """How the estimator has to be asked, so that its answers are those that it gives in process.
 
-    ``input`` is what it is given: an array, or a data frame (with strings as pandas' categories)
-    where training saw that nothing else gives the same answers.
+    ``input`` is what it is given: an array, or what training saw to be the only form that gives
+    the same answers. That is a data frame (with strings as pandas' categories), a list of texts,
+    one for each row, or a list of dicts by feature name. ``dtypes`` has those of a frame's columns
+    that are not the ones that follow from the feature's type.
 
     ``batching`` tells how rows that are asked for together compare with the same rows alone:
     ``invariant``, alike bit for bit; ``tolerant``, alike within 1e-12 but for rows that serving
@@ -165,7 +178,8 @@ class Asked(_Frozen):
     largest value is at the label.
     """
 
-    input: Literal["array", "frame", "categorical-frame"]
+    input: InputForm
+    dtypes: Mapping[str, Categories | str] = Field(default_factory=dict)
     batching: Literal["invariant", "tolerant", "alone"]
     scored_by: ScoringMethod | None
     scores_by_class: bool

@@ -18,6 +18,7 @@ from serving.compiled import CompiledEstimator
 from serving.description import (
     INLIER,
     OUTLIER,
+    Categories,
     Category,
     Compiled,
     Description,
@@ -25,7 +26,7 @@ from serving.description import (
     Number,
     Text,
 )
-from serving.values import Row
+from serving.values import Row, Value
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Estimator: TypeAlias = Any  # scikit-learn has no type for it
@@ -213,18 +214,32 @@ class Model:
 
     def table(self, rows: Sequence[Row]) -> TableLike:
         """Give rows in the form that the estimator takes; NaN where a value is missing."""
-        form = self.description.asked.input
-        if form != "array":
-            return self._frame(rows, "category" if form == "categorical-frame" else object)
-        return to_array(rows, has_strings=self._has_strings)
+        match self.description.asked.input:
+            case "array":
+                return to_array(rows, has_strings=self._has_strings)
+            case "texts":
+                return [np.nan if text is None else text for (text,) in rows]
+            case "dicts":
+                names = [feature.name for feature in self.description.features]
+                filled = ([np.nan if value is None else value for value in row] for row in rows)
+                return [dict(zip(names, row, strict=True)) for row in filled]
+            case "categorical-frame":
+                return self._frame(rows, "category")
+        return self._frame(rows, object)
 
     def _frame(self, rows: Sequence[Row], string_dtype: type | str) -> TableLike:
         """Give rows as a data frame with the types that training has given its own."""
         import pandas as pd  # only there with a model that needs it
 
         series = {}
+        dtypes = self.description.asked.dtypes
         for feature, column in zip(self.description.features, zip(*rows, strict=True), strict=True):
-            if feature.type in {"category", "text"}:
+            told = dtypes.get(feature.name)
+            if isinstance(told, Categories):
+                series[feature.name] = pd.Series(_categorical(column, told))
+            elif told is not None:
+                series[feature.name] = pd.Series(list(column), dtype=told)
+            elif feature.type in {"category", "text"}:
                 values = [np.nan if value is None else value for value in column]
                 series[feature.name] = pd.Series(values, dtype=object).astype(string_dtype)
             else:
@@ -311,6 +326,21 @@ def to_array(rows: Sequence[Row], *, has_strings: bool) -> Array:
     array = np.array(rows, dtype=object)
     array[array == None] = np.nan  # noqa: E711 (by element)
     return array
+
+
+def _categorical(column: Sequence[Value], told: Categories) -> Any:  # noqa: ANN401 (pandas' own)
+    """Give values as pandas' categories: those of training first, so that their codes are its.
+
+    Another value is a category too, and not taken for a missing one: what an estimator does with
+    it, refuse it perhaps, is the estimator's own affair.
+    """
+    import pandas as pd
+
+    known = pd.Index(list(told.values), dtype=told.dtype)
+    present = [value for value in dict.fromkeys(column) if value is not None]
+    others = [value for value in present if value not in told.values]
+    categories = known.append(pd.Index(others)) if others else known
+    return pd.Categorical(list(column), categories=categories, ordered=told.ordered)
 
 
 def tied(scores: Array, tolerance: float = TIE_TOLERANCE) -> Array:

@@ -402,7 +402,10 @@ def _model_info() -> Schema:
     properties = schema["properties"]
     for private in ("artifact_sha256", "asked", "compiled"):
         del properties[private]
-    del parts["Asked"], parts["Compiled"], parts["Category"]["properties"]["known"]
+    for private in ("Asked", "Categories", "Compiled"):
+        del parts[private]
+    for kind in ("Category", "Number"):
+        del parts[kind]["properties"]["known"]
     text: Schema = {"type": "string"}
     properties |= {
         "version": text,

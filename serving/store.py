@@ -7,10 +7,12 @@ whatever else it needs must be installed.
 """
 
 import hashlib
+import platform
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import bentoml
@@ -30,6 +32,7 @@ GRAPH = "model.onnx"
 DESCRIPTION = "description.json"
 CARD = "card.html"
 SKLEARN = "scikit-learn"
+CLOUDPICKLE = "cloudpickle"
 
 
 class ModelError(BentoMLException):
@@ -91,13 +94,32 @@ def save(
         },
     ) as stored:
         folder = Path(stored.path)
-        joblib.dump(estimator, folder / ARTIFACT)
+        pickle_estimator(estimator, folder / ARTIFACT)
         complete = description.model_copy(update={"artifact_sha256": _sha256(folder / ARTIFACT)})
         (folder / DESCRIPTION).write_text(complete.model_dump_json(indent=2) + "\n", "utf-8")
         (folder / CARD).write_text(card, "utf-8")
         if graph is not None:
             (folder / GRAPH).write_bytes(graph)
     return stored.tag
+
+
+def pickle_estimator(estimator: Estimator, file: Path) -> bool:
+    """Pickle an estimator, with cloudpickle if that is how it has come, and tell whether it is.
+
+    Functions and classes of a notebook are in no module from which a pickle could take them:
+    cloudpickle writes their code down. What it writes is read as any pickle is.
+
+    Raises:
+        Exception: it can't be pickled.
+    """
+    import cloudpickle  # type: ignore[import-untyped]  # which loading does without, mostly
+
+    try:
+        joblib.dump(estimator, file)
+    except (AttributeError, TypeError, PicklingError):
+        file.write_bytes(cloudpickle.dumps(estimator))
+        return True
+    return False
 
 
 def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
@@ -127,6 +149,7 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
     if damaged:
         raise ModelError(f"model {stored.tag} is damaged: {damaged[0]} is not the file saved")
     _check_version(stored.tag, description.versions.get(SKLEARN, ""))
+    _check_python(stored.tag, description)
     for requirement in description.requirements if installed else ():
         _check_requirement(stored.tag, requirement)
     return VerifiedModel(stored.tag, path, description)
@@ -150,6 +173,17 @@ def _check_version(tag: bentoml.Tag, fitted: str) -> None:
     if ours != theirs:
         warnings.warn(
             f"model {tag} was fitted with scikit-learn {theirs}; {ours} serves it", stacklevel=2
+        )
+
+
+def _check_python(tag: bentoml.Tag, description: Description) -> None:
+    """Refuse byte code, as cloudpickle keeps it, of another minor version of Python."""
+    names = {Requirement(requirement).name for requirement in description.requirements}
+    ours, theirs = platform.python_version(), description.versions.get("python", "")
+    if CLOUDPICKLE in names and _minor(ours) != _minor(theirs):
+        raise ModelError(
+            f"model {tag} has functions that were saved by cloudpickle with Python {theirs}, and "
+            f"Python {ours} can't run them: serve it with Python {_minor(theirs)}"
         )
 
 

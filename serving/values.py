@@ -4,6 +4,7 @@ Validation runs in pydantic-core; words are found only for a value that has fail
 """
 
 import math
+from functools import partial
 from typing import Any
 
 from pydantic_core import core_schema
@@ -34,8 +35,12 @@ def value_schema(feature: Feature, *, usual: bool) -> core_schema.CoreSchema:
     value: core_schema.CoreSchema
     match feature:
         case Number():
-            interval = feature.trained if usual else feature.domain
+            bounds = feature.domain if isinstance(feature.domain, Interval) else feature.trained
+            interval = feature.trained if usual else bounds
             value = _number(interval) if feature.type == "number" else _integer(interval)
+            if feature.known is not None and (usual or isinstance(feature.domain, Choices)):
+                is_known = partial(_known, frozenset(feature.known))
+                value = core_schema.no_info_after_validator_function(is_known, value)
         case Boolean() if usual and 0 in feature.trained.categories.values():
             value = _NOTHING
         case Boolean():
@@ -50,6 +55,12 @@ def value_schema(feature: Feature, *, usual: bool) -> core_schema.CoreSchema:
         case Text():
             value = _string(feature.trained if usual else feature.domain)
     return core_schema.nullable_schema(value) if feature.nullable else value
+
+
+def _known(known: frozenset[float], value: float) -> float:
+    if value not in known:
+        raise ValueError
+    return value
 
 
 def _number(interval: Interval) -> core_schema.CoreSchema:
@@ -86,12 +97,15 @@ def mistake(value: Any, feature: Feature) -> str:  # noqa: ANN401 (any JSON)
     if value is None and feature.nullable:
         return ""
     match feature:
-        case Number(domain=Interval(minimum=low, maximum=high)):
+        case Number(domain=domain):
             wanted = "a number" if feature.type == "number" else "a whole number"
             if type(value) is not float and type(value) is not int:
                 return f"expected {wanted}, got {kind_of(value)}"
-            if not low <= value <= high:
-                return f"expected {wanted} between {low!r} and {high!r}"
+            match domain:
+                case Choices() if value not in (feature.known or ()):
+                    return f"expected {wanted} that training has seen"
+                case Interval(minimum=low, maximum=high) if not low <= value <= high:
+                    return f"expected {wanted} between {low!r} and {high!r}"
             if feature.type == "integer" and not float(value).is_integer():
                 return "expected a whole number, got a fraction"
         case Boolean():
@@ -115,6 +129,8 @@ def unlike_training(value: Any, feature: Feature) -> str:  # noqa: ANN401 (of th
             low, high = feature.trained.minimum, feature.trained.maximum
             if not low <= value <= high:
                 return f"outside of the range seen in training, {low!r} to {high!r}"
+            if feature.known is not None and value not in feature.known:
+                return "a number not seen in training, which the model takes for a category"
         case Boolean():
             if not feature.trained.categories["true" if value else "false"]:
                 return "not seen in training"

@@ -6,18 +6,20 @@ Its sentences stand in ``card.html``; here is what they are made of.
 import json
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import style
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import r2_score
 
-from serving.description import Description, label_key
+from serving.description import Description, InputForm, label_key
 from serving.model import Array, Estimator, Model, Outputs, TableLike, WrongOutputError
 from training.evaluation import Evaluation
 from training.plots import MAX_TARGETS, STYLE, codes, columns, number, plots_of, signed
@@ -142,12 +144,15 @@ def _importances(
     if len(rows) > bound:
         rows = np.sort(np.random.default_rng(seed).choice(rows, bound, replace=False))
     regression = description.task == "regression"
+    form = description.asked.input
+    if form in LISTS:
+        table = pd.DataFrame(table)
     try:
         found = permutation_importance(
             evaluation.estimator,
             table.iloc[rows] if hasattr(table, "iloc") else table[rows],
             columns(truth[rows]),
-            scoring=_r2 if regression else _accuracy,
+            scoring=partial(_r2 if regression else _accuracy, form),
             n_repeats=REPEATS,
             random_state=seed,
         )
@@ -169,13 +174,25 @@ def _importances(
     return Importances("R²" if regression else "accuracy", len(rows), count, bars)
 
 
-def _accuracy(estimator: Estimator, table: TableLike, truth: Array) -> float:
+def _accuracy(form: InputForm, estimator: Estimator, table: TableLike, truth: Array) -> float:
     """Give the share of the labels that are right, of one target or of several."""
-    return float((columns(np.asarray(estimator.predict(table))) == truth).mean())
+    return float((_answers(form, estimator, table) == truth).mean())
 
 
-def _r2(estimator: Estimator, table: TableLike, truth: Array) -> float:
-    return float(r2_score(truth, columns(np.asarray(estimator.predict(table)))))
+def _r2(form: InputForm, estimator: Estimator, table: TableLike, truth: Array) -> float:
+    return float(r2_score(truth, _answers(form, estimator, table)))
+
+
+def _answers(form: InputForm, estimator: Estimator, table: TableLike) -> Array:
+    """Ask for a frame's rows, in the form of a list where the estimator takes one."""
+    asked = LISTS[form](table) if form in LISTS else table
+    return columns(np.asarray(estimator.predict(asked)))
+
+
+LISTS: Mapping[InputForm, Callable[[pd.DataFrame], list[Any]]] = {
+    "texts": lambda frame: frame.iloc[:, 0].tolist(),
+    "dicts": lambda frame: frame.to_dict("records"),
+}
 
 
 def _uncertain(description: Description, evaluation: Evaluation) -> Sequence[str]:

@@ -21,7 +21,15 @@ from skl2onnx.common.data_types import DoubleTensorType
 from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 
 from serving.compiled import CATEGORIES, CompiledEstimator
-from serving.description import Category, Compiled, Description, Feature, Lengths, Number
+from serving.description import (
+    Category,
+    Compiled,
+    Description,
+    Feature,
+    Interval,
+    Lengths,
+    Number,
+)
 from serving.model import Array, Estimator, Model, Outputs
 from serving.values import Row
 from training.converters import CannotConvertError, register, vocabulary_of
@@ -155,14 +163,14 @@ def _hostile(model: Model, rows: Sequence[Row], rng: np.random.Generator) -> Ite
 def _values(feature: Feature, column: Sequence[Any], rng: np.random.Generator) -> list[Any]:
     """Give values of a feature for hostile rows."""
     values = set(column) - {None}
-    if isinstance(feature, Number):
-        values = set(_numbers(feature, np.array(list(values), dtype=float), rng))
+    if isinstance(feature, Number) and isinstance(feature.domain, Interval):
+        values = set(_numbers(feature, feature.domain, np.array(list(values), dtype=float), rng))
     elif isinstance(feature, Category) and isinstance(feature.domain, Lengths):
         values.add(UNSEEN)
     return sorted(values) + [None] * feature.nullable
 
 
-def _numbers(feature: Number, seen: Array, rng: np.random.Generator) -> list[Any]:
+def _numbers(feature: Number, domain: Interval, seen: Array, rng: np.random.Generator) -> list[Any]:
     """Give the numbers at which trees split, their neighbours, and the ends of what is accepted.
 
     Trees split in the middle between two values of the table, or at one, and may round to floats.
@@ -177,13 +185,11 @@ def _numbers(feature: Number, seen: Array, rng: np.random.Generator) -> list[Any
         *floats,
         *(near for way in (-np.inf, np.inf) for near in np.nextafter(floats, np.float32(way))),
         *(low, high, 10 * low, 10 * high, 2 * low - high, 2 * high - low, *TINY),
-        *(feature.domain.minimum, feature.domain.maximum),
+        *(domain.minimum, domain.maximum),
     ]
     kind = int if feature.type == "integer" else float
     whole = [kind(number) for number in numbers if np.isfinite(number)]
-    return [
-        number for number in whole if feature.domain.minimum <= number <= feature.domain.maximum
-    ]
+    return [number for number in whole if domain.minimum <= number <= domain.maximum]
 
 
 def _prove(

@@ -30,6 +30,7 @@ from serving.description import (
 from serving.model import Estimator
 from serving.values import Row
 from training.domain import UNSEEN
+from training.forms import NO_EVIDENCE, Evidence
 from training.pipeline import MIN_CATEGORY_ROWS
 from training.probe import asked_around
 from training.table import FeatureType, Table
@@ -47,6 +48,7 @@ def describe(
     table: Table,
     metrics: Metrics,
     seed: int,
+    evidence: Evidence = NO_EVIDENCE,
 ) -> Description:
     """Describe a fitted estimator by the table that it was fitted on, or one like it.
 
@@ -56,11 +58,16 @@ def describe(
     # Threads gain little on so few rows, and lose a lot on a busy machine.
     with warnings.catch_warnings(), threadpool_limits(limits=1):
         warnings.simplefilter("ignore")  # it is asked for things that it may warn about
-        return _describe(name, estimator, table, metrics, seed)
+        return _describe(name, estimator, table, metrics, seed, evidence)
 
 
 def _describe(
-    name: str, estimator: Estimator, table: Table, metrics: Metrics, seed: int
+    name: str,
+    estimator: Estimator,
+    table: Table,
+    metrics: Metrics,
+    seed: int,
+    evidence: Evidence,
 ) -> Description:
     rows = rows_of(table)
     description = Description(
@@ -79,7 +86,7 @@ def _describe(
             input="array", batching="alone", scored_by=None, scores_by_class=False, label_by=None
         ),
     )
-    return asked_around(estimator, description, table, rows, seed)
+    return asked_around(estimator, description, table, rows, evidence, seed)
 
 
 def rows_of(table: Table) -> list[Row]:

@@ -2,35 +2,40 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
-from itertools import product
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
+from itertools import islice, pairwise, product
 from typing import Any
 
 import numpy as np
 
-from serving.description import Category, Choices, Feature, Interval, Number
+from serving.description import Categories, Category, Choices, Feature, Interval, Number
 from serving.model import Array, Model
 from serving.values import Row
 from training.errors import TrainingError
 from training.faults import MAX_WHOLE
+from training.pipeline import MIN_CATEGORY_ROWS
 
 MAX_EXPONENT = 308  # of ten, in a double
 MAX_CORNERS = 1024
+MAX_KNOWN = 1000  # different numbers that may be categories
 UNSEEN = "a category that training has not seen"
+UNSEEN_LAST = "\U0010fffd"  # in the order of any encoding
 
 
 def domains_of(
-    model: Model, known: Mapping[str, tuple[str, ...]], seed: int
+    model: Model, known: Mapping[str, tuple[Any, ...]], rows: Sequence[Row], seed: int
 ) -> tuple[Feature, ...]:
-    """Give the features of a model with their domains.
+    """Give the features of a model with their domains, and with examples that it answers.
 
-    ``known`` has the categories of the table, for an estimator that fails on others.
+    ``known`` has the values that the table's ``rows`` have of each category and number, for an
+    estimator that fails on others.
 
     Raises:
         TrainingError: it has no finite answer to its features' examples.
     """
     features = model.description.features
-    example = tuple(feature.example for feature in features)
+    example: Row = tuple(feature.example for feature in features)
     if failure := _failure(model, [example]):
         unnamed = [feature.name for feature in features if feature.example == UNSEEN]
         if unnamed:
@@ -38,21 +43,83 @@ def domains_of(
                 f"the estimator fails on categories that it was not fitted on, and {unnamed[0]!r} "
                 "has none that is common enough to be named as an example: group its categories"
             )
-        raise TrainingError(f"the estimator gives no finite answer to a typical row: {failure}")
+        found = _example_of_known(model, example, known, set(rows))
+        if found is None:
+            raise TrainingError(f"the estimator gives no finite answer to a typical row: {failure}")
+        example = found
     intervals = _intervals(model, example, seed)
     described = []
     for index, feature in enumerate(features):
-        update: dict[str, Any] = {}
-        if index in intervals:
-            update["domain"] = intervals[index]
-        if isinstance(feature, Category) and not answers(model, [_with(example, index, UNSEEN)]):
-            named, rare = feature.trained.categories, feature.trained.rare_categories
-            update["domain"] = Choices(values=tuple(named), rare=rare)
-            update["known"] = known[feature.name]
+        update: dict[str, Any] = {"example": example[index]}
+        seen = known.get(feature.name, ())
+        others = _others(model, feature, seen)
+        fails = any(not answers(model, [_with(example, index, other)]) for other in others)
+        match feature:
+            case Number():
+                update["domain"] = intervals[index]
+                if fails:
+                    update["domain"] = _choices(seen, [row[index] for row in rows])
+                if fails or _is_categorical(model, feature):
+                    update["known"] = seen
+            case Category() if fails:
+                named, rare = feature.trained.categories, feature.trained.rare_categories
+                update |= {"domain": Choices(values=tuple(named), rare=rare), "known": seen}
         if feature.nullable and not answers(model, [_with(example, index, None)]):
             update["nullable"] = False
         described.append(feature.model_copy(update=update))
     return tuple(described)
+
+
+def _example_of_known(
+    model: Model, example: Row, known: Mapping[str, tuple[Any, ...]], theirs: Set[Row]
+) -> Row | None:
+    """Give an example whose numbers are some of training's, and which is no row of it.
+
+    An estimator may take numbers for categories, and fail on the number in the middle of two.
+    """
+    ways = []
+    for feature in model.description.features:
+        near = feature.example
+        values = known[feature.name] if isinstance(feature, Number) else (near,)
+        ways.append(sorted(values, key=lambda value: abs(value - near) if value != near else 0))
+    found = (row for row in islice(product(*ways), len(theirs) + 1) if row not in theirs)
+    nearest = next(found, tuple(way[0] for way in ways))
+    if not answers(model, [nearest]):
+        return None
+    for at, value in enumerate(example):  # as few as it takes
+        if answers(model, [changed := _with(nearest, at, value)]):
+            nearest = changed
+    return nearest
+
+
+def _others(model: Model, feature: Feature, seen: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give values that training has not seen, and at which an estimator of categories may fail.
+
+    Some find them among those that they know by order, and fail only on what comes last.
+    """
+    match feature:
+        case Category():
+            return (UNSEEN, UNSEEN_LAST)
+        case Number() if len(seen) <= MAX_KNOWN:
+            whole = feature.type == "integer"
+            pairs = (
+                (low, (low + high) // 2 if whole else low / 2 + high / 2, high)
+                for low, high in pairwise(seen)
+            )
+            between = next(((middle,) for low, middle, high in pairs if low < middle < high), ())
+            return (*between, seen[-1] + 1) if _is_categorical(model, feature) else between
+    return ()
+
+
+def _is_categorical(model: Model, feature: Feature) -> bool:
+    return isinstance(model.description.asked.dtypes.get(feature.name), Categories)
+
+
+def _choices(known: tuple[Any, ...], column: Sequence[Any]) -> Choices:
+    """Describe numbers of which no other is taken; those of few rows are counted, and not named."""
+    counts = Counter(column)
+    named = tuple(number for number in known if counts[number] >= MIN_CATEGORY_ROWS)
+    return Choices(values=named, rare=len(known) - len(named))
 
 
 def answers(model: Model, rows: list[Row]) -> bool:

@@ -10,14 +10,12 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from pickle import PicklingError
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import joblib
-
 from serving.description import Description
 from serving.model import Estimator
+from serving.store import CLOUDPICKLE, pickle_estimator
 from training.errors import TrainingError
 
 ROOT = Path(__file__).parents[1]
@@ -42,8 +40,9 @@ def needed_by(estimator: Estimator, description: Description) -> Needed:
     needed: set[str] = set()
     with TemporaryDirectory() as folder:
         try:
-            joblib.dump(estimator, Path(folder, "estimator"))
-        except (AttributeError, TypeError, PicklingError) as exc:
+            if pickle_estimator(estimator, Path(folder, "estimator")):
+                needed.add(CLOUDPICKLE)
+        except Exception as exc:  # what can't be pickled raises anything
             raise TrainingError(f"the estimator can't be pickled: {exc}") from None
         Path(folder, "description.json").write_text(description.model_dump_json(), "utf-8")
         while True:

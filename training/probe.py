@@ -1,8 +1,8 @@
 """How an estimator has to be asked, found out by asking it.
 
-It is asked in each way, alone and in batches, where its labels change, far out, for categories that
-it has never seen and without values, through the code that will serve it. What it answers decides,
-and not its class.
+It is asked in each form (`forms`), alone and in batches, where its labels change, far out, for
+categories that it has never seen and without values, through the code that will serve it. What it
+answers decides, and not its class.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from serving.description import (
-    Asked,
+    Categories,
     Category,
     Description,
     Feature,
@@ -25,20 +25,26 @@ from serving.model import Array, Estimator, Model, Outputs, tied
 from serving.values import Row
 from training.domain import answers, domains_of
 from training.errors import TrainingError
+from training.forms import Evidence, alike, with_form
 from training.table import Table
 
+MAX_COMPARED_ROWS = 2000
 MAX_PROBED_ROWS = 200
 MAX_SCALED_ROWS = 50
 MAX_BOUNDARIES = 24
 HALVINGS = 70  # of the way between two rows: more than a double has bits
 BATCH_SIZES = (2, 3, 7, 16, 64)
-CLOSE = 1e-13  # a tenth of what is promised, since other rows may differ by more than those asked
 USUAL = (100.0, 10.0, 1.0)
 MIN_AGREEMENT = 0.9  # of the best score's class with the label, where scores are by class
 
 
 def asked_around(
-    estimator: Estimator, description: Description, table: Table, rows: Sequence[Row], seed: int
+    estimator: Estimator,
+    description: Description,
+    table: Table,
+    rows: Sequence[Row],
+    evidence: Evidence,
+    seed: int,
 ) -> Description:
     """Complete a description with all that only the estimator's answers tell.
 
@@ -46,14 +52,15 @@ def asked_around(
         TrainingError: it does not answer the table's own rows, or gives what can't be described.
     """
     rng = np.random.default_rng(seed)
+    asked = some(rows, MAX_COMPARED_ROWS, rng)
     try:
-        probed = some(rows, MAX_PROBED_ROWS, rng)
-        description = _with_input(estimator, description, probed)
+        description = with_form(estimator, description, asked, evidence)
     except TrainingError:  # perhaps it only does not take missing values
-        probed = some([row for row in rows if None not in row], MAX_PROBED_ROWS, rng)
-        if not probed:
+        asked = some([row for row in rows if None not in row], MAX_COMPARED_ROWS, rng)
+        if not asked:
             raise
-        description = _with_input(estimator, description, probed)
+        description = with_form(estimator, description, asked, evidence)
+    probed = asked[:MAX_PROBED_ROWS]
     description = _with_classes(estimator, description, table)
     boundary: list[Row] | None = None
     with suppress(Exception):  # it may fail between the rows of the table
@@ -61,53 +68,19 @@ def asked_around(
     description = _with_scores(estimator, description, probed, boundary)
     description = _with_batching(estimator, description, probed, boundary, rng)
     known = {
-        feature.name: tuple(sorted(table.frame[feature.name].dropna().unique()))
+        feature.name: tuple(sorted(table.frame[feature.name].dropna().unique().tolist()))
         for feature in description.features
-        if isinstance(feature, Category)
+        if isinstance(feature, Category | Number)
     }
     if not answers(_asked(estimator, description), probed):
         raise TrainingError("the estimator gives no finite answer to some of the table's own rows")
-    features = domains_of(_asked(estimator, description), known, seed)
+    features = domains_of(_asked(estimator, description), known, rows, seed)
     return description.model_copy(update={"features": features})
 
 
 def some(rows: Sequence[Row], count: int, rng: np.random.Generator) -> list[Row]:
     """Take rows from all over the table, not too many to ask for one by one."""
     return [rows[index] for index in rng.permutation(len(rows))[:count]]
-
-
-def _with_input(estimator: Estimator, description: Description, rows: Sequence[Row]) -> Description:
-    """Find what the estimator takes: an array, if that gives the answers that a frame gives.
-
-    An array costs a third of the time for one row, and serving it needs no pandas.
-    """
-    told: dict[str, list[Array]] = {}
-    failures = []
-    for form in get_args(Asked.model_fields["input"].annotation):
-        model = _asked(estimator, description, input=form)
-        try:
-            told[form] = _all_told(estimator, model, rows)
-        except Exception as exc:  # estimators raise anything
-            failures.append(f"given {form.replace('-', ' ')}: {type(exc).__name__}: {exc}")
-    if not told:
-        raise TrainingError(
-            "the estimator does not answer the rows of the table\n" + "\n".join(failures)
-        )
-    frames = [form for form in told if form != "array"]
-    if "array" in told and (not frames or _alike(told["array"], told[frames[0]])):
-        return description
-    return _knowing(description, input=frames[0])
-
-
-def _all_told(estimator: Estimator, model: Model, rows: Sequence[Row]) -> list[Array]:
-    """Give what all of its methods tell, each as an array or several."""
-    table = model.table(rows)
-    told = [model.ask(table).values]
-    for method in get_args(ScoringMethod):
-        with suppress(Exception):  # there is no such method, or it does not work
-            given = getattr(estimator, method)(table)
-            told.extend(map(np.asarray, given if isinstance(given, list) else [given]))
-    return told
 
 
 def _with_classes(estimator: Estimator, description: Description, table: Table) -> Description:
@@ -146,7 +119,7 @@ def boundary_rows(model: Model, rows: Sequence[Row], rng: np.random.Generator) -
     way between them is halved, again and again, where the label changes.
     """
     features = model.description.features
-    numbers = [at for at, feature in enumerate(features) if feature.type == "number"]
+    numbers = [at for at, feature in enumerate(features) if measured(model.description, feature)]
     if model.description.task == "regression" or not numbers or len(rows) < 2:
         return []
     starts, ends = rng.integers(len(rows), size=(2, 4 * MAX_BOUNDARIES))
@@ -175,6 +148,12 @@ def boundary_rows(model: Model, rows: Sequence[Row], rng: np.random.Generator) -
     sides = zip(moved(lows), moved(highs), changes, strict=True)
     found = [pair for *pair, change in sides if change][:MAX_BOUNDARIES]
     return [row for pair in found for row in pair]
+
+
+def measured(description: Description, feature: Feature) -> bool:
+    """Tell whether a feature is a number of which any other is a likely value, too."""
+    told = description.asked.dtypes.get(feature.name)
+    return feature.type == "number" and not isinstance(told, Categories)
 
 
 def _labels_of(model: Model, rows: Sequence[Row]) -> list[str]:
@@ -283,7 +262,7 @@ def _in_batches(model: Model, rows: Sequence[Row], *, exactly: bool) -> bool:
 
     try:
         alone = told(1)
-        return all(_alike(alone, told(size), exactly=exactly) for size in (*BATCH_SIZES, len(rows)))
+        return all(alike(alone, told(size), exactly=exactly) for size in (*BATCH_SIZES, len(rows)))
     except Exception:  # as far out, where it may fail
         return False
 
@@ -294,7 +273,8 @@ def _scaled(
     """Give rows whose numbers are up to so many times those of others, and of their signs."""
 
     def scaled(feature: Feature, value: Any) -> Any:  # noqa: ANN401 (of the feature's type)
-        if value is None or not isinstance(feature, Number):
+        told = model.description.asked.dtypes.get(feature.name)
+        if value is None or not isinstance(feature, Number) or isinstance(told, Categories):
             return value
         far = value * factor * rng.uniform(0.5, 1)
         return round(far) if feature.type == "integer" else far
@@ -315,16 +295,3 @@ def _knowing(description: Description, **changes: Any) -> Description:  # noqa: 
 
 def _if_any(array: Array | None) -> tuple[Array, ...]:
     return () if array is None else (array,)
-
-
-def _alike(some: Sequence[Array], others: Sequence[Array], *, exactly: bool = False) -> bool:
-    """Tell whether arrays are alike: numbers within the tolerance, or bit for bit."""
-    return len(some) == len(others) and all(
-        one.shape == other.shape
-        and (
-            np.allclose(one, other, rtol=CLOSE, atol=CLOSE, equal_nan=True)
-            if one.dtype.kind == "f" and not exactly
-            else np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
-        )
-        for one, other in zip(some, others, strict=True)
-    )

@@ -224,9 +224,10 @@ def test_what_answers_with_nothing_is_refused_with_what_it_says() -> None:
 
     assert str(caught.value).splitlines() == [
         "the estimator does not answer the rows of the table",
-        "given array: RuntimeError: not today, ndarray",
-        "given frame: RuntimeError: not today, DataFrame",
-        "given categorical frame: RuntimeError: not today, DataFrame",
+        "given an array: RuntimeError: not today, ndarray",
+        "given a frame: RuntimeError: not today, DataFrame",
+        "given a frame with categories in 'x': RuntimeError: not today, DataFrame",
+        "given a list of dicts: RuntimeError: not today, list",
     ]
 
 

@@ -46,6 +46,8 @@ from serving.model import Model
 from training.describe import describe, rows_of
 from training.errors import TrainingError
 from training.faults import MAX_WHOLE
+from training.forms import NO_EVIDENCE, Evidence
+from training.probe import MAX_COMPARED_ROWS
 from training.table import Table
 
 Estimator = Any  # scikit-learn has no type for it
@@ -79,10 +81,12 @@ def described(
         return describe("mine", estimator, table, METRICS, seed=0)
 
 
-def asked_as_it_is(estimator: Estimator, table: Table) -> Description:
+def asked_as_it_is(
+    estimator: Estimator, table: Table, evidence: Evidence = NO_EVIDENCE
+) -> Description:
     """Describe an estimator that was fitted elsewhere, or never."""
     with threadpool_limits(limits=1):
-        return describe("mine", estimator, table, METRICS, seed=0)
+        return describe("mine", estimator, table, METRICS, seed=0, evidence=evidence)
 
 
 SMALL = pd.DataFrame({"a": np.linspace(-1, 1, 20), "b": np.linspace(3, 5, 20)[::-1]})
@@ -581,7 +585,7 @@ def test_an_estimator_that_fails_where_every_row_has_gaps_is_refused() -> None:
     for at in range(4):
         frame.iloc[at::4, at] = np.nan
 
-    with pytest.raises(TrainingError, match="given array: ValueError: Input X contains NaN"):
+    with pytest.raises(TrainingError, match="given an array: ValueError: Input X contains NaN"):
         asked_as_it_is(estimator, table_of(frame, SPECIES))
 
 
@@ -604,7 +608,7 @@ def test_a_frame_is_given_to_what_takes_columns_by_name() -> None:
     assert (asked.scored_by, asked.label_by) == ("predict_proba", "predict_proba")
 
 
-def test_a_frame_is_given_where_an_array_gets_other_answers() -> None:
+def test_a_frame_is_given_where_names_tell_that_an_array_gets_wrong_answers() -> None:
     class ByName(ClassifierMixin, BaseEstimator):
         classes_ = np.array(["cat", "dog"], dtype=object)
 
@@ -612,9 +616,11 @@ def test_a_frame_is_given_where_an_array_gets_other_answers() -> None:
             values = rows["size"] if isinstance(rows, pd.DataFrame) else np.zeros(len(rows))
             return np.where(np.asarray(values) > 5, "dog", "cat")
 
-    asked = asked_as_it_is(ByName(), table_of(PETS, KINDS)).asked
+    asked = asked_as_it_is(ByName(), table_of(PETS, KINDS), Evidence(named=True)).asked
 
     assert asked.input == "frame"
+    with pytest.raises(TrainingError, match="nothing tells on which it was fitted"):
+        asked_as_it_is(ByName(), table_of(PETS, KINDS))
 
 
 def test_a_frame_of_categories_is_given_to_what_takes_nothing_else() -> None:
@@ -662,9 +668,10 @@ def test_an_estimator_that_answers_no_way_is_refused_with_what_each_said() -> No
 
     assert str(caught.value).splitlines() == [
         "the estimator does not answer the rows of the table",
-        "given array: KeyError: 'ndarray of 20'",
-        "given frame: KeyError: 'DataFrame of 20'",
-        "given categorical frame: KeyError: 'DataFrame of 20'",
+        "given an array: KeyError: 'ndarray of 20'",
+        "given a frame: KeyError: 'DataFrame of 20'",
+        "given a frame with categories in 'a', 'b': KeyError: 'DataFrame of 20'",
+        "given a list of dicts: KeyError: 'list of 20'",
     ]
 
 
@@ -687,7 +694,7 @@ def test_not_all_rows_of_a_large_table_are_asked_for() -> None:
     frame = pd.DataFrame({"a": np.arange(5000.0)})
     asked_as_it_is(regressor(predict), table_of(frame, np.zeros(5000), "regression"))
 
-    assert max(seen) <= 200
+    assert max(seen) <= MAX_COMPARED_ROWS
 
 
 def test_trained_ranges_stay_those_of_the_whole_table() -> None:
