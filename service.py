@@ -95,7 +95,9 @@ class ModelApi:
             refuse(str(exc))
         description = model.description
         self.version = str(verified.tag.version)
-        self.schema = RequestSchema(description.features, settings.max_batch_rows)
+        self.schema = RequestSchema(
+            description.features, settings.max_batch_rows, description.ignored
+        )
         self.answers = AnswerWriter(description, self.version)
         example_answer = self.answers.document(model.warm_up())
         openapi = openapi_document(description, self.version, settings, example_answer)

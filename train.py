@@ -186,8 +186,10 @@ def reference(args: argparse.Namespace, estimator: Estimator) -> tuple[Table, Ev
     if lost := [name for name in names if name not in table.types]:
         notes = "\n".join(table.notes)
         raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
+    ignored = tuple(name for name in map(str, raw.columns) if name not in names)
     is_named = None if own is None and counted(estimator) is None else own is not None
-    return table, Evidence(is_named, said, told, dtypes_of(args.reference, names))
+    evidence = Evidence(is_named, said, told, dtypes_of(args.reference, names))
+    return replace(table, ignored=ignored), evidence
 
 
 def described(

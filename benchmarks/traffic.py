@@ -130,7 +130,7 @@ def problem(status: int, content_type: str, body: bytes, expected: int, slug: st
         raise WrongError(f"{status} {content_type}, not {expected} {slug}: {body[:200]!r}")
     document = json.loads(body)
     members = {"type", "title", "status", "detail", "request_id"}
-    if document["type"] != f"/errors/{slug}" or not members <= document.keys():
+    if not document["type"].endswith(f"/errors/{slug}") or not members <= document.keys():
         raise WrongError(f"not {slug}: {body[:200]!r}")
 
 

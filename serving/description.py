@@ -215,13 +215,15 @@ class Description(_Frozen):
     is null where there are none. ``versions`` holds the Python and package versions that fitted
     the estimator, ``requirements`` the packages that it needs beside those of the service, and
     ``artifact_sha256`` the digest of its file. ``compiled`` tells why it was not compiled, if it
-    was not.
+    was not. ``ignored`` names the columns of the table that are no features, the targets among
+    them: a client that sends its whole row may name them.
     """
 
     name: str
     task: Task
     created: datetime
     features: tuple[Feature, ...]
+    ignored: tuple[str, ...] = ()
     targets: tuple[str, ...]
     classes: tuple[Label, ...] | tuple[tuple[Label, ...], ...] | None
     metrics: Metrics

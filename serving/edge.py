@@ -42,7 +42,13 @@ _EXPOSED_HEADERS = (
     "Cache-Status",
     "WWW-Authenticate",
 )
-_ALLOWED_HEADERS = ("Content-Type", "X-Request-ID", "Authorization", "X-API-Key")
+_ALLOWED_HEADERS = (
+    "Content-Type",
+    "Content-Encoding",
+    "X-Request-ID",
+    "Authorization",
+    "X-API-Key",
+)
 
 
 class RouteTable:
@@ -163,13 +169,13 @@ class Edge:
                 problem = Problem(DEADLINE_EXCEEDED, detail)
             else:  # the server ends what still runs when its time to shut down is over
                 problem = Problem(UNAVAILABLE, "the server is shutting down")
-            await answer_problem(problem)(scope, receive, send)
+            await answer_problem(problem, scope)(scope, receive, send)
         except Exception as exc:
-            answer = _answer_to(exc)
+            answer = _answer_to(exc, scope)
             if answer is None or record.status:
                 record.exception = exc
             if not record.status:
-                await (answer or answer_problem(from_status(500)))(scope, receive, send)
+                await (answer or answer_problem(from_status(500), scope))(scope, receive, send)
 
     async def _admit(self, scope: Scope, record: RequestRecord) -> None:
         """Ask for a key, and count the request, where that is due; refuse an unknown path.
@@ -218,26 +224,27 @@ class _Cors(CORSMiddleware):
         return Response(status_code=204, headers=headers)
 
 
-def _answer_to(exc: Exception) -> Response | None:
+def _answer_to(exc: Exception, scope: Scope) -> Response | None:
     """Give the answer to what was raised further in, if it was raised to be answered."""
     if isinstance(exc, Problem):
-        return answer_problem(exc)
+        return answer_problem(exc, scope)
     if isinstance(exc, HTTPException):
         headers = exc.headers
         if exc.status_code == 405:  # RFC 9110, 15.5.6: Allow is due; StaticFiles leaves it out
             headers = {"Allow": "GET, HEAD", **(headers or {})}
-        return answer_problem(from_status(exc.status_code, headers))
+        return answer_problem(from_status(exc.status_code, headers), scope)
     if isinstance(exc, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     return None
 
 
-def answer_problem(problem: Problem) -> Response:
-    """Write a problem as an answer, and note it."""
+def answer_problem(problem: Problem, scope: Scope) -> Response:
+    """Write a problem as the answer to a request, and note it."""
     record = current_record()
     record.problem = problem.kind.slug
+    path = scope["raw_path"].decode("ascii")  # where an encoded slash is none yet
     return Response(
-        problem.body(record.id),
+        problem.body(record.id, path),
         status_code=problem.kind.status,
         headers=problem.headers,
         media_type=MEDIA_TYPE,

@@ -27,13 +27,12 @@ class ProblemType:
     cause: str
     remedy: str
 
-    @property
-    def uri(self) -> str:
-        """The ``type`` member: a relative reference that this service answers with a page.
+    def reference(self, path: str) -> str:
+        """Give the ``type`` member for a request to a path: how its page is reached from there.
 
         A status without a kind of its own has no page (RFC 9457, section 4.2.1).
         """
-        return f"/errors/{self.slug}" if self.slug else "about:blank"
+        return f"{way_to_root(path)}errors/{self.slug}" if self.slug else "about:blank"
 
 
 MALFORMED_BODY = ProblemType(
@@ -41,7 +40,7 @@ MALFORMED_BODY = ProblemType(
     400,
     "Malformed body",
     "The body is not JSON: a syntax error, no UTF-8, a key given twice, NaN or Infinity, a number "
-    "too large for a double, or nesting that is too deep.",
+    "too large for a double, or nesting that is too deep. Or it is declared as gzip, and is not.",
     "Send one JSON object as RFC 8259 describes it. The detail tells where reading stopped.",
 )
 UNAUTHORIZED = ProblemType(
@@ -56,7 +55,7 @@ NOT_FOUND = ProblemType(
     404,
     "Not found",
     "There is nothing at this path.",
-    "Look the path up in the OpenAPI document at /docs.json.",
+    "Look the path up in this service's OpenAPI document, docs.json at its root.",
 )
 METHOD_NOT_ALLOWED = ProblemType(
     "method-not-allowed",
@@ -69,7 +68,7 @@ BODY_TOO_LARGE = ProblemType(
     "body-too-large",
     413,
     "Body too large",
-    "The request body is larger than this service accepts.",
+    "The request body is larger than this service accepts; a compressed one counts inflated.",
     "Send fewer rows in a request. The operator sets the limit (SERVING_MAX_BODY_BYTES).",
 )
 BATCH_TOO_LARGE = ProblemType(
@@ -83,8 +82,9 @@ UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported-media-type",
     415,
     "Unsupported media type",
-    "The body is not declared as JSON, or it is compressed.",
-    "Send the header Content-Type: application/json and an uncompressed body.",
+    "The body is not declared as JSON, or it is compressed otherwise than by gzip.",
+    "Send the header Content-Type: application/json, and a body as it is, or compressed by gzip "
+    "once, with Content-Encoding: gzip.",
 )
 INVALID_INPUT = ProblemType(
     "invalid-input",
@@ -190,10 +190,10 @@ class Problem(Exception):
         if kind is UNSUPPORTED_MEDIA_TYPE:
             self.headers.setdefault("Accept-Post", JSON_MEDIA_TYPE)
 
-    def body(self, request_id: str) -> bytes:
-        """Write the problem+json body (RFC 9457, section 3)."""
+    def body(self, request_id: str, path: str) -> bytes:
+        """Write the problem+json body (RFC 9457, section 3) for a request to a path, as it came."""
         document: dict[str, Any] = {
-            "type": self.kind.uri,
+            "type": self.kind.reference(path),
             "title": self.kind.title,
             "status": self.kind.status,
             "detail": self.detail,
@@ -211,6 +211,21 @@ def from_status(status: int, headers: Mapping[str, str] | None = None) -> Proble
         phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
         return Problem(ProblemType("", status, phrase, phrase, ""), phrase, headers=headers)
     return Problem(kind, kind.cause, headers=headers)
+
+
+def way_to_root(path: str) -> str:
+    """Give the relative reference that leads from a path, as it came, to the service's root.
+
+    A proxy may have taken a prefix from the path. The client knows the whole of it, and resolves
+    by that (RFC 3986, 5.2: the last segment counts for nothing).
+    """
+    depth = 0
+    for segment in path.split("/")[1:-1]:
+        if segment == "..":
+            depth = max(depth - 1, 0)
+        elif segment != ".":
+            depth += 1
+    return "../" * depth or "./"
 
 
 def pointer(*parts: str | int) -> str:

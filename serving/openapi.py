@@ -79,6 +79,12 @@ _CACHE_HEADERS = {
     )
 }
 
+_IGNORED: Schema = {
+    "title": "ignored",
+    "description": "A column of the training table that the model does not use: any value is "
+    "accepted, and ignored.",
+}
+
 
 def openapi_document(
     description: Description, version: str, settings: Settings, example_answer: Schema
@@ -97,6 +103,8 @@ def openapi_document(
             "description": f"Serves the {description.task} model `{description.name}`. "
             "Every error is problem+json (RFC 9457); its `type` links to a page on what to do.",
         },
+        # Where this document is, whatever prefix a proxy has put before that.
+        "servers": [{"url": "."}],
         "paths": {
             "/predict": {
                 "post": _operation(
@@ -364,7 +372,11 @@ def _schemas(description: Description, version: str, example_answer: Schema) -> 
             "maxItems": len(features),
         },
         "Named": {
-            **_closed({feature.name: _value(feature) for feature in features}),
+            **_closed(
+                {feature.name: _value(feature) for feature in features}
+                | dict.fromkeys(description.ignored, _IGNORED),
+                description.ignored,
+            ),
             "description": "One value for each feature, by its name.",
         },
         "Instance": {"oneOf": [_ref("Values"), _ref("Named")]},

@@ -35,5 +35,6 @@ def problem_page(kind: ProblemType) -> str:
         f"<title>{kind.status} {title}</title>\n"
         f"<style>body {{ font: 1rem/1.5 system-ui; margin: 3rem auto; max-width: 40rem }}</style>\n"
         f"<h1>{kind.status} {title}</h1>\n"
-        f"<h2>What it means</h2>\n<p>{cause}</p>\n<h2>What to do</h2>\n<p>{remedy}</p>\n</html>\n"
+        f"<h2>What it means</h2>\n<p>{cause}</p>\n<h2>What to do</h2>\n<p>{remedy}</p>\n"
+        f'<p><a href="../">The API of this service</a></p>\n</html>\n'
     )

@@ -33,6 +33,7 @@ from serving.values import Row, kind_of, mistake, unlike_training, value_schema
 
 MAX_PROBLEMS = 100
 MAX_NAME_CHARS = 200
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Place = tuple[str | int, ...]
 
@@ -74,7 +75,8 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
         Problem: 400, when it is not what RFC 8259 calls JSON, or a key is given twice.
     """
     try:
-        return jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
+        text = body.removeprefix(BYTE_ORDER_MARK)  # RFC 8259, 8.1: a parser may ignore it
+        return jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as exc:
         reason, _, place = str(exc).rpartition(" at ")
         if reason.startswith("Detected duplicate key"):
@@ -85,12 +87,12 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
 class _Rows:
     """Checks rows in either form, all in pydantic-core."""
 
-    def __init__(self, features: Sequence[Feature], *, usual: bool) -> None:
+    def __init__(self, features: Sequence[Feature], ignored: Sequence[str], *, usual: bool) -> None:
         values = {feature.name: value_schema(feature, usual=usual) for feature in features}
         positional = core_schema.tuple_schema(list(values.values()), strict=False)
         named = core_schema.typed_dict_schema(
             {name: core_schema.typed_dict_field(value) for name, value in values.items()},
-            extra_behavior="ignore",  # unknown names are found by counting, and named later
+            extra_behavior="ignore",  # unknown names are found here, and named later
         )
         self._list_of_values = SchemaValidator(positional)
         self._object_by_name = SchemaValidator(named)
@@ -98,10 +100,12 @@ class _Rows:
         names = tuple(values)
         self._in_order = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
         self._count = len(names)
+        self._ignored = tuple(ignored)
+        self._known = frozenset((*names, *ignored))
 
     def one(self, item: object) -> Row:
         """Check one instance."""
-        if type(item) is dict and len(item) == self._count:
+        if type(item) is dict and (len(item) == self._count or self._is_whole_row(item)):
             return self._in_order(self._object_by_name.validate_python(item))
         return self._list_of_values.validate_python(item)  # type: ignore[no-any-return]
 
@@ -111,16 +115,28 @@ class _Rows:
             return self._lists.validate_python(items)  # type: ignore[no-any-return]
         return [self.one(item) for item in items]
 
+    def _is_whole_row(self, item: dict[str, object]) -> bool:
+        """Tell whether there are names of the table alone, and numbers that a double may hold."""
+        return self._known.issuperset(item) and not _overflows(
+            [item[name] for name in self._ignored if name in item]
+        )
+
 
 class RequestSchema:
     """Checks request bodies against a model's features."""
 
-    def __init__(self, features: Sequence[Feature], max_batch_rows: int) -> None:
-        """Build the validators for rows of these features, in this order."""
+    def __init__(
+        self, features: Sequence[Feature], max_batch_rows: int, ignored: Sequence[str] = ()
+    ) -> None:
+        """Build the validators for rows of these features, in this order.
+
+        Objects may have the ``ignored`` names too, whatever their values.
+        """
         self._features = {feature.name: feature for feature in features}
+        self._known = {*self._features, *ignored}
         self._max_batch_rows = max_batch_rows
-        self._usual = _Rows(features, usual=True)
-        self._accepted = _Rows(features, usual=False)
+        self._usual = _Rows(features, ignored, usual=True)
+        self._accepted = _Rows(features, ignored, usual=False)
 
     def instance(self, body: bytes) -> Instances:
         """Read the body of ``POST /predict``: ``{"data": X}``.
@@ -194,7 +210,7 @@ class RequestSchema:
                 for name in self._features
                 if name not in item
             ]
-            unknown = (_unknown(name, place) for name in item if name not in self._features)
+            unknown = (_unknown(name, place) for name in item if name not in self._known)
             mistakes += islice(unknown, MAX_PROBLEMS)
         elif type(item) is list and len(item) == len(self._features):
             values = dict(zip(self._features, item, strict=True))

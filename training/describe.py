@@ -75,6 +75,7 @@ def _describe(
         task=table.task,
         created=datetime.now(UTC),
         features=_features(table, rows),
+        ignored=table.ignored,
         targets=_target_names(estimator, table),
         classes=None,
         metrics=metrics,

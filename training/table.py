@@ -50,7 +50,8 @@ class Table:
     ``frame`` has the features, in order: bool, int64 or float64 (where numbers or booleans are
     missing, too), or object for strings, with NaN for those that are missing. ``types`` tells what
     each of them is. ``target`` has a column for each target and the same rows; none, where nothing
-    is to be learnt. ``notes`` tell a person what was decided or left out, and why.
+    is to be learnt. ``notes`` tell a person what was decided or left out, and why. ``ignored``
+    names all other columns that the table had, targets among them.
     """
 
     frame: pd.DataFrame
@@ -58,6 +59,7 @@ class Table:
     target: pd.DataFrame
     task: Task
     notes: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
     @property
     def labels(self) -> Array:
@@ -127,7 +129,8 @@ def to_table(
     if copies := int(pd.concat([frame, labels], axis="columns").duplicated().sum()):
         notes.append(f"{rows_are(copies)} the same as an earlier one")
     types = {name: _type(column) for name, column in features.items()}
-    return Table(frame, types, labels, found, tuple(notes))
+    ignored = tuple(name for name in raw.columns if name not in types)
+    return Table(frame, types, labels, found, tuple(notes), ignored)
 
 
 def _plain(column: pd.Series) -> pd.Series:

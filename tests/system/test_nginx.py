@@ -135,9 +135,9 @@ def test_the_service_logs_the_clients_address_and_not_a_forged_one(
 
 def test_the_services_own_problems_pass_as_they_are(proxy: httpx.Client) -> None:
     body = assert_problem(proxy.get("/nothing"), 404)
-    assert body["type"] == "/errors/not-found"
+    assert body["type"] == "./errors/not-found"
     wrong = proxy.post("/predict", json={"data": [1]})
-    assert (wrong.status_code, wrong.json()["type"]) == (422, "/errors/invalid-input")
+    assert (wrong.status_code, wrong.json()["type"]) == (422, "./errors/invalid-input")
     assert wrong.json()["errors"]
 
 

@@ -167,7 +167,7 @@ def test_exceptions_come_through_to_our_handler() -> None:
     assert answer.headers["content-type"] == "application/problem+json", moved(
         "api_endpoint_wrapper"
     )
-    assert answer.json()["type"] == "/errors/internal-error"
+    assert answer.json()["type"] == "./errors/internal-error"
     assert b"inside" not in answer.body
 
 

@@ -27,8 +27,8 @@ KINDS = list(PROBLEM_TYPES.values())
 def test_a_problem_is_written_as_rfc_9457_says() -> None:
     errors = [FieldError("/data/3", "expected a number, got a string")]
     problem = Problem(INVALID_INPUT, "1 problem in the request body", errors=errors)
-    assert json.loads(problem.body("id-1")) == {
-        "type": "/errors/invalid-input",
+    assert json.loads(problem.body("id-1", "/predict")) == {
+        "type": "./errors/invalid-input",
         "title": "Invalid input",
         "status": 422,
         "detail": "1 problem in the request body",
@@ -38,13 +38,13 @@ def test_a_problem_is_written_as_rfc_9457_says() -> None:
 
 
 def test_a_problem_without_places_has_no_errors_member() -> None:
-    assert "errors" not in json.loads(Problem(INVALID_INPUT, "none").body("id-1"))
+    assert "errors" not in json.loads(Problem(INVALID_INPUT, "none").body("id-1", "/predict"))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
 def test_every_kind_tells_what_happened_and_what_to_do(kind: ProblemType) -> None:
     assert PROBLEM_TYPES[kind.slug] is kind
-    assert kind.uri == f"/errors/{kind.slug}"
+    assert kind.reference("/predict") == f"./errors/{kind.slug}"
     assert 400 <= kind.status <= 599
     for text in (kind.cause, kind.remedy):
         assert text.endswith(".")
@@ -58,7 +58,7 @@ def test_a_status_gives_its_kind(kind: ProblemType) -> None:
 
 @pytest.mark.parametrize("status", [403, 406, 409, 418, 501, 505])
 def test_a_status_without_a_kind_is_about_blank(status: int) -> None:
-    document = json.loads(from_status(status).body("id-1"))
+    document = json.loads(from_status(status).body("id-1", "/predict"))
     assert document == {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -70,7 +70,7 @@ def test_a_status_without_a_kind_is_about_blank(status: int) -> None:
 
 @pytest.mark.parametrize("status", [499, 599])
 def test_a_status_that_no_standard_knows_is_still_a_problem(status: int) -> None:
-    assert json.loads(from_status(status).body("id-1"))["status"] == status
+    assert json.loads(from_status(status).body("id-1", "/predict"))["status"] == status
 
 
 @pytest.mark.parametrize("status", [405, 418])

@@ -323,7 +323,7 @@ def test_every_operation_tells_which_problems_it_may_answer_with() -> None:
 def test_every_problem_is_problem_json_and_conforms() -> None:
     for slug, response in DOCUMENT["components"]["responses"].items():
         assert list(response["content"]) == ["application/problem+json"]
-        written = json.loads(Problem(PROBLEM_TYPES[slug], "detail").body("id-1"))
+        written = json.loads(Problem(PROBLEM_TYPES[slug], "detail").body("id-1", "/predict"))
         assert conforms(written, "Problem")
 
 

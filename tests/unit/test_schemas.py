@@ -589,7 +589,7 @@ def test_an_over_long_name_is_not_repeated() -> None:
 
 def test_input_values_are_never_repeated() -> None:
     for data in (["31415926", 2, 3], [31415926e10, 2, 3], {"length": "31415926"}, "31415926"):
-        assert b"31415926" not in refusal(SCHEMA.instance, body(data)).body("id")
+        assert b"31415926" not in refusal(SCHEMA.instance, body(data)).body("id", "/predict")
 
 
 def test_too_many_rows_are_refused_before_any_is_looked_at() -> None:
@@ -622,7 +622,7 @@ def assert_tells_all(problem: Problem, document: object) -> None:
     assert (problem.kind.status == 422) == bool(problem.errors)
     for error in problem.errors:
         assert_points_into(document, error)
-    orjson.loads(problem.body("id"))
+    orjson.loads(problem.body("id", "/predict"))
 
 
 def assert_same(rows: list[Row], sent: list[Any]) -> None:

@@ -498,6 +498,7 @@ def test_model_info_tells_all_that_is_public(saved: bentoml.Model) -> None:
             }
             for name in ("length", "a/b ~c")
         ],
+        "ignored": [],
         "targets": ["kind"],
         "classes": ["ham", "spam"],
         "metrics": {

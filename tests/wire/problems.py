@@ -1,6 +1,7 @@
 """What every answer outside 2xx must be, whoever makes it."""
 
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 
@@ -16,12 +17,13 @@ def assert_problem(server: Server, answer: httpx.Response, status: int, slug: st
     if status == 422:
         members.insert(-1, "errors")
     assert list(body) == members
-    assert body["type"] == f"/errors/{slug}"
+    kind = urljoin(str(answer.url), body["type"])
+    assert kind == f"{server.url}/errors/{slug}"
     assert body["status"] == status
     assert isinstance(body["detail"], str)
     assert body["detail"]
     assert body["request_id"] == answer.headers["x-request-id"]
-    page = server.http.get(body["type"])
+    page = server.http.get(kind)
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     assert body["title"] in page.text

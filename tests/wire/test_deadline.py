@@ -112,7 +112,7 @@ def test_a_body_that_never_comes_is_answered_at_the_deadline(hasty: Server, sent
             body = json.load(answer)
         waited_s = time.monotonic() - started
     assert answer.status == 504
-    assert body["type"] == "/errors/deadline-exceeded"
+    assert body["type"] == "./errors/deadline-exceeded"
     assert waited_s >= float(TIMEOUT_S)
     assert hasty.http.post("/predict", json={"data": ROW}).status_code == 200
 

@@ -78,7 +78,7 @@ def test_what_is_not_answered_within_the_bound_is_cut_off_with_a_503(
         gate.wait_for(11.0)
         server.terminate()
         answer = running.result()
-        assert (answer.status_code, answer.json()["type"]) == (503, "/errors/unavailable")
+        assert (answer.status_code, answer.json()["type"]) == (503, "./errors/unavailable")
         assert answer.headers["connection"] == "close"
         assert server.ended() == 0
         assert server.log_of(answer.json()["request_id"])["status"] == 503
