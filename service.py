@@ -8,7 +8,7 @@ from pathlib import Path
 import bentoml
 import orjson
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from serving.answers import AnswerWriter, Prediction
 from serving.batching import Batcher
@@ -29,7 +29,7 @@ from serving.errors import JSON_MEDIA_TYPE, NOT_FOUND, PROBLEM_TYPES, UNAVAILABL
 from serving.lanes import Again
 from serving.metrics import MODEL_INFO, tell_lost_metrics
 from serving.openapi import openapi_document
-from serving.pages import CONTENT_SECURITY_POLICY, docs_page, docs_script, problem_page
+from serving.pages import Document, docs_page, docs_script, page, problem_page
 from serving.prediction_log import PredictionLog
 from serving.prediction_log import check as check_prediction_log
 from serving.predictor import Predictor
@@ -101,9 +101,10 @@ class ModelApi:
         self.answers = AnswerWriter(description, self.version)
         example_answer = self.answers.document(model.warm_up())
         openapi = openapi_document(description, self.version, settings, example_answer)
-        self.openapi = orjson.dumps(openapi)
-        self.info = orjson.dumps(model_info(verified, settings.runtime))
-        self.card = verified.card
+        self.openapi = Document(orjson.dumps(openapi), JSON_MEDIA_TYPE)
+        info = model_info(verified, settings.runtime)
+        self.info = Document(orjson.dumps(info), JSON_MEDIA_TYPE)
+        self.card = page(verified.card)
         self.health_answer = orjson.dumps(
             {"status": "ok", "model": {"name": description.name, "version": self.version}}
         )
@@ -150,14 +151,14 @@ class ModelApi:
         return await self.predictor.many(rows)
 
     @get("/model/info")
-    async def model_info(self, _: Request) -> Response:
+    async def model_info(self, request: Request) -> Response:
         """Tell what the model is."""
-        return Response(self.info, media_type=JSON_MEDIA_TYPE)
+        return self.info.answer(request)
 
     @get("/model/card")
-    async def model_card(self, _: Request) -> Response:
+    async def model_card(self, request: Request) -> Response:
         """Show people what the model is."""
-        return _page(self.card)
+        return self.card.answer(request)
 
     @get("/health")
     async def health(self, _: Request) -> Response:
@@ -176,17 +177,17 @@ class ModelApi:
         kind = PROBLEM_TYPES.get(request.path_params["slug"])
         if kind is None:
             raise Problem(NOT_FOUND, "there is no such problem type")
-        return _page(problem_page(kind))
+        return page(problem_page(kind)).answer(request)
 
     @get("/docs.json")
-    async def openapi_json(self, _: Request) -> Response:
+    async def openapi_json(self, request: Request) -> Response:
         """Give the OpenAPI document."""
-        return Response(self.openapi, media_type=JSON_MEDIA_TYPE)
+        return self.openapi.answer(request)
 
     @get("/")
-    async def docs(self, _: Request) -> Response:
+    async def docs(self, request: Request) -> Response:
         """Show the OpenAPI document."""
-        return _page(docs_page())
+        return page(docs_page()).answer(request)
 
     @get("/docs.js")
     async def docs_js(self, _: Request) -> Response:
@@ -199,7 +200,3 @@ class ModelApi:
         self.life.end()
         self.batcher.close()
         self.prediction_log.close()
-
-
-def _page(content: str) -> Response:
-    return HTMLResponse(content, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})

@@ -367,7 +367,6 @@ def _schemas(description: Description, version: str, example_answer: Schema) -> 
             "type": "array",
             "description": "One value for each feature, in the order of /model/info.",
             "prefixItems": [{"title": feature.name, **_value(feature)} for feature in features],
-            "items": False,
             "minItems": len(features),
             "maxItems": len(features),
         },
@@ -472,7 +471,6 @@ def _each(schemas: list[Schema]) -> Schema:
     return {
         "type": "array",
         "prefixItems": schemas,
-        "items": False,
         "minItems": len(schemas),
         "maxItems": len(schemas),
     }

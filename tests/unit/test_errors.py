@@ -11,6 +11,7 @@ from serving.errors import (
     BATCH_TOO_LARGE,
     BODY_TOO_LARGE,
     INVALID_INPUT,
+    NOT_FOUND,
     OVERLOADED,
     PROBLEM_TYPES,
     UNAVAILABLE,
@@ -104,6 +105,41 @@ def test_a_problem_does_not_share_the_headers_that_it_was_given() -> None:
 )
 def test_a_pointer_is_escaped_as_rfc_6901_says(parts: tuple[str | int, ...], expected: str) -> None:
     assert pointer(*parts) == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/predict",
+        "/predict/",
+        "/predict/batch",
+        "/predict//batch",
+        "//predict",
+        "/a/b/c/",
+        "/a%2Fb/c",
+        "/a/./b",
+        "/a/../b",
+        "/a/..",
+        "/a:b/c",
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "/iris", "/models/iris"])
+def test_the_type_leads_to_its_page_whatever_stands_before_the_path(path: str, prefix: str) -> None:
+    reference = NOT_FOUND.reference(path)
+    assert reference.endswith("/errors/not-found")
+    assert resolved(prefix + path, reference) == f"{prefix}/errors/not-found"
+
+
+def resolved(base: str, reference: str) -> str:
+    """Resolve a relative path as RFC 3986 has it in 5.2 (Python drops empty segments)."""
+    kept: list[str] = []
+    for segment in (base.rpartition("/")[0] + "/" + reference).split("/")[1:]:
+        if segment == "..":
+            kept[-1:] = []
+        elif segment != ".":
+            kept.append(segment)
+    return "/" + "/".join(kept)
 
 
 @given(st.lists(st.text()))

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import bentoml
 import pytest
@@ -72,9 +73,10 @@ def of_task(task: str) -> tuple[Description, dict[str, Any]]:
     return described, document(described, PREDICTIONS[task][0])
 
 
-MIXED_MODEL = description(features=MIXED, asked=PROBABILITIES)
+IGNORED = ("kind", "id/~")
+MIXED_MODEL = description(features=MIXED, ignored=IGNORED, asked=PROBABILITIES)
 DOCUMENT = document(MIXED_MODEL, Prediction("ham", [1.0, 0.0]))
-SCHEMA = RequestSchema(MIXED, 5)
+SCHEMA = RequestSchema(MIXED, 5, IGNORED)
 
 
 def conforms(body: object, schema: str, to: dict[str, Any] = DOCUMENT) -> bool:
@@ -185,8 +187,9 @@ instances = st.one_of(
     st.tuples(*nearly_good).map(list),
     st.fixed_dictionaries(dict(zip(names, good, strict=True))),
     st.fixed_dictionaries(dict(zip(names, nearly_good, strict=True)), optional={"x": values}),
+    st.fixed_dictionaries(dict(zip(names, good, strict=True)), optional={"kind": values}),
     st.lists(values, max_size=7),
-    st.dictionaries(st.sampled_from([*names, "x"]), values, max_size=7),
+    st.dictionaries(st.sampled_from([*names, *IGNORED, "x"]), values, max_size=7),
 )
 
 
@@ -210,6 +213,23 @@ def test_it_accepts_what_the_service_accepts_and_nothing_else(
         else:
             accepted = True
         assert conforms(body, schema) == accepted
+
+
+def test_columns_that_are_ignored_are_listed_as_such_and_no_other_name_is_taken() -> None:
+    named = DOCUMENT["components"]["schemas"]["Named"]
+    listed = {name for name, value in named["properties"].items() if value.get("title")}
+    assert listed == set(IGNORED)
+    assert named["required"] == [feature.name for feature in MIXED]
+    row = {feature.name: feature.example for feature in MIXED}
+    whole = row | {"kind": ["any", {"thing": None}], "id/~": 7}
+    assert conforms({"data": whole}, "PredictBody")
+    assert not conforms({"data": whole | {"kinds": 1}}, "PredictBody")
+    assert not conforms({"data": [*row.values(), "ham"]}, "PredictBody")
+
+
+def test_the_document_is_the_place_that_paths_are_relative_to() -> None:
+    (server,) = DOCUMENT["servers"]
+    assert urljoin("http://host/models/iris/docs.json", server["url"]) == "http://host/models/iris/"
 
 
 @pytest.mark.parametrize("body", [{}, {"x": 1}, [], None, {"data": {}}])

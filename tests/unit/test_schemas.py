@@ -448,6 +448,84 @@ def test_no_bytes_can_break_the_reader(sent: bytes) -> None:
         assert problem.kind.status in (400, 422)
 
 
+def test_a_byte_order_mark_before_a_body_is_no_part_of_it() -> None:
+    mark = b"\xef\xbb\xbf"
+    assert SCHEMA.instance(mark + body(ROW)) == SCHEMA.instance(body(ROW))
+    assert SCHEMA.batch(mark + body([ROW])) == SCHEMA.batch(body([ROW]))
+    assert refusal(SCHEMA.batch, mark + body([[1]])).kind.slug == "invalid-input"
+    assert parse_json(b'"' + mark + b'"') == "\ufeff"
+    assert refusal(parse_json, mark + b"[1, oops]").detail.endswith("at line 1 column 5")
+
+
+@pytest.mark.parametrize("sent", ["\ufeff", "\ufeff\ufeff[]", "[\ufeff]", "[]\ufeff", " \ufeff[]"])
+def test_any_other_byte_order_mark_is_malformed(sent: str) -> None:
+    assert refusal(parse_json, sent.encode()).kind.slug == "malformed-body"
+    assert refusal(parse_json, "[]".encode("utf-16")).kind.slug == "malformed-body"
+
+
+# Whole rows: with the columns of the table that the model does not use
+
+WHOLE = RequestSchema(NUMBERS, MAX_ROWS, ignored=("kind", "id", "on/off ~"))
+NAMED = dict(zip(NAMES, ROW, strict=True))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"kind": "ham"},
+        {"id": 7, "kind": None},
+        {"on/off ~": [{"deep": [True]}], "id": "x" * 10_000, "kind": -1.5},
+        {"id": "NaN", "kind": 10**300},
+    ],
+)
+def test_columns_that_the_model_does_not_use_may_be_sent_and_change_nothing(
+    more: dict[str, object],
+) -> None:
+    for whole in (NAMED | more, more | NAMED):
+        assert WHOLE.instance(body(whole)) == Instances([tuple(ROW)])
+        assert WHOLE.batch(body([whole, ROW, NAMED])) == Instances([tuple(ROW)] * 3)
+
+
+def test_in_a_whole_row_values_unlike_training_are_told_as_in_any() -> None:
+    schema = RequestSchema([number("a"), category("b")], MAX_ROWS, ignored=("y",))
+    instances = schema.batch(body([{"y": 1e9, "a": 1e9, "b": "red"}]))
+    assert instances.rows == [(1e9, "red")]
+    assert warnings(instances) == [
+        ("/data/0/a", "outside of the range seen in training, 0.0 to 9.0")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (NAMED | {"kind": "ham", "kinds": 1}, [("/data/kinds", "unknown name")]),
+        (NAMED | {"Kind": 1}, [("/data/Kind", "unknown name")]),
+        (NAMED | {"kind ": 1, "id": 2}, [("/data/kind ", "unknown name")]),
+        (NAMED | {"kind": 1, "length": "1"}, [("/data/length", "expected a number, got a string")]),
+        ({"kind": 1, "length": 1, "ünï": 2}, [("/data/a~1b ~0c", "missing")]),
+        (
+            {"kind": 1},
+            [(f"/data{pointer}", "missing") for pointer in ("/length", "/a~1b ~0c", "/ünï")],
+        ),
+        ([*ROW, "ham"], [("/data", "expected 3 values, got 4")]),
+    ],
+)
+def test_of_a_whole_row_only_what_is_wrong_is_told(
+    data: object, expected: list[tuple[str, str]]
+) -> None:
+    assert mistakes(data, WHOLE) == expected
+
+
+@pytest.mark.parametrize("huge", ["1e400", "-1e400", "1" + "0" * 400, '[{"deep": 1e400}]', "NaN"])
+def test_what_is_ignored_has_to_be_json_all_the_same(huge: str) -> None:
+    whole = f'{json.dumps(NAMED)[:-1]}, "kind": {huge}}}'
+    twice = f'{json.dumps(NAMED)[:-1]}, "kind": 1, "kind": 1}}'
+    for data in (whole, twice):
+        assert refusal(WHOLE.instance, f'{{"data": {data}}}'.encode()).kind.slug == "malformed-body"
+        batch = f'{{"data": [{json.dumps(NAMED)}, {data}]}}'
+        assert refusal(WHOLE.batch, batch.encode()).kind.slug == "malformed-body"
+
+
 # What the model does not take: 422
 
 

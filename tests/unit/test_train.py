@@ -269,6 +269,8 @@ def test_columns_are_left_out_or_kept_as_a_person_says(
 
     assert [feature.name for feature in without.features] == ["flag", "color"]
     assert [feature.name for feature in kept.features] == ["id", "color"]
+    assert without.ignored == ("id", "size", "count", "kind")
+    assert kept.ignored == ("size", "count", "flag", "kind")
     assert without.training.fingerprint != kept.training.fingerprint
     assert "id" not in capsys.readouterr().err
 
@@ -845,6 +847,7 @@ def test_a_skops_file_of_known_types_needs_no_trust(quick: None, reference: pd.D
 
     assert description.name == "mine"
     assert [feature.name for feature in description.features] == NUMBERS
+    assert description.ignored == ("flag", "color", "kind")
     assert description.classes == ("cat", "dog")
     accuracy = fitted(reference).score(reference[NUMBERS], reference["kind"])
     assert description.metrics.values["accuracy"] == accuracy
@@ -930,6 +933,7 @@ def test_what_learns_no_target_is_adopted_by_its_features(
     assert description.task == task
     assert description.metrics.values
     assert description.metrics.split.startswith("40 rows of the reference")
+    assert description.ignored == ("flag", "color", "kind")
 
 
 def test_several_targets_are_named_by_the_reference_or_numbered(

@@ -1,9 +1,11 @@
 """Every way to be refused: one shape of answer, whoever makes it, and no input in it."""
 
 import base64
+import gzip
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from http import HTTPStatus
 
@@ -180,17 +182,30 @@ def test_a_batch_with_too_many_rows_is_too_large(server: Server) -> None:
         {"Content-Type": "multipart/form-data; boundary=x"},
         {"Content-Type": "application/vnd.bentoml+pickle"},
         {"Content-Type": "application/jsonp"},
-        JSON | {"Content-Encoding": "gzip"},
+        JSON | {"Content-Encoding": "br"},
         JSON | {"Content-Encoding": "br, gzip"},
     ],
     ids=str,
 )
-def test_what_is_not_declared_as_plain_json_is_an_unsupported_media_type(
+def test_what_is_not_declared_as_json_plain_or_gzipped_is_an_unsupported_media_type(
     server: Server, headers: dict[str, str]
 ) -> None:
     for path in ("/predict", "/predict/batch"):
         answer = server.http.post(path, content=GOOD_BODY, headers=headers)
         assert_problem(server, answer, 415, "unsupported-media-type")
+
+
+def test_a_bomb_is_too_large_and_what_is_no_gzip_is_malformed(server: Server) -> None:
+    headers = JSON | {"Content-Encoding": "gzip"}
+    bomb = gzip.compress(bytes(500 * MEGABYTE), 9)
+    assert len(bomb) < MEGABYTE
+    started = time.monotonic()
+    for path in ("/predict", "/predict/batch"):
+        answer = server.http.post(path, content=bomb, headers=headers)
+        assert_problem(server, answer, 413, "body-too-large")
+        answer = server.http.post(path, content=gzip.compress(GOOD_BODY)[:-1], headers=headers)
+        assert_problem(server, answer, 400, "malformed-body")
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(

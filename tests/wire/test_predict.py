@@ -1,5 +1,7 @@
 """What a user asks for: predictions, the model's description, health."""
 
+import gzip
+import json
 import random
 import re
 from typing import Any
@@ -121,6 +123,42 @@ def test_a_body_in_chunks_is_taken(server: Server) -> None:
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "with a byte order mark"])
+def test_a_gzip_body_is_answered_as_it_would_be_plain(server: Server, mark: bytes) -> None:
+    body = mark + json.dumps({"data": [ROW] * 1000}).encode()
+    headers = {"Content-Type": "application/json"}
+    plain = server.http.post("/predict/batch", content=body, headers=headers)
+    headers["Content-Encoding"] = "gzip"
+    packed = server.http.post("/predict/batch", content=gzip.compress(body), headers=headers)
+    assert plain.status_code == packed.status_code == 200
+    assert packed.json()["predictions"] == plain.json()["predictions"]
+
+
+def test_a_whole_row_of_the_table_is_answered_without_a_warning(server: Server) -> None:
+    assert server.http.get("/model/info").json()["ignored"] == ["species"]
+    whole = NAMED | {"species": "setosa"}
+    answer = predict(server, whole)
+    assert answer["prediction"] == "setosa"
+    assert "warnings" not in answer
+    assert (
+        predict_batch(server, [whole, ROW])["predictions"]
+        == [{name: answer[name] for name in ("prediction", "probabilities")}] * 2
+    )
+    wrong = server.http.post("/predict", json={"data": NAMED | {"specie": "setosa"}})
+    assert wrong.json()["errors"] == [{"pointer": "/data/specie", "detail": "unknown name"}]
+
+
+@pytest.mark.parametrize("path", ["/docs.json", "/model/info", "/model/card"])
+def test_large_documents_are_compressed_for_who_asks(server: Server, path: str) -> None:
+    plain = server.http.get(path, headers={"Accept-Encoding": "gzip;q=0"})
+    packed = server.http.get(path, headers={"Accept-Encoding": "br, gzip;q=0.8"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content  # httpx inflates
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert packed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+
+
 def test_numbers_at_the_ends_of_the_domain_are_answered(server: Server) -> None:
     info = server.http.get("/model/info").json()
     for end in ("minimum", "maximum"):
@@ -138,6 +176,7 @@ def test_the_model_tells_what_it_is(server: Server) -> None:
         "task",
         "created",
         "features",
+        "ignored",
         "targets",
         "classes",
         "metrics",

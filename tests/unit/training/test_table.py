@@ -376,6 +376,25 @@ def test_identifiers_are_left_out_unless_they_are_kept(name: str, values: Any) -
         assert name in table_of(values, name=name, keep=[name]).types
 
 
+def test_all_columns_but_features_are_known_as_ignored_in_the_tables_order() -> None:
+    raw = pd.DataFrame(
+        {
+            "id": range(ROWS),
+            "kind": CLASSES,
+            "same": 1,
+            "when": pd.date_range("2026-01-01", periods=ROWS),
+            "size": NUMBERS,
+            "nothing": None,
+            "said": NUMBERS[::-1],
+            7: "x",
+        }
+    )
+    table = to_table(raw, ["kind"], drop=["said"])
+    assert table.ignored == ("id", "kind", "same", "when", "nothing", "said", "7")
+    clusters = to_table(raw, task="clustering", drop=["kind"])
+    assert clusters.ignored == ("id", "kind", "same", "when", "nothing", "7")
+
+
 def test_row_numbers_are_found_though_rows_are_left_out() -> None:
     raw = pd.DataFrame({"x": range(ROWS), "size": NUMBERS, "kind": [None, *CLASSES[1:]]})
     raw.loc[[7, 20], "kind"] = None

@@ -1,0 +1,148 @@
+"""Below a path prefix, which a proxy takes away before the service sees it: nginx, a browser."""
+
+import asyncio
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import aiohttp
+import httpx
+import pytest
+
+from tests.server import BIN, PATIENCE_S, ROW, Server, eventually, free_port, kill
+from tests.system.test_browser import FLAGS
+from tests.system.test_nginx import NGINX
+
+PREFIX = "/models/iris"
+CONFIGURATION = """
+pid {folder}/pid;
+daemon off;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    server {{
+        listen 127.0.0.1:{port};
+        location {prefix}/ {{ proxy_pass http://127.0.0.1:{upstream}/; }}
+        location / {{ return 418; }}
+    }}
+}}
+"""
+# What a person does: opens an operation, tries it out with its example, and reads the answer.
+TRY_IT_OUT = """(async () => {
+    const find = async (part) => {
+        for (;;) {
+            const found = document.querySelector(`#operations-Predictions-predict ${part}`);
+            if (found) return found;
+            await new Promise((done) => setTimeout(done, 50));
+        }
+    };
+    (await find(".opblock-summary-control")).click();
+    (await find(".try-out__btn")).click();
+    (await find(".execute")).click();
+    const status = await find(".live-responses-table tbody .response-col_status");
+    return [(await find(".request-url pre")).textContent, parseInt(status.textContent)];
+})()"""
+
+
+@pytest.fixture(scope="module")
+def below(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of the service below a prefix."""
+    folder, port = tmp_path_factory.mktemp("prefix"), free_port()
+    file = folder / "nginx.conf"
+    file.write_text(
+        CONFIGURATION.format(folder=folder, port=port, prefix=PREFIX, upstream=server.port)
+    )
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen([NGINX, "-c", str(file)], stdout=output, stderr=output)
+    url = f"http://127.0.0.1:{port}{PREFIX}"
+
+    def answers() -> bool:
+        assert process.poll() is None, (folder / "output").read_text()
+        try:
+            return httpx.get(f"{url}/livez").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        eventually("nginx answers", answers)
+        yield url
+    finally:
+        kill(process)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "slug"),
+    [
+        ("GET", "/nowhere", "not-found"),
+        ("GET", "/no/where/at/all", "not-found"),
+        ("GET", "/predict/", "not-found"),
+        ("GET", "/predict", "method-not-allowed"),
+        ("POST", "/predict", "unsupported-media-type"),
+        ("POST", "/predict/batch", "unsupported-media-type"),
+        ("PUT", "/errors/not-found", "method-not-allowed"),
+        ("GET", "/static_content/nothing", "not-found"),
+    ],
+)
+def test_the_type_of_a_problem_leads_to_its_page(
+    below: str, method: str, path: str, slug: str
+) -> None:
+    answer = httpx.request(method, below + path)
+    kind = urljoin(str(answer.url), answer.json()["type"])
+    assert kind == f"{below}/errors/{slug}"
+    page = httpx.get(kind)
+    assert answer.json()["title"] in page.text
+    (link,) = re.findall(r'href="([^"]+)"', page.text)
+    assert "swagger" in httpx.get(urljoin(kind, link)).text
+
+
+def test_the_document_tells_where_the_service_is(below: str) -> None:
+    (told,) = httpx.get(f"{below}/docs.json").json()["servers"]
+    assert urljoin(f"{below}/docs.json", told["url"]) == f"{below}/"
+
+
+def test_bentomls_own_client_takes_the_prefix(below: str) -> None:
+    script = f"import bentoml; print(bentoml.SyncHTTPClient('{below}').predict(data={ROW}))"
+    done = subprocess.run([BIN / "python", "-c", script], capture_output=True, text=True)
+    assert "'prediction': 'setosa'" in done.stdout, done.stderr
+
+
+def test_what_a_person_tries_out_on_the_page_reaches_the_service(below: str, browser: str) -> None:
+    tried = asyncio.run(run_in(browser, f"{below}/", TRY_IT_OUT))
+    assert tried == [f"{below}/predict", 200]
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[str]:
+    """Start a browser, and give the host and port of its DevTools."""
+    command = ["chromium", *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={tmp_path}/own"]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([*command, "about:blank"], stderr=output)
+
+    def listens() -> list[str]:
+        return re.findall(r"DevTools listening on ws://([^/]+)/", log.read_text())
+
+    try:
+        yield eventually("the browser listens", listens)[0]
+    finally:
+        kill(process)
+
+
+async def run_in(browser: str, url: str, script: str) -> Any:  # noqa: ANN401 (any JSON)
+    """Open a page in a browser, and give what a script makes of it."""
+    async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as session:
+        async with session.get(f"http://{browser}/json") as listed:
+            pages = json.loads(await listed.text())
+        socket = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
+        asked = {"expression": script, "awaitPromise": True, "returnByValue": True}
+        async with session.ws_connect(socket) as devtools:
+            for method, params in (("Page.navigate", {"url": url}), ("Runtime.evaluate", asked)):
+                await devtools.send_json({"id": 1, "method": method, "params": params})
+                answer = await devtools.receive_json()
+    return answer["result"]["result"]["value"]
