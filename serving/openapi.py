@@ -291,7 +291,11 @@ def _body(schema: str, examples: dict[str, Schema]) -> Schema:
         "schema": _ref(schema),
         "examples": {name: {"value": value} for name, value in examples.items()},
     }
-    return {"required": True, "content": {"application/json": content}}
+    return {
+        "description": "May be compressed, with the header `Content-Encoding: gzip`.",
+        "required": True,
+        "content": {"application/json": content},
+    }
 
 
 def _ok(schema: str, example: Schema | None = None) -> Schema:
