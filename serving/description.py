@@ -194,7 +194,9 @@ class Compiled(_Frozen):
     of ``predict``, and numbers within the ``tolerance`` of the estimator's, relative and absolute;
     the ``largest_difference`` is what was seen. Serving finds the rows for which that says nothing,
     where labels are all but tied and numbers far from training's, and asks the estimator itself.
-    An ``exact`` graph was alike bit for bit, for these too, and needs no estimator beside it.
+    An ``exact`` graph was alike bit for bit, for these too, and needs no estimator beside it. With
+    ``same_bits`` the graph gave each row the same bits alone and in batches of all sizes tried, at
+    whatever place; it is false, too, where a version that did not look saved the model.
 
     ``onnxruntime`` is the version by which that holds, and ``sha256`` the graph's digest.
     """
@@ -203,6 +205,7 @@ class Compiled(_Frozen):
     tolerance: float
     largest_difference: float
     exact: bool
+    same_bits: bool = False
     onnxruntime: str
     sha256: str
 

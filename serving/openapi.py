@@ -430,6 +430,11 @@ def _model_info() -> Schema:
                 "proven": text,
                 "tolerance": {"type": "number"},
                 "largest_difference": {"type": "number"},
+                "same_bits": {
+                    "type": "boolean",
+                    "description": "whether a row gets the same bits alone, in any batch and "
+                    "from any worker of one machine; if not, its last bits may differ",
+                },
                 "not_compiled": text,
             },
             ("tolerance", "largest_difference", "not_compiled"),

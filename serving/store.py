@@ -23,7 +23,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import ValidationError
 
 from serving.compiled import CompiledEstimator
-from serving.description import Compiled, Description
+from serving.description import Asked, Compiled, Description
 from serving.model import Estimator, Model
 from serving.settings import Runtime
 
@@ -281,17 +281,19 @@ def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict
     )
     return info | {
         "version": str(verified.tag.version),
-        "runtime": _told(compiled_form(verified, runtime)),
+        "runtime": _told(compiled_form(verified, runtime), verified.description.asked),
         "size_bytes": verified.size_bytes,
     }
 
 
-def _told(proof: Compiled | str) -> dict[str, Any]:
+def _told(proof: Compiled | str, asked: Asked) -> dict[str, Any]:
     """Tell what computes a model, and what was proven about that."""
     if isinstance(proof, str):
         return {
             "name": "sklearn",
             "proven": "the fitted estimator itself answers",
+            # Alike bit for bit on one processor would say little of others: ADR 7.
+            "same_bits": asked.batching != "tolerant",
             "not_compiled": proof,
         }
     return {
@@ -302,4 +304,5 @@ def _told(proof: Compiled | str) -> dict[str, Any]:
         + ("" if proof.exact else "; rows for which that says nothing go to the estimator itself"),
         "tolerance": proof.tolerance,
         "largest_difference": proof.largest_difference,
+        "same_bits": proof.same_bits or proof.exact,
     }

@@ -3,6 +3,7 @@
 skl2onnx converts it, all in doubles (`converters`). What comes out is compared with the estimator
 where they are likeliest to differ: on the table's own rows, at the values by which trees split and
 next to them, at the ends of what is accepted, with missing values, and where the label changes.
+Whether a row gets the same bits in any company (`company`) is compared there, too.
 """
 
 import hashlib
@@ -32,6 +33,7 @@ from serving.description import (
 )
 from serving.model import Array, Estimator, Model, Outputs
 from serving.values import Row
+from training.company import keep_rows_apart
 from training.converters import CannotConvertError, register, vocabulary_of
 from training.domain import UNSEEN, answers
 from training.probe import BATCH_SIZES, boundary_rows, some
@@ -81,6 +83,7 @@ def _compiled(
     _check(description)
     converted = _convert(estimator, description, rows)
     may_be_exact = is_alike_everywhere(converted)
+    keep_rows_apart(converted)
     graph = bytes(converted.SerializeToString())
     compiled = CompiledEstimator(graph)
     proof = Compiled(
@@ -88,6 +91,7 @@ def _compiled(
         tolerance=tolerance,
         largest_difference=0.0,
         exact=False,
+        same_bits=False,
         onnxruntime=version("onnxruntime"),
         sha256=hashlib.sha256(graph).hexdigest(),
     )
@@ -197,6 +201,8 @@ def _prove(
 ) -> Compiled:
     """Compare answers, alone and in batches of several sizes, and tell how alike they are.
 
+    They are compared with the estimator's, and with one another's.
+
     Raises:
         CannotConvertError: they are not alike.
     """
@@ -205,7 +211,8 @@ def _prove(
     told = [prediction.value for prediction in model.predictions(outputs)]
     classes = model.description.classes_by_target
     table = compiled.table(rows)
-    largest, exact = 0.0, True
+    whole = compiled(table)
+    largest, exact, same_bits = 0.0, True, True
     for size in (1, *BATCH_SIZES, len(rows)):
         count = min(len(rows), size * MAX_BATCHES)
         batches = [table[start : min(start + size, count)] for start in range(0, count, size)]
@@ -225,8 +232,16 @@ def _prove(
             many = f"{(sure & wrong).sum()} of {count}"
             raise CannotConvertError(f"{many} labels differ from the estimator's")
         exact = exact and np.array_equal(scores, numbers[:count]) and not wrong.any()
-    return proof.model_copy(
-        update={"rows": len(rows), "largest_difference": largest, "exact": exact}
+        same_bits = same_bits and _same_bits(scores, whole[:count])
+    found = {"largest_difference": largest, "exact": exact, "same_bits": same_bits}
+    return proof.model_copy(update={"rows": len(rows), **found})
+
+
+def _same_bits(some: Array, others: Array) -> bool:
+    """Tell whether doubles are the same, zeros by their sign; what is not finite is not served."""
+    finite = np.isfinite(some)
+    return np.array_equal(finite, np.isfinite(others)) and np.array_equal(
+        some[finite].view(np.int64), others[finite].view(np.int64)
     )
 
 

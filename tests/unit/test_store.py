@@ -35,7 +35,7 @@ from serving.store import (
     verify,
 )
 from tests.unit.fakes import ProbaEstimator, SignEstimator
-from tests.unit.samples import EACH_TASK, MIXED, PROBABILITIES, description
+from tests.unit.samples import EACH_TASK, MIXED, PROBABILITIES, asked, description
 
 OURS = Version(sklearn.__version__)
 PAGE = "<!doctype html>\n<title>Mail — ünï</title>\n"
@@ -197,7 +197,12 @@ def test_a_compiled_model_answers_in_place_of_the_estimator(graph: bytes) -> Non
         assert model.predict([(1.0, 2.0), (3.0, 4.0)]) == ([Prediction("spam", BY_GRAPH)] * 2, [])
         told = model_info(verified, runtime)["runtime"]
         assert told.pop("proven").startswith("for 12 rows, ")
-        assert told == {"name": "onnx", "tolerance": 1e-9, "largest_difference": 1e-10}
+        assert told == {
+            "name": "onnx",
+            "tolerance": 1e-9,
+            "largest_difference": 1e-10,
+            "same_bits": False,
+        }
 
 
 def test_the_estimator_answers_where_that_is_set(graph: bytes) -> None:
@@ -207,8 +212,37 @@ def test_the_estimator_answers_where_that_is_set(graph: bytes) -> None:
     assert model_info(verified, Runtime.SKLEARN)["runtime"] == {
         "name": "sklearn",
         "proven": "the fitted estimator itself answers",
+        "same_bits": False,
         "not_compiled": "SERVING_RUNTIME=sklearn",
     }
+
+
+@pytest.mark.parametrize(
+    ("proven", "holds"),
+    [
+        ({"same_bits": True}, True),
+        ({"exact": True}, True),  # of the estimator's own bits, in all batches
+        ({}, False),  # saved by a version that did not look
+    ],
+    ids=str,
+)
+def test_it_is_told_whether_a_compiled_model_keeps_a_row_s_bits_in_company(
+    proven: dict[str, bool], holds: bool, graph: bytes
+) -> None:
+    verified = verify(stored_compiled(graph, **proven))
+    assert model_info(verified)["runtime"]["same_bits"] is holds
+    assert model_info(verified, Runtime.SKLEARN)["runtime"]["same_bits"] is False
+
+
+@pytest.mark.parametrize(
+    ("batching", "holds"), [("alone", True), ("invariant", True), ("tolerant", False)]
+)
+def test_it_is_told_whether_an_estimator_keeps_a_row_s_bits_in_company(
+    batching: str, holds: bool
+) -> None:
+    described = description(asked=asked(batching=batching))
+    verified = verify(stored(SignEstimator(), described))
+    assert model_info(verified)["runtime"]["same_bits"] is holds
 
 
 def test_rows_far_from_training_s_are_left_to_the_estimator(graph: bytes) -> None:
@@ -510,6 +544,7 @@ def test_model_info_tells_all_that_is_public(saved: bentoml.Model) -> None:
         "runtime": {
             "name": "sklearn",
             "proven": "the fitted estimator itself answers",
+            "same_bits": False,
             "not_compiled": "it was saved by a version that compiled none",
         },
         "versions": {"scikit-learn": sklearn.__version__},

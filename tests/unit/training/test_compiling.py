@@ -121,6 +121,7 @@ def served(estimator: Estimator, description: Description, table: Table) -> tupl
     proof, graph = compiled(estimator, description, table)
     assert isinstance(proof, Compiled), proof
     assert graph is not None
+    assert proof.same_bits
     told = description.model_copy(update={"compiled": proof})
     return Model(None if proof.exact else estimator, told, CompiledEstimator(graph)), proof
 
@@ -133,12 +134,17 @@ def others(description: Description, estimator: Estimator, table: Table) -> list
 
 
 def assert_alike(model: Model, estimator: Estimator, rows: list[Row]) -> None:
-    """Compare what is served, in batches and alone, with the estimator itself, in process."""
+    """Compare what is served, in batches and alone, with the estimator itself, in process.
+
+    The answers in batches have to be those alone to the last bit.
+    """
     itself = Model(estimator, model.description)
     expected = [itself.predict([row])[0][0] for row in rows]
+    alone = [repr(answer) for row in rows for answer in answers(model, [row])]
     for size in (1, 7, 64, len(rows)):
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         told = [answer for batch in batches for answer in answers(model, batch)]
+        assert list(map(repr, told)) == alone
         for answer, right in zip(told, expected, strict=True):
             close: dict[str, Any] = {"rel": TOLERANCE, "abs": TOLERANCE}
             if model.description.classes:
@@ -445,6 +451,25 @@ def test_a_graph_that_is_slower_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(CompiledEstimator, "__call__", slow)
     assert compiled(estimator, description, table)[0] == "its graph is slower for 1 rows at a time"
+
+
+def test_a_graph_that_changes_bits_in_company_is_kept_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiling, "keep_rows_apart", lambda _: None)
+    table = flowers()
+    estimator, description = fitted(LogisticRegression(), table)
+    proof, graph = compiled(estimator, description, table)
+    assert isinstance(proof, Compiled)
+    assert graph is not None
+    assert not proof.same_bits
+
+
+def test_a_zero_of_another_sign_has_other_bits_and_what_is_no_number_has_none() -> None:
+    zero = np.array([[0.0, np.nan]])
+    assert compiling._same_bits(zero, -zero * [-1, 1])
+    assert not compiling._same_bits(zero, -zero)
+    assert not compiling._same_bits(zero, np.zeros((1, 2)))
 
 
 def test_numbers_need_be_no_closer_than_the_tolerance() -> None:
