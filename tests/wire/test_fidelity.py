@@ -1,20 +1,24 @@
 """What comes over the wire is what the estimator says in process, whatever company a row has."""
 
 import asyncio
+import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import bentoml.sklearn
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 from bentoml._internal.models.model import ModelStore
 from sklearn.datasets import load_iris
 
-from tests.server import PATIENCE_S, Server
+from tests.server import PATIENCE_S, ROOT, Server, run_python
 from tests.wire.conftest import Serve
 from tests.wire.estimators import EXITS_AT, FAILS_ABOVE
 
@@ -194,3 +198,81 @@ def test_neighbours_that_the_estimator_fails_on_change_no_answer(
     batches = Batches(fragile)
     assert_faithful(estimator, ask_all(fragile, requests))
     assert batches.mean() > 1
+
+
+def flowers_between(estimator: Any) -> list[list[float]]:  # noqa: ANN401
+    """Give rows between two flowers, some of them where classes meet."""
+    rng = random.Random(6)
+    flowers = load_iris().data
+    pairs = [(flowers[rng.randrange(150)], flowers[rng.randrange(150)]) for _ in range(40)]
+    mixed = [(one + (other - one) * rng.random()).tolist() for one, other in pairs]
+    return mixed + boundary_rows(estimator, 10, rng)
+
+
+def orchard(folder: Path) -> list[list[Any]]:
+    """Write a table of numbers, a category and gaps, with fruit and its price; give its rows."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(5, 2, (150, 3)).round(3), columns=["length", "width", "age"])
+    frame["colour"] = rng.choice(["red", "green", "blue"], 150)
+    size = ((frame["length"] + frame["width"]) // 4).clip(0, 2).astype(int)
+    frame["fruit"] = np.array(["apple", "pear", "plum"])[size]
+    frame["price"] = np.exp(frame["length"] / 5 + rng.normal(size=150) / 3)
+    frame.loc[rng.random(150) < 0.1, ["width", "colour"]] = None
+    frame.to_csv(folder / "orchard.csv", index=False)
+    asked = frame.iloc[:50].drop(columns=["fruit", "price"])
+    return json.loads(asked.to_json(orient="values"))  # type: ignore[no-any-return]
+
+
+def ask_one_by_one(server: Server, requests: Sequence[Asked]) -> list[bytes]:
+    """Send requests one after the other, as a client with one connection, and give the bodies."""
+    with httpx.Client(base_url=server.url, headers={"X-Request-ID": "id"}) as client:
+        return [
+            client.post(
+                asked.path,
+                json={"data": asked.rows if asked.path == "/predict/batch" else asked.rows[0]},
+            )
+            .raise_for_status()
+            .content
+            for asked in requests
+        ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "--target fruit --drop price --estimator GradientBoostingClassifier",
+        "--target price --drop fruit --estimator PoissonRegressor",
+    ],
+)
+def test_the_same_question_gets_the_same_bytes_in_any_company(
+    options: str,
+    home: Path,
+    tmp_path: Path,
+    serve: Serve,
+    estimator: Any,  # noqa: ANN401
+) -> None:
+    rows: list[list[Any]] = orchard(tmp_path) if options else flowers_between(estimator)
+    settings = {"SERVING_CACHE_ENTRIES": "0", "SERVING_RATE_LIMIT": "off"}
+    if options:
+        command = f"--data orchard.csv {options}".split()
+        run_python(home, str(ROOT / "train.py"), *command, folder=tmp_path)
+        settings["SERVING_MODEL"] = "orchard"
+    rng = random.Random(7)
+    requests = [Asked("/predict", [row]) for row in rows * 50]
+    requests += [Asked("/predict/batch", rng.choices(rows, k=size)) for size in range(1, 80)]
+    rng.shuffle(requests)
+    with serve(**settings) as server:
+        assert server.http.get("/model/info").json()["runtime"]["same_bits"]
+        alone = ask_one_by_one(server, [Asked("/predict", [row]) for row in rows])
+        batches = Batches(server)
+        shares = [requests[client::8] for client in range(8)]
+        with ThreadPoolExecutor(8) as clients:
+            told = list(clients.map(lambda share: ask_one_by_one(server, share), shares))
+        assert batches.mean() > 1
+    parts = {str(row): body.split(b',"model":') for row, body in zip(rows, alone, strict=True)}
+    for asked, body in zip(chain(*shares), chain(*told), strict=True):
+        answers = [parts[str(row)][0] for row in asked.rows]
+        if asked.path == "/predict/batch":
+            answers = [b'{"predictions":[' + b",".join(answer + b"}" for answer in answers) + b"]"]
+        assert body.split(b',"model":') == [*answers, parts[str(rows[0])][1]]
