@@ -47,7 +47,9 @@ class _Apart:
         """Read what a graph holds; its nodes are still to be taken."""
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
-        self._numbers = count()
+        # Columns may have any names.
+        taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+        self._names = (name for n in count() if (name := f"company_{n}") not in taken)
         self._known = {constant.name: constant for constant in model.graph.initializer}
         self._of_rows = {given.name for given in model.graph.input}
         self._even = {
@@ -71,16 +73,13 @@ class _Apart:
         else:
             self.nodes.append(node)
 
-    def _name(self) -> str:
-        return f"company_{next(self._numbers)}"
-
     def _add(self, kind: str, *inputs: str, result: str | None = None, **attributes: Any) -> str:  # noqa: ANN401 (ONNX's own)
-        name = result or self._name()
+        name = result or next(self._names)
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
     def _constant(self, values: Any) -> str:  # noqa: ANN401 (whatever becomes an array)
-        name = self._name()
+        name = next(self._names)
         self.constants.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
@@ -90,12 +89,12 @@ class _Apart:
             self._add(kind, values, result=result)
             return
         twice = self._add(kind, self._add("Concat", values, values, axis=-1))
-        halves = [result, self._name()]
+        halves = [result, next(self._names)]
         self.nodes.append(helper.make_node("Split", [twice], halves, axis=-1, num_outputs=2))
 
     def _softmax(self, values: str, axis: int, result: str) -> None:
         largest = self._add("ReduceMax", values, self._constant([axis]), keepdims=1)
-        powers = self._name()
+        powers = next(self._names)
         below = self._add("Sub", values, largest)
         self._function("Exp", below, powers, is_even=values in self._even)
         self._add("Div", powers, self._added(powers, axis), result=result)
