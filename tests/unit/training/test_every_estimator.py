@@ -14,7 +14,7 @@ from serving.lanes import Again
 from serving.model import Estimator, Model
 from serving.schemas import RequestSchema
 from serving.settings import Runtime
-from serving.store import load, save, verify
+from serving.store import load, model_info, save, verify
 from tests.unit.fakes import Counts, computing
 from tests.zoo import (
     NOT_SERVED,
@@ -32,6 +32,7 @@ from training.table import Table
 SPECIMENS = {specimen.name: specimen for specimen in specimens()}
 CLOSING = {"model", "request_id"}
 ROWS_FAR = 40
+ROWS_IN_COMPANY = 50
 UNMEASURED = Metrics(split="none", values={}, dummy={})
 
 
@@ -52,12 +53,17 @@ def test_an_estimator_is_served_as_it_answers_in_process(name: str) -> None:
     proof, graph = compile_estimator(estimator, description, rows, tolerance=1e-12, seed=0)
     tag = save(estimator, description.model_copy(update={"compiled": proof}), "", graph)
     verified = verify(bentoml.models.get(tag))
-    by_itself, as_usual = (load(verified, runtime) for runtime in (Runtime.SKLEARN, Runtime.AUTO))
+    runtimes = (Runtime.SKLEARN, Runtime.AUTO)
+    by_itself, as_usual = (load(verified, runtime) for runtime in runtimes)
+    told = [model_info(verified, runtime)["runtime"]["same_bits"] for runtime in runtimes]
     bentoml.models.delete(tag)
     assert as_usual.runtime == ("sklearn" if graph is None else "onnx")
+    assert told[1] or graph is None
     if table.task in {"classification", "outlier-detection", "clustering"}:
         rows += map(tuple, edge_rows(estimator, table))
-    for model in (by_itself, *[as_usual] * (graph is not None)):
+    for model, same_bits in zip((by_itself, *[as_usual] * (graph is not None)), told, strict=False):
+        if same_bits:
+            assert_keeps_bits(model, rows[:ROWS_IN_COMPANY])
         assert_served(model, estimator, table, rows)
         assert_served(model, estimator, table, far_rows(estimator, description, rows))
 
@@ -80,6 +86,17 @@ def far_rows(estimator: Estimator, description: Description, rows: list[Any]) ->
             if answer.dtype.kind != "f" or np.isfinite(answer).all():
                 far.append(moved)
     return far
+
+
+def assert_keeps_bits(model: Model, rows: list[Any]) -> None:
+    """Compare what rows get in company, to the last bit, with what they get alone."""
+    predictor = computing(model, Counts())
+    alone = [predictor.compute([row])[0] for row in rows]
+    for size in (2, 7, len(rows)):
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        given = [answer for batch in batches for answer in predictor.compute(batch)]
+        for answer, right in zip(given, alone, strict=True):
+            assert answer is Again.ALONE or repr(answer) == repr(right)
 
 
 def assert_served(model: Model, estimator: Estimator, table: Table, rows: list[Any]) -> None:
