@@ -88,6 +88,11 @@ class Number(_Frozen):
     quantiles: Mapping[str, float]
     example: StrictInt | StrictFloat
 
+    @property
+    def bounds(self) -> Interval:
+        """Within which numbers are accepted, if they are known where they have to be."""
+        return self.domain if isinstance(self.domain, Interval) else self.trained
+
 
 class Boolean(_Frozen):
     """A boolean; ``trained`` counts false and true."""

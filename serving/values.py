@@ -35,8 +35,7 @@ def value_schema(feature: Feature, *, usual: bool) -> core_schema.CoreSchema:
     value: core_schema.CoreSchema
     match feature:
         case Number():
-            bounds = feature.domain if isinstance(feature.domain, Interval) else feature.trained
-            interval = feature.trained if usual else bounds
+            interval = feature.trained if usual else feature.bounds
             value = _number(interval) if feature.type == "number" else _integer(interval)
             if feature.known is not None and (usual or isinstance(feature.domain, Choices)):
                 is_known = partial(_known, frozenset(feature.known))

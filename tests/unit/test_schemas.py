@@ -741,7 +741,9 @@ some_words = st.lists(st.sampled_from(WORDS), unique=True, max_size=3).map(tuple
 def any_feature(draw: st.DrawFn, name: str) -> Feature:
     """Draw a feature of any type."""
     nullable = draw(st.booleans())
-    kind = draw(st.sampled_from(["number", "integer", "boolean", "category", "closed", "text"]))
+    kind = draw(
+        st.sampled_from(["number", "integer", "codes", "boolean", "category", "closed", "text"])
+    )
     match kind:
         case "number":
             trained, domain = draw(intervals(st.floats(-LIMIT, LIMIT) | st.integers(-9, 9)))
@@ -750,6 +752,11 @@ def any_feature(draw: st.DrawFn, name: str) -> Feature:
             wide = st.sampled_from([-(2**53), 2**53])
             trained, domain = draw(intervals(st.integers(-9, 9) | wide))
             return integer(name, trained, domain, nullable=nullable)
+        case "codes":
+            known = tuple(sorted(draw(st.sets(st.integers(-9, 9), min_size=1))))
+            codes = integer(name, (known[0], known[-1]), (-LIMIT, LIMIT), nullable=nullable)
+            closed = {"domain": Choices(values=known[:2], rare=len(known[2:]))}
+            return codes.model_copy(update={"known": known} | draw(st.sampled_from([{}, closed])))
         case "boolean":
             return boolean(name, nullable=nullable)
         case "category":
@@ -770,7 +777,7 @@ def near(feature: Feature) -> st.SearchStrategy[Any]:
     if isinstance(feature, Number):
         ends = [
             end
-            for interval in (feature.trained, feature.domain)
+            for interval in (feature.trained, feature.bounds)
             for end in (interval.minimum, interval.maximum)
         ]
         beyond = [math.nextafter(end, way) for end in ends for way in (-math.inf, math.inf)]
@@ -800,11 +807,12 @@ def belongs(value: Any, feature: Feature) -> bool:  # noqa: ANN401 (any JSON)
     match feature:
         case Boolean():
             return isinstance(value, bool)
-        case Number(domain=domain):
+        case Number(bounds=bounds):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 return False
             whole = feature.type == "number" or value == math.floor(value)
-            return bool(domain.minimum <= value <= domain.maximum and whole)
+            known = value in (feature.known or ()) or not isinstance(feature.domain, Choices)
+            return bool(bounds.minimum <= value <= bounds.maximum and whole and known)
     if not isinstance(value, str):
         return False
     match feature.domain:
@@ -821,7 +829,8 @@ def was_seen(value: Any, feature: Feature) -> bool:  # noqa: ANN401 (of the feat
     if value is None or isinstance(feature, Boolean):
         return True
     if isinstance(feature, Number):
-        return bool(feature.trained.minimum <= value <= feature.trained.maximum)
+        known = feature.known is None or value in feature.known
+        return bool(feature.trained.minimum <= value <= feature.trained.maximum and known)
     if isinstance(feature.trained, Lengths):
         return feature.trained.min_length <= len(value) <= feature.trained.max_length
     return value in feature.trained.categories

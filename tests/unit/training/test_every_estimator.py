@@ -74,7 +74,7 @@ def far_rows(estimator: Estimator, description: Description, rows: list[Any]) ->
     far = []
     for row in rows[:ROWS_FAR]:
         moved = [
-            float(np.clip(value * factor, feature.domain.minimum, feature.domain.maximum))
+            float(np.clip(value * factor, feature.bounds.minimum, feature.bounds.maximum))
             if isinstance(feature, Number) and feature.type == "number"
             else value
             for value, factor, feature in zip(

@@ -383,7 +383,7 @@ def test_labels_that_differ_mean_that_rows_are_asked_alone() -> None:
 def domains(description: Description) -> list[tuple[float, float]]:
     """Give the domains of numbers."""
     return [
-        (feature.domain.minimum, feature.domain.maximum)
+        (feature.bounds.minimum, feature.bounds.maximum)
         for feature in description.features
         if isinstance(feature, Number)
     ]
