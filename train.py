@@ -30,6 +30,7 @@ from serving.store import save
 from training.card import card
 from training.choice import choose
 from training.compiling import compile_estimator
+from training.delimited import Format
 from training.describe import describe, rows_of
 from training.errors import TrainingError
 from training.estimators import make_estimator
@@ -40,7 +41,7 @@ from training.fitted import load_fitted, task_of
 from training.forms import FITTED_ON_ARRAYS, Evidence, dtypes_of
 from training.packages import needed_by
 from training.pipeline import build_pipeline, fit, one_job
-from training.table import Table, to_table
+from training.table import NO_REMARKS, Table, to_table
 from training.told import Columns, agreed, counted, names_in, same_names, told_by
 
 PROGRESS_S = 10.0
@@ -75,6 +76,11 @@ def iris() -> pd.DataFrame:
     return data.data.assign(species=data.target_names[data.target])
 
 
+def form(args: argparse.Namespace) -> Format:
+    """Give what a person says of how a file is written."""
+    return Format(args.encoding, args.header, args.decimal, tuple(args.missing))
+
+
 def agreed_task(said: Task | None, estimator: Estimator, who: str, advice: str = "") -> Task | None:
     """Give the task that a person says, or else the estimator.
 
@@ -93,14 +99,14 @@ def train(args: argparse.Namespace) -> Description:
     Raises:
         TrainingError: it can't be done.
     """
-    raw = iris() if args.data is None else read_file(args.data, args.encoding)
+    raw, remarks = (iris(), NO_REMARKS) if args.data is None else read_file(args.data, form(args))
     targets = ["species"] if args.data is None else args.target
     name = args.estimator or (IRIS_ESTIMATOR if args.data is None else None)
     named = None if name is None else make_estimator(name, args.param, args.seed)
     task = agreed_task(args.task, named, f"{name} is", ": name another estimator")
     if task in {"classification", "regression"} and not targets:
         raise TrainingError("to learn, a target is needed: name its column with --target")
-    table = to_table(raw, targets, task=task, drop=args.drop, keep=args.keep)
+    table = to_table(raw, targets, task=task, drop=args.drop, keep=args.keep, remarks=remarks)
     for note in table.notes:
         tell(note)
     if named is not None:
@@ -165,7 +171,7 @@ def reference(args: argparse.Namespace, estimator: Estimator) -> tuple[Table, Ev
     Raises:
         TrainingError: it lacks what the estimator needs.
     """
-    raw = read_file(args.reference, args.encoding)
+    raw, remarks = read_file(args.reference, form(args))
     check_names(list(raw.columns), args.target, args.drop, args.keep)
     task = agreed_task(args.task, estimator, "the estimator is")
     if task is None:
@@ -182,7 +188,8 @@ def reference(args: argparse.Namespace, estimator: Estimator) -> tuple[Table, Ev
         raise TrainingError(f"no feature of the estimator is {listed(unknown)}, as --category says")
     said = None if args.category is None else frozenset(args.category)
     told = told_by(estimator, Columns.of(raw[names], said))
-    table = to_table(agreed(raw[[*names, *targets]], told), targets, task=task, keep=names)
+    columns = agreed(raw[[*names, *targets]], told)
+    table = to_table(columns, targets, task=task, keep=names, remarks=remarks)
     if lost := [name for name in names if name not in table.types]:
         notes = "\n".join(table.notes)
         raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
@@ -359,6 +366,24 @@ def build_parser() -> argparse.ArgumentParser:
         help="columns to use all the same",
     )
     add("--encoding", default="utf-8", help="of a CSV file (%(default)s)")
+    add(
+        "--missing",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="MARK",
+        help="cells that mean no value, beside empty ones",
+    )
+    add(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first line of a CSV file has names; without, it is checked",
+    )
+    add(
+        "--decimal",
+        choices=(".", ","),
+        help="the decimal mark of a CSV file, where a column leaves it open",
+    )
     add(
         "--task",
         choices=("classification", "regression", "clustering", "outlier-detection"),

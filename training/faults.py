@@ -15,20 +15,17 @@ import pandas as pd
 
 from serving.description import Task
 from serving.model import Array
+from training.dates import are_compact, are_dates
 from training.errors import TrainingError
+from training.numerals import DECORATED, are_numbers
 
 MIN_ROWS = 10
 MAX_WHOLE = 2**53  # up to here each whole number is a double, and reads the same everywhere
 MAX_CLASSES = 20  # that numbers are taken for, unless they are said to be classes
 MAX_DISTINCT_SHARE = 0.5  # of classes that are text: with more, it is no class but free text
-MIN_DATES_SHARE = 0.95
 LINEAR_COPY = 1e-9  # by which it may differ from the target, in standard deviations
 MAX_NAMED = 30
-DATES = {"date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period"}
-ISO_DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?"
 TOKEN = r"[!-~]+"  # noqa: S105 (no secret: ASCII without a blank); Chinese texts have none either
-# With a currency or a percent sign, or with commas between thousands.
-DECORATED = r"[-+]?[$€£¥]\s?[\d,. ]*\d|[-+]?\d[\d,. ]*\s?[%$€£¥]|[-+]?\d{1,3}(,\d{3})+(\.\d+)?"
 ID_NAME = re.compile(r"(?i:(.*[\W_])?(id|uuid|guid)|index|unnamed: \d+)|.*[a-z]I[dD]")
 
 
@@ -79,12 +76,15 @@ def why_unservable(name: str, column: pd.Series, kept: bool) -> str | None:
     values = column.dropna()
     if values.empty:
         return "it has no values"
-    if _holds_dates(values):
+    if are_dates(values):
         return "it holds dates or times: derive numbers from them, such as the month or an age"
     if pd.api.types.is_object_dtype(values):
         held = type(values.iloc[0]).__name__
         return f"it holds values of the type {held}: derive numbers, booleans or text from them"
     advice = f"use it all the same with --keep {shlex.quote(name)}"
+    if are_compact(values) and not kept:
+        example = values.iloc[0]
+        return f"it holds dates, such as {example}: derive numbers from them, or {advice}"
     if column.nunique(dropna=False) == 1 and not kept:
         return f"it has the same value in every row: {advice}"
     if (
@@ -95,12 +95,6 @@ def why_unservable(name: str, column: pd.Series, kept: bool) -> str | None:
     ):
         return f"it looks like an identifier or a row number: {advice}"
     return None
-
-
-def _holds_dates(values: pd.Series) -> bool:
-    if is_text(values):
-        return bool(values.str.fullmatch(ISO_DATE).mean() >= MIN_DATES_SHARE)
-    return pd.api.types.infer_dtype(values) in DATES
 
 
 def _names_rows(name: str, values: pd.Series) -> bool:
@@ -117,17 +111,19 @@ def problems_of(
     task: Task,
     rows: int,
     keep: Sequence[str],
+    doubts: Mapping[str, str],
 ) -> list[str]:
-    """Tell all that is wrong, and what to do."""
+    """Tell all that is wrong, and what to do; ``doubts`` are those of reading, by column."""
     problems = [] if rows >= MIN_ROWS else [f"{rows_are(rows)} too few: {MIN_ROWS} are the least"]
     for name, column in features.items():
         as_text = name in keep and is_text(column)
-        if not as_text and (fault := _fault(column)):
-            advice = f"clean it, or leave it out with --drop {shlex.quote(name)}"
+        if not as_text and (fault := doubts.get(name) or _fault(column)):
+            clean = "" if name in doubts else ": clean it"
+            advice = f"{clean}, or leave it out with --drop {shlex.quote(name)}"
             text = f", or take it as text with --keep {shlex.quote(name)}"
-            problems.append(f"column {name!r} {fault}: {advice}{text if is_text(column) else ''}")
+            problems.append(f"column {name!r} {fault}{advice}{text if is_text(column) else ''}")
     for name, column in target.items():
-        if fault := _target_fault(column, task):
+        if fault := doubts.get(name) or _target_fault(column, task):
             problems.append(f"target {name!r} {fault}")
             continue
         is_copy = _is_renamed if task == "classification" else _is_scaled
@@ -167,7 +163,7 @@ def _fault(column: pd.Series) -> str | None:
 def _mixture(column: pd.Series) -> str | None:
     """Tell what is text in a column of numbers; strings that are all numbers may be codes."""
     values = column.dropna()
-    is_text = pd.to_numeric(values, errors="coerce").isna().to_numpy("bool")
+    is_text = ~_are_written_numbers(values)
     texts, numbers = int(is_text.sum()), int((~is_text).sum())
     if not numbers > texts > 0:
         return None
@@ -178,11 +174,18 @@ def _mixture(column: pd.Series) -> str | None:
     )
 
 
+def _are_written_numbers(values: pd.Series) -> Array:
+    """Tell which texts are numbers, however they are written."""
+    plain = pd.to_numeric(values, errors="coerce").notna().to_numpy("bool")
+    return plain | are_numbers(values).to_numpy("bool")  # type: ignore[no-any-return]
+
+
 def _decoration(column: pd.Series) -> str | None:
     """Tell what hides numbers in text, if they are numbers."""
     values = column.dropna()
-    written = values.str.fullmatch(DECORATED).to_numpy("bool")
     plain = pd.to_numeric(values, errors="coerce").notna().to_numpy("bool")
+    written = values.str.fullmatch(DECORATED).to_numpy("bool") | _are_written_numbers(values)
+    written &= ~plain
     if not written.any() or not (written | plain).all():
         return None
     return (
@@ -196,7 +199,7 @@ def _target_fault(column: pd.Series, task: Task) -> str | None:
     values = column.dropna()
     if values.empty:
         return "has no values"
-    if pd.api.types.is_object_dtype(values) or _holds_dates(values):
+    if pd.api.types.is_object_dtype(values) or are_dates(values):
         return "holds neither numbers, nor booleans, nor classes: derive such a column from it"
     if fault := _fault(column):
         return f"{fault}: clean it"

@@ -11,6 +11,7 @@ import pandas as pd
 
 from serving.description import Task
 from serving.model import Array
+from training.cells import Remarks
 from training.errors import TrainingError
 from training.faults import (
     MAX_CLASSES,
@@ -18,10 +19,12 @@ from training.faults import (
     check_task,
     is_number,
     is_text,
+    listed,
     problems_of,
     rows_are,
     why_unservable,
 )
+from training.marks import told_text
 
 FeatureType = Literal["number", "integer", "boolean", "category", "text"]
 
@@ -31,7 +34,8 @@ MAX_CATEGORIES = 50
 MIN_REPEATS = 2  # on average
 MAX_COMMON_CATEGORIES = 1000
 MIN_COMMON_REPEATS = 20  # on average
-MISSING = "an empty field is taken for missing, and so are NA, None, null, nan and the like"
+MISSING = "an empty field is taken for missing, and what --missing names"
+NO_REMARKS = Remarks()
 DTYPES = {
     "boolean": "boolean",
     "integer": "Int64",
@@ -94,11 +98,13 @@ def to_table(
     task: Task | None = None,
     drop: Sequence[str] = (),
     keep: Sequence[str] = (),
+    remarks: Remarks = NO_REMARKS,
 ) -> Table:
     """Find out what the columns are, leave out what can't be served, and check the rest.
 
     ``keep`` names features to use although they look like identifiers, are constant, are copies of
     the target, or mix numbers with other text. Without targets the task has to be given.
+    ``remarks`` are those of reading: what was decided is told, what is in doubt refused.
 
     Raises:
         TrainingError: the table can't be used.
@@ -111,12 +117,15 @@ def to_table(
     known = _known([columns[name] for name in targets], len(raw))
     columns = {name: column[known] for name, column in columns.items()}
     target = {name: columns.pop(name) for name in targets}
-    reasons = {name: why_unservable(name, column, name in keep) for name, column in columns.items()}
+    kept = {*keep, *remarks.doubts}
+    reasons = {name: why_unservable(name, column, name in kept) for name, column in columns.items()}
     features = {name: column for name, column in columns.items() if reasons[name] is None}
-    notes = [f"column {name!r} is left out: {why}" for name, why in reasons.items() if why]
+    notes = [*_readings(remarks, [*columns, *targets]), *_words(features, target)]
+    out = [f"column {name!r} is left out: {why}" for name, why in reasons.items() if why]
+    notes.extend(out)
     rows, found = int(known.sum()), task or _find_task(target)
-    problems = [] if features else ["no column is left to learn from", *notes]
-    problems.extend(problems_of(features, target, found, rows, keep))
+    problems = [] if features else ["no column is left to learn from", *out]
+    problems.extend(problems_of(features, target, found, rows, keep, remarks.doubts))
     if problems:
         if rows < len(raw):
             problems.append(f"{rows_are(len(raw) - rows)} without a target: {MISSING}")
@@ -131,6 +140,32 @@ def to_table(
     types = {name: _type(column) for name, column in features.items()}
     ignored = tuple(name for name in raw.columns if name not in types)
     return Table(frame, types, labels, found, tuple(notes), ignored)
+
+
+def _readings(remarks: Remarks, names: Sequence[str]) -> list[str]:
+    """Tell what was decided when a file was read, of these columns; of some together if alike."""
+    columns: dict[str, list[str]] = {}
+    for name in names:
+        for decision in remarks.decided.get(name, ()):
+            columns.setdefault(decision, []).append(name)
+    return [
+        *remarks.file,
+        *(
+            f"column{'s' if alike[1:] else ''} {listed(alike)}: {decision}"
+            for decision, alike in columns.items()
+        ),
+    ]
+
+
+def _words(features: Mapping[str, pd.Series], target: Mapping[str, pd.Series]) -> list[str]:
+    """Tell of words that might have meant that a value is missing."""
+    told = {
+        f"{role} {name!r}": told_text(column)
+        for role, columns in (("column", features), ("target", target))
+        for name, column in columns.items()
+        if is_text(column)
+    }
+    return [f"{who} {words}" for who, words in told.items() if words]
 
 
 def _plain(column: pd.Series) -> pd.Series:

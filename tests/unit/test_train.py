@@ -365,6 +365,56 @@ def test_tables_of_other_encodings_and_delimiters_are_read(
     assert set(color.trained.categories) == {"red", "bläu"}
 
 
+HOW = "--no-header --decimal , --missing NA ? --missing - -999"
+
+
+def test_a_person_says_how_a_table_is_written(
+    quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"{color};{count};1{count}.250;{kind}\n" for _, count, _, color, kind in TABLE]
+    Path("pets.csv").write_text("".join(lines).replace("red", "NA").replace(";3;", ";?;"))
+
+    description = run(
+        f"--data pets.csv {HOW} --target column_4 --estimator GaussianNB --keep column_1"
+    )
+
+    color, count, price = description.features
+    assert (color.missing, count.missing, price.missing) == (20, 5, 0)
+    assert (count.type, price.type) == ("integer", "integer")
+    assert price.model_dump()["trained"]["maximum"] == 17250
+    told = capsys.readouterr().err
+    for note in (
+        "column 'column_1': 'NA' in 20 rows taken for missing",
+        "column 'column_2': '?' in 5 rows taken for missing",
+        "column 'column_3': ',' is read as the decimal mark and '.' as the mark of thousands",
+        "no cell is '-999', which --missing names",
+    ):
+        assert note in told
+
+
+def test_a_reference_is_read_as_the_table_of_a_training(
+    quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("pets.csv").write_text("x;y;z\n" + "".join(f"{n}.500,5;{n % 7};?\n" for n in range(1, 41)))
+    numbers = pd.DataFrame({"x": [n * 1000 + 500.5 for n in range(1, 41)]})
+    joblib.dump(LinearRegression().fit(numbers, [n % 7 for n in range(1, 41)]), "mine.joblib")
+
+    command = "--model mine.joblib --reference pets.csv --trust --target y --missing ?"
+    (feature,) = run(command).features
+
+    assert feature.model_dump()["trained"]["maximum"] == 40500.5
+    told = capsys.readouterr().err
+    assert "column 'x': ',' is read as the decimal mark" in told
+    assert "'z'" not in told
+
+
+def test_options_of_csv_files_are_refused_for_parquet(capsys: pytest.CaptureFixture[str]) -> None:
+    frame().to_parquet("pets.parquet")
+
+    for option in ("--no-header", "--header", "--decimal ."):
+        assert "are for CSV files" in refusal(f"--data pets.parquet --target kind {option}", capsys)
+
+
 class _Clock:
     """Time that goes on when someone waits, and stops the wait after some rounds."""
 
@@ -435,6 +485,7 @@ def test_what_is_soon_over_is_not_told(quick: None, capsys: pytest.CaptureFixtur
         ("--name", ""),
         ("--name", "-x"),
         ("--task", "guessing"),
+        ("--decimal", ";"),
     ],
 )
 def test_an_option_of_a_wrong_value_is_named(
@@ -490,7 +541,7 @@ BROKEN: dict[str, tuple[str | bytes | None, str, list[str]]] = {
     "a page of the web": (
         "<!doctype html>\n<html><body>Sign in</body></html>\n" * 20,
         "--target kind",
-        ["there is no column 'kind' for --target"],
+        ["the first line of pets.csv looks like values", "see '<!doctype html>'"],
     ),
     "JSON": (
         '[{"size": 1, "kind": "cat"},\n {"size": 2, "kind": "dog"}]\n',
@@ -508,9 +559,9 @@ BROKEN: dict[str, tuple[str | bytes | None, str, list[str]]] = {
         ["more columns than its header"],
     ),
     "a quote without end": (
-        "".join([*LINES[:5], '1,2,True,"red,cat\n', *LINES[5:]]),
+        "".join([*LINES[:5], '1,2,True,"red, or so,cat\n', *LINES[5:]]),
         "--target kind",
-        ["is no CSV file"],
+        ["has 6 columns in line 6, but 5 before: its quote is not closed"],
     ),
     "columns of one name": (
         "".join(["size,size,flag,color,kind\n", *LINES[1:]]),
@@ -520,7 +571,12 @@ BROKEN: dict[str, tuple[str | bytes | None, str, list[str]]] = {
     "no header": (
         "".join(LINES[1:]),
         "--target kind",
-        ["there is no column 'kind' for --target"],
+        [
+            "the first line of pets.csv looks like values",
+            "see '0.5'",
+            "say --no-header",
+            "--header",
+        ],
     ),
     "no such target": (
         text_of(TABLE),
@@ -661,6 +717,16 @@ BROKEN: dict[str, tuple[str | bytes | None, str, list[str]]] = {
         "--target kind",
         ["target 'kind' holds neither numbers, nor booleans, nor classes"],
     ),
+    "numbers that may be thousandths": (
+        with_values("size", [f"{number % 9 + 1}.250" for number in range(ROWS)]).replace(",", ";"),
+        "--target kind",
+        ["column 'size' holds numbers that can be read in two ways, such as '1.250' in row 1"],
+    ),
+    "a header in the middle": (
+        "a,kind\n" + "x,cat\ny,dog\n" * 20 + "a,kind\n",
+        "--target kind",
+        ["pets.csv has its header once more, in row 41"],
+    ),
     "measures and classes together": (text_of(TABLE), "--target size kind", []),
     "nothing to learn from": (
         text_of(
@@ -799,6 +865,14 @@ TOLD = {
     "dates": (
         with_column("born", [f"2024-01-{1 + number % 28:02}" for number in range(ROWS)]),
         "column 'born' is left out: it holds dates or times",
+    ),
+    "dates that are not ISO": (
+        with_column("born", [f"{1 + number % 28:02}/01/2026" for number in range(ROWS)]),
+        "column 'born' is left out: it holds dates or times",
+    ),
+    "times of day": (
+        with_column("at", [f"{1 + number % 12}:50 PM" for number in range(ROWS)]),
+        "column 'at' is left out: it holds dates or times",
     ),
     "rows without a target": (
         with_values("kind", ["", "", *(line[-1] for line in TABLE[2:])]),

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from palmerpenguins import load_penguins, load_penguins_raw
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 
+from training.delimited import Format
 from training.errors import TrainingError
 from training.files import read_file
 from training.table import Table, to_table
@@ -44,10 +45,35 @@ def refusal(raw: pd.DataFrame, *args: Any, **options: Any) -> list[str]:  # noqa
     return str(caught.value).splitlines()
 
 
-def unread(path: Path, encoding: str = "utf-8") -> str:
+def read(path: Path, **form: Any) -> pd.DataFrame:  # noqa: ANN401
+    """What is read from a file."""
+    frame, _ = read_file(path, Format(**form))
+    return frame
+
+
+def understood(path: Path, text: str, target: str, **form: Any) -> Table:  # noqa: ANN401
+    """What is understood of a file, a target among it."""
+    path.write_text(text)
+    frame, remarks = read_file(path, Format(**form))
+    return to_table(frame, [target], remarks=remarks)
+
+
+def column_of(path: Path, cells: Sequence[str], *, between: str = ";", **form: Any) -> Table:  # noqa: ANN401
+    """A table of a column x of these cells, over and over, and of classes."""
+    rows = [
+        f"{cells[row % len(cells)]}{between}{NUMBERS[row]}{between}{CLASSES[row]}"
+        for row in range(ROWS)
+    ]
+    text = "\n".join([between.join(("x", "size", "kind")), *rows])
+    path.write_text(text)
+    frame, remarks = read_file(path, Format(**form))
+    return to_table(frame, ["kind"], keep=["x"], remarks=remarks)
+
+
+def unread(path: Path, **form: Any) -> str:  # noqa: ANN401
     """What tells why a file can't be read."""
     with pytest.raises(TrainingError) as caught:
-        read_file(path, encoding)
+        read_file(path, Format(**form))
     return str(caught.value)
 
 
@@ -65,19 +91,19 @@ def test_the_delimiter_is_found_out(tmp_path: Path, delimiter: str, ending: str)
     path = tmp_path / f"table{ending}"
     path.write_text(f'a{delimiter}b\n1{delimiter}"x,y;z"\n2{delimiter}w\n')
 
-    assert read_file(path).to_dict("list") == {"a": [1, 2], "b": ["x,y;z", "w"]}
+    assert read(path).to_dict("list") == {"a": [1, 2], "b": ["x,y;z", "w"]}
 
 
 def test_a_file_of_one_column_needs_no_delimiter(csv: Path) -> None:
     csv.write_text("a\n1\n2\n")
 
-    assert read_file(csv).to_dict("list") == {"a": [1, 2]}
+    assert read(csv).to_dict("list") == {"a": [1, 2]}
 
 
 def test_blanks_after_a_delimiter_belong_to_no_value(csv: Path) -> None:
     csv.write_text('age, job\n39, Private\n40, "Self, employed"\n')
 
-    assert read_file(csv).to_dict("list") == {
+    assert read(csv).to_dict("list") == {
         "age": [39, 40],
         "job": ["Private", "Self, employed"],
     }
@@ -87,20 +113,20 @@ def test_blanks_after_a_delimiter_belong_to_no_value(csv: Path) -> None:
 def test_csv_files_may_be_gzipped(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(gzip.compress(b"a,b\n1,2\n"))
 
-    assert read_file(tmp_path / name).to_dict("list") == {"a": [1], "b": [2]}
+    assert read(tmp_path / name).to_dict("list") == {"a": [1], "b": [2]}
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(csv: Path) -> None:
     csv.write_text("a,b\n1,é\n", encoding="utf-8-sig")
 
-    assert read_file(csv).to_dict("list") == {"a": [1], "b": ["é"]}
+    assert read(csv).to_dict("list") == {"a": [1], "b": ["é"]}
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16"])
 def test_other_encodings_are_read_when_named(csv: Path, encoding: str) -> None:
     csv.write_text("a,b\n1,é\n", encoding=encoding)
 
-    assert read_file(csv, encoding)["b"].tolist() == ["é"]
+    assert read(csv, encoding=encoding)["b"].tolist() == ["é"]
 
 
 def test_another_encoding_is_told_with_its_place_and_what_to_say(csv: Path) -> None:
@@ -117,13 +143,13 @@ def test_another_encoding_is_told_with_its_place_and_what_to_say(csv: Path) -> N
 def test_an_unknown_encoding_is_told(csv: Path, encoding: str) -> None:
     csv.write_text("a,b\n1,2\n")
 
-    assert f"there is no encoding {encoding}" in unread(csv, encoding)
+    assert f"there is no encoding {encoding}" in unread(csv, encoding=encoding)
 
 
 def test_a_comma_is_the_decimal_mark_where_that_makes_numbers(csv: Path) -> None:
     csv.write_text("a;b;c;d\n1,5;1.5;x,y;1\n-2,25;2.5;z;2\n")
 
-    frame = read_file(csv)
+    frame = read(csv)
 
     assert frame.to_dict("list") == {
         "a": [1.5, -2.25],
@@ -136,23 +162,23 @@ def test_a_comma_is_the_decimal_mark_where_that_makes_numbers(csv: Path) -> None
 def test_integers_with_missing_values_stay_integers(csv: Path) -> None:
     csv.write_text("a,b,c\n1,1.0,true\n,2.0,\n3,3.0,false\n")
 
-    assert read_file(csv).dtypes.astype(str).tolist() == ["Int64", "Float64", "boolean"]
+    assert read(csv).dtypes.astype(str).tolist() == ["Int64", "Float64", "boolean"]
 
 
 def test_parquet_is_read_with_its_types_and_named_index(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"a": [1, None], "b": ["x", None]}, index=pd.Index([5, 7], name="year"))
-    frame.astype({"a": "Int64"}).to_parquet(tmp_path / "table.pq")
+    written = pd.DataFrame({"a": [1, None], "b": ["x", None]}, index=pd.Index([5, 7], name="year"))
+    written.astype({"a": "Int64"}).to_parquet(tmp_path / "table.pq")
 
-    read = read_file(tmp_path / "table.pq")
+    frame = read(tmp_path / "table.pq")
 
-    assert read["year"].tolist() == [5, 7]
-    assert read["a"].dtype == "Int64"
+    assert frame["year"].tolist() == [5, 7]
+    assert frame["a"].dtype == "Int64"
 
 
 def test_an_index_without_a_name_is_no_column(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1, 2]}, index=[4, 9]).to_parquet(tmp_path / "table.parquet")
 
-    assert read_file(tmp_path / "table.parquet").columns.tolist() == ["a"]
+    assert read(tmp_path / "table.parquet").columns.tolist() == ["a"]
 
 
 def test_what_is_no_file_is_told(tmp_path: Path) -> None:
@@ -186,12 +212,6 @@ def test_a_ragged_line_is_told_with_its_number(csv: Path) -> None:
     assert "has 3 columns in line 3, but 2 before" in unread(csv)
 
 
-def test_a_quote_that_never_ends_is_told(csv: Path) -> None:
-    csv.write_text('a,b\n1,2\n1,"2\n')
-
-    assert "is no CSV file" in unread(csv)
-
-
 def test_a_header_of_fewer_names_than_columns_is_told(csv: Path) -> None:
     csv.write_text("a,b\n1,2,3\n4,5,6\n")
 
@@ -203,7 +223,7 @@ def test_columns_of_the_same_name_are_told_and_nameless_ones_are_not(csv: Path) 
     assert unread(csv).endswith("rename them: 'a'")
 
     csv.write_text(",a,b,\n1,2,3,4\n")
-    assert read_file(csv).columns.tolist() == ["Unnamed: 0", "a", "b", "Unnamed: 3"]
+    assert read(csv).columns.tolist() == ["Unnamed: 0", "a", "b", "Unnamed: 3"]
 
 
 def test_damaged_gzip_is_told(tmp_path: Path) -> None:
@@ -223,6 +243,458 @@ def test_damaged_parquet_is_told(tmp_path: Path) -> None:
         path.write_bytes(damaged)
 
         assert "can't be read" in unread(path)
+
+
+# Cells that are missing, or only look so
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "null", "nan", "N/A", "NULL"])
+def test_a_word_in_a_column_of_text_is_a_word_until_it_is_named(csv: Path, word: str) -> None:
+    cells = [word, "DE", "FR", ""]
+
+    table, named = column_of(csv, cells), column_of(csv, cells, missing=[word])
+
+    assert table.frame["x"].tolist()[:3] == [word, "DE", "FR"]
+    assert table.frame["x"].isna().sum() == ROWS // 4
+    assert (
+        f"column 'x' has {word!r} in 10 rows: taken for text, say --missing {word}"
+        in (table.notes[0])
+    )
+    assert named.frame["x"].isna().sum() == ROWS // 2
+    assert named.notes == (f"column 'x': {word!r} in 10 rows taken for missing",)
+
+
+def test_a_word_is_a_word_in_parquet_too(tmp_path: Path) -> None:
+    raw = pd.DataFrame({"x": ["NA", None, "DE", "FR", "NA"] * 8, "size": NUMBERS, "kind": CLASSES})
+    raw["size"] = raw["size"].replace(5.5, -999.0)
+    raw["when"] = ["2020-01-31", "NA"] * 20
+    raw.to_parquet(tmp_path / "table.parquet")
+
+    table = to_table(read(tmp_path / "table.parquet"), ["kind"])
+    frame, remarks = read_file(tmp_path / "table.parquet", Format(missing=["NA", "-999", "?"]))
+    named = to_table(frame, ["kind"], remarks=remarks)
+
+    assert table.frame["x"].isna().sum() == 8
+    assert "has 'NA' in 16 rows: taken for text" in table.notes[0]
+    assert "column 'when' is left out: it holds dates" in table.notes[1]
+    assert named.frame["x"].isna().sum() == 24
+    assert named.frame["size"].isna().sum() == NUMBERS.count(5.5)
+    assert named.notes[:3] == (
+        "no cell is '?', which --missing names",
+        "column 'x': 'NA' in 16 rows taken for missing",
+        "column 'size': '-999.0' in 1 row taken for missing",
+    )
+
+
+@pytest.mark.parametrize("word", ["None", "NA", "null"])
+def test_a_class_may_be_such_a_word(csv: Path, word: str) -> None:
+    text = "\n".join(
+        ["size,y", *(f"{n},{(word, 'all', '')[i % 3]}" for i, n in enumerate(NUMBERS))]
+    )
+
+    table = understood(csv, text, "y")
+
+    assert set(table.labels) == {word, "all"}
+    assert table.notes[0].startswith(f"target 'y' has {word!r} in 14 rows: taken for text")
+    assert table.notes[1] == "13 rows are left out: the target is missing"
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["1", "NA", "", "3"], "integer", [1, np.nan, np.nan, 3]),
+        (["1.5", "nan", "", "-3"], "number", [1.5, np.nan, np.nan, -3]),
+        (["true", "None", "", "false"], "boolean", [1, np.nan, np.nan, 0]),
+        (["01", "NULL", "", "12"], "category", ["01", np.nan, np.nan, "12"]),
+        (["1,5", "N/A", "", "2,5"], "number", [1.5, np.nan, np.nan, 2.5]),
+        (["inf", "#N/A", "", "2"], "number", [np.inf, np.nan, np.nan, 2]),
+        (["1" * 25, "<NA>", "", "2"], "category", ["1" * 25, np.nan, np.nan, "2"]),
+    ],
+)
+def test_among_numbers_and_booleans_the_usual_marks_are_missing_and_counted(
+    csv: Path, cells: Sequence[str], kind: str, values: Sequence[object]
+) -> None:
+    if "inf" in cells:
+        with pytest.raises(TrainingError, match="infinite number in row 1"):
+            column_of(csv, cells)
+        return
+    table = column_of(csv, cells)
+
+    assert table.types["x"] == kind
+    pd.testing.assert_series_equal(
+        table.frame["x"][:4], pd.Series(values, dtype=table.frame["x"].dtype), check_names=False
+    )
+    assert f"column 'x': {cells[1]!r} in 10 rows taken for missing" in table.notes
+
+
+def test_marks_that_a_person_names_are_missing_everywhere_and_counted(csv: Path) -> None:
+    numbers = column_of(csv, ["1", "?", "-999", "3"], missing=["?", "-", "-999"])
+    texts = column_of(csv, ["a", "?", "", "-"], missing=["?", "-"])
+
+    assert numbers.types["x"] == "integer"
+    assert numbers.frame["x"].tolist()[::3][:2] == [1, 3]
+    assert numbers.notes == (
+        "no cell is '-', which --missing names",
+        "column 'x': '?' in 10 rows, '-999' in 10 rows taken for missing",
+    )
+    assert texts.frame["x"].isna().sum() == 30
+
+
+def test_without_them_other_marks_among_numbers_are_a_mixture(csv: Path) -> None:
+    rows = (f"{('1', '?', 'NA', '3')[row % 4]},{CLASSES[row]}" for row in range(ROWS))
+    csv.write_text("\n".join(["x,kind", *rows]))
+
+    problem = refusal(read(csv), ["kind"])[0]
+
+    assert "20 rows hold numbers, 10 do not, such as '?' in row 2" in problem
+
+
+# Quotes that are none
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "note"),
+    [
+        ('l\tt\np\t"a\nn\tb\np\t"c\nn\td\n', ['"a', "b", '"c', "d"], "lines 2, 4"),
+        ('l\tt\np\t"a\nn\tb\np\tc"\nn\td\n', ['"a', "b", 'c"', "d"], "line 2"),
+        (
+            'l,t\r\np,"a\r\nn,b\r\np,c"\r\n' + "n,d\r\np,e\r\n" * 2,
+            ['"a', "b", 'c"', *"dede"],
+            "line 2",
+        ),
+        ('l;t\rp;"a\rn;b\r', ['"a', "b"], "line 2"),
+        ('l|t\np|"good" he said\nn|b', ['"good" he said', "b"], "line 2"),
+        ('l,t\np,"He said "hi, you", ok"\nn,b', ['He said "hi, you", ok', "b"], "line 2"),
+        ('l,t\np,"a, b"\nn,"\np,5"" pipe\n', ["a, b", '"', '5"" pipe'], "line 3"),
+        ('t\n"a\nb\n"c\n', ['"a', "b", '"c'], "lines 2, 4"),
+    ],
+)
+def test_a_quote_that_is_none_joins_no_lines_and_is_told(
+    csv: Path, text: str, rows: list[str], note: str
+) -> None:
+    csv.write_bytes(text.encode())
+
+    frame, remarks = read_file(csv)
+
+    assert frame["t"].tolist() == rows
+    assert "taken for text" in remarks.file[0]
+    assert remarks.file[0].endswith(note)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        (
+            'l,t\np,"Dear Sir\nthank you, bye"\nn,b\np,c\nn,d',
+            ["Dear Sir\nthank you, bye", "b", "c", "d"],
+        ),
+        ('l;t\r\np;"one\r\n\r\ntwo; ""x"""\r\n', ['one\r\n\r\ntwo; "x"']),
+        ('l\tt\np\t"one\ntwo"\nn\t"b"\n', ["one\ntwo", "b"]),
+    ],
+)
+def test_a_text_of_several_lines_stays_one_and_is_told(
+    csv: Path, text: str, rows: list[str]
+) -> None:
+    csv.write_bytes(text.encode())
+
+    frame, remarks = read_file(csv)
+
+    assert frame["t"].tolist() == rows
+    assert remarks.file == ("1 row goes over several lines, within quotes: see line 2",)
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ('"He said \\"hi\\", twice"', 'He said "hi", twice'),
+        ('"say \\"a, b\\""', 'say "a, b"'),
+        ('"C:\\\\dir\\\\ \\"x\\", y"', 'C:\\dir\\ "x", y'),
+        ('"C:\\dir\\"', "C:\\dir\\"),
+        ('"C:\\new, x\\"', "C:\\new, x\\"),
+        ('"a ""b"", c"', 'a "b", c'),
+    ],
+)
+def test_quotes_after_a_backslash_are_read_where_that_fits(
+    csv: Path, cell: str, value: str
+) -> None:
+    csv.write_text(f'id,t,n\n1,{cell},5\n2,"a, b",6\n')
+
+    frame, remarks = read_file(csv)
+
+    assert frame["t"].tolist() == [value, "a, b"]
+    assert frame["n"].tolist() == [5, 6]
+    assert ("2 quotes that a backslash escapes are read as quotes" in remarks.file) == (
+        '\\"h' in cell or '\\"a' in cell or '\\"x' in cell
+    )
+
+
+@settings(max_examples=30)
+@given(
+    cells=st.lists(
+        st.lists(st.text(st.sampled_from('ab"\n,;\\ é'), max_size=8), min_size=2, max_size=2),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_what_is_written_as_csv_has_it_is_read_so(
+    tmp_path_factory: pytest.TempPathFactory, cells: list[list[str]]
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "table.csv"
+    cells = [[f"x{one.strip()}y", f"x{other.strip()}y"] for one, other in cells]
+    pd.DataFrame(cells, columns=["p", "q"]).to_csv(path, index=False, quoting=1)
+
+    assert read(path, header=True).to_numpy().tolist() == cells
+
+
+# Numbers as people write them
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["2.500,50", "12"], "number", [2500.5, 12]),
+        (["1.234.567", "-12.037"], "integer", [1234567, -12037]),
+        (["1 234,5", "7"], "number", [1234.5, 7]),
+        (["1\u00a0234", "-5"], "integer", [1234, -5]),
+        (["1\u202f234\u202f567,25", "1"], "number", [1234567.25, 1]),
+        (["1\u2009234", "1 234"], "integer", [1234, 1234]),
+        (["1'234.50", "999"], "number", [1234.5, 999]),
+        (["1\u2019234", "+5"], "integer", [1234, 5]),
+        (["1,234.50", "1,234,567"], "number", [1234.5, 1234567]),
+        (["1,5", "-0,25", ",5"], "number", [1.5, -0.25, 0.5]),
+        (["1,5e3", "2,25"], "number", [1500, 2.25]),
+        (["12.037", "0.5"], "number", [12.037, 0.5]),
+        (["12.037", "15000"], "number", [12.037, 15000]),
+    ],
+)
+def test_numbers_are_read_as_the_column_leaves_no_doubt(
+    csv: Path, cells: list[str], kind: str, values: list[float]
+) -> None:
+    for order in (1, -1):
+        table = column_of(csv, cells[::order])
+
+        assert table.types["x"] == kind
+        assert table.frame["x"].tolist()[: len(values)] == values[::order]
+        told = any(note.startswith("column 'x': ") for note in table.notes)
+        assert told == (cells[0] != "12.037")
+
+
+def test_columns_that_are_written_alike_are_told_together(csv: Path) -> None:
+    rows = [f"{n}.500,5;{n}.250,25;{kind}" for n, kind in zip(range(1, 41), CLASSES, strict=True)]
+
+    table = understood(csv, "\n".join(["a;b;y", *rows]), "y")
+
+    assert table.frame["b"].tolist()[:2] == [1250.25, 2250.25]
+    assert table.notes == (
+        "columns 'a', 'b': ',' is read as the decimal mark and '.' as the mark of thousands",
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "point", "comma"),
+    [
+        (["12.037", "1.250"], [12.037, 1.25], [12037, 1250]),
+        (["12.037", "5"], [12.037, 5], [12037, 5]),
+        (["1,234", "12"], [1234, 12], [1.234, 12]),
+        (["-1,234", "NA"], [-1234], [-1.234]),
+    ],
+)
+def test_numbers_that_may_be_thousandths_are_told_until_their_mark_is_named(
+    csv: Path, cells: list[str], point: list[float], comma: list[float]
+) -> None:
+    text = "x;kind\n" + "".join(f"{cells[i % 2]};{kind}\n" for i, kind in enumerate(CLASSES))
+    csv.write_text(text)
+    frame, remarks = read_file(csv)
+
+    (problem,) = refusal(frame, ["kind"], remarks=remarks)
+    assert problem.startswith("column 'x' holds numbers that can be read in two ways, such as ")
+    assert f"{cells[0]!r} in row 1" in problem
+    assert f"--decimal . if that is {point[0]:.15g}" in problem
+    assert f"--decimal , if it is {comma[0]:.15g}, or leave it out with --drop x" in problem
+    for decimal, values in ((".", point), (",", comma)):
+        settled = understood(csv, text, "kind", decimal=decimal)
+        assert settled.frame["x"].tolist()[: len(values)] == values
+
+
+def test_doubt_is_told_of_targets_and_of_what_would_be_an_identifier(csv: Path) -> None:
+    csv.write_text("x;y\n" + "".join(f"{row}.5;{row * 7 % 41 + 1}.125\n" for row in range(ROWS)))
+    assert read(csv)["y"].tolist()[:2] == [1.125, 8.125]  # x shows what the point is
+
+    rows = (f"{row**2};{row * 7 % 41 + 1}.125" for row in range(ROWS))
+    csv.write_text("\n".join(["x;y", *rows]))
+    frame, remarks = read_file(csv)
+    assert refusal(frame, ["y"], remarks=remarks)[0].startswith("target 'y' holds numbers that can")
+    assert refusal(frame, task="clustering", remarks=remarks)[0].startswith("column 'y' holds")
+    table = to_table(frame, task="clustering", drop=["y"], keep=["x"], remarks=remarks)
+    assert list(table.types) == ["x"]
+
+
+def test_with_commas_between_columns_the_point_is_the_decimal_mark(csv: Path) -> None:
+    assert column_of(csv, ["12.037", "1.250"], between=",").frame["x"][0] == 12.037
+    assert column_of(csv, ['"1,5"', '"2,25"'], between=",").frame["x"][0] == 1.5
+    with pytest.raises(TrainingError, match="read in two ways, such as '1,234'"):
+        understood(csv, 'x,y\n"1,234",a\n"1,235",b\n', "y")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "$1,234.56",
+        "2.500,50 €",
+        "CHF 5",
+        "5 EUR",
+        "12,5 %",
+        "12,34,567",
+        "1.204-",
+        "(1,204)",
+        "\u22125,5",
+    ],
+)
+def test_numbers_with_other_signs_are_told(csv: Path, cell: str) -> None:
+    rows = "".join(f"{(cell, 7)[row % 2]};{NUMBERS[row]};{CLASSES[row]}\n" for row in range(ROWS))
+    csv.write_text(f"x;size;kind\n{rows}")
+
+    assert "'x' holds numbers that are written with other signs" in refusal(read(csv), ["kind"])[0]
+
+
+@pytest.mark.parametrize("cells", [["1,5", "1.5"], ["1.234,5", "1,234.5"], ["1 234", "1'234"]])
+def test_numbers_written_in_several_ways_are_told(csv: Path, cells: list[str]) -> None:
+    rows = "".join(f"{cells[row % 2]};{NUMBERS[row]};{CLASSES[row]}\n" for row in range(ROWS))
+    csv.write_text(f"x;size;kind\n{rows}")
+
+    assert "written with other signs" in refusal(read(csv), ["kind"])[0]
+
+
+def test_text_of_a_data_frame_that_hides_numbers_is_told() -> None:
+    for value in ("2.500,50", "1'234", "1 234", "1,5"):
+        raw = pd.DataFrame({"x": [value] * ROWS, "size": NUMBERS, "kind": CLASSES})
+        raw.loc[0, "x"] = "7"
+
+        assert "numbers that are written with other signs" in refusal(raw, ["kind"])[0]
+
+
+@pytest.mark.parametrize(
+    "cells", [["192.168.1.1", "10.0.0.1"], ["1.2.3", "1.10.24"], ["089 12 34", "1/2"]]
+)
+def test_what_only_resembles_numbers_stays_text(csv: Path, cells: list[str]) -> None:
+    table = column_of(csv, cells)
+
+    assert table.types["x"] == "category"
+    assert table.frame["x"].tolist()[:2] == cells
+
+
+# Headers
+
+
+@pytest.mark.parametrize(
+    ("rows", "value"),
+    [
+        ([f"{n},{n % 5},{kind}" for n, kind in zip(NUMBERS, CLASSES, strict=True)], "0.5"),
+        ([f"{row % 2},{row % 3},{row % 4}" for row in range(1, ROWS)], "1"),
+        ([f"{kind}\ttext {row}" for row, kind in enumerate(CLASSES)], "cat"),
+        ([f"2.500,5{row};{kind}" for row, kind in enumerate(CLASSES)], "2.500,50"),
+        (
+            [f"2020-01-{row + 10};{kind}{row}" for row, kind in enumerate(CLASSES[:20])],
+            "2020-01-10",
+        ),
+        ([f"{row % 2 == 0},{row}" for row in range(ROWS)], "True"),
+    ],
+)
+def test_a_first_line_of_values_is_told_and_can_be_read_as_such(
+    csv: Path, rows: list[str], value: str
+) -> None:
+    csv.write_text("\n".join(rows))
+
+    assert f"looks like values, not like names of columns, see {value!r}: say --no-header" in (
+        unread(csv)
+    )
+    frame = read(csv, header=False)
+    assert len(frame) == len(rows)
+    assert list(frame)[:2] == ["column_1", "column_2"]
+    if len(set(rows[0].split(","))) == len(rows[0].split(",")):
+        assert len(read(csv, header=True)) == len(rows) - 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "2019,2020,2021,kind",
+        "2015,2016,2018,kind",
+        "0,1,2,3",
+        "350,352,354,kind",
+        "x,5.1,2,kind",
+        "DE,1,cat,kind",
+        ",a,b,kind",
+        "2020-01-01,2020-01-02,2020-01-03,kind",
+    ],
+)
+def test_names_that_are_numbers_or_words_stay_names(csv: Path, header: str) -> None:
+    rows = [f"{n},{n % 5},{row % 4},{CLASSES[row]}" for row, n in enumerate(NUMBERS)]
+    csv.write_text("\n".join([header, *rows]))
+
+    assert len(read(csv)) == ROWS
+
+
+def test_a_header_that_comes_once_more_is_told(csv: Path) -> None:
+    csv.write_text("a,b\nx,1\ny,2\na,b\nz,3\n")
+
+    assert unread(csv).endswith("has its header once more, in row 3: take that row out")
+
+
+# Lines that Excel writes, and rows that do not fit
+
+
+@pytest.mark.parametrize(
+    ("first", "delimiter"),
+    [("sep=;", ";"), ('"sep=,"', ","), ("SEP=\t", "\t"), ("sep=\\t", "\t"), ("\ufeffsep=^", "^")],
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_first_line_that_names_the_delimiter_is_heeded(
+    csv: Path, first: str, delimiter: str, newline: str
+) -> None:
+    rows = [first, delimiter.join(("a", "b|c")), delimiter.join(("1", "x|y"))]
+    csv.write_bytes(newline.join(rows).encode())
+
+    assert read(csv).to_dict("list") == {"a": [1], "b|c": ["x|y"]}
+
+
+def test_a_delimiter_of_several_characters_is_refused(csv: Path) -> None:
+    csv.write_text("sep=||\na||b\n1||2\n")
+
+    assert "names a delimiter that is not one character: '||'" in unread(csv)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "a,b\n1,2\n\n1,x,y\n",
+            "3 columns in line 4, but 2 before: does a text or a number hold ','",
+        ),
+        ('a,b\n"1\n2",2\n1,x,y\n', "3 columns in line 4, but 2 before"),
+        ("sep=;\na;b\n1;2\n1;x;y\n", "3 columns in line 4, but 2 before"),
+        ('a,b\n1,2\n1,"x,y\n', "3 columns in line 3, but 2 before: its quote is not closed"),
+        ("a,b\n1,2,\n3,4,\n", "3 in line 2, but 2 names: each row ends with ','"),
+        ("a,b\n1,5,2\n2,5,3\n", "3 in line 2, but 2 names: name each of them there, or is ','"),
+    ],
+)
+def test_a_row_of_more_columns_is_told_with_its_line_and_the_likely_cause(
+    csv: Path, text: str, told: str
+) -> None:
+    csv.write_text(text)
+
+    assert told in unread(csv)
+
+
+def test_rows_of_fewer_columns_are_counted(csv: Path) -> None:
+    csv.write_text("a,b,c\n1,2,3\n4,5\n6\n")
+
+    frame, remarks = read_file(csv)
+
+    assert frame["c"].isna().tolist() == [False, True, True]
+    assert remarks.file == (
+        "2 rows have fewer columns than the header, see line 3: what it lacks is missing",
+    )
 
 
 # Types of features
@@ -345,7 +817,7 @@ def test_any_floats_are_read_from_text_unchanged(
     lines = [f"{value!r};x".replace(".", mark) for value in values]
     path.write_text("\n".join(["a;b", *lines]))
 
-    assert read_file(path)["a"].tolist() == values
+    assert read(path)["a"].tolist() == values
 
 
 # What is left out
@@ -441,6 +913,15 @@ def test_one_value_or_none_is_not_constant() -> None:
         ([date(2020, 1, 1 + row // 2) for row in range(ROWS)], "dates or times"),
         ([*["2020-01-31"] * (ROWS - 2), None, "unknown"], "dates or times"),
         (["2020-01-31T12:00:00Z", "2020-01-31 12:00"] * (ROWS // 2), "dates or times"),
+        (["13/01/2026", "1/2/26"] * (ROWS // 2), "dates or times"),
+        (["01/13/2026 10:50 PM", "02/01/2026 9:05 AM"] * (ROWS // 2), "dates or times"),
+        (["13.01.2026", "1.2.2026, 22:50 Uhr"] * (ROWS // 2), "dates or times"),
+        (["13.01.26", "01.02.26"] * (ROWS // 2), "dates or times"),
+        (["2026/01/13", "2026.1.2", "2026-01", "01/2026"] * (ROWS // 4), "dates or times"),
+        (["22:50", "9:05:10", "10:50 PM", "10 a.m."] * (ROWS // 4), "dates or times"),
+        (["13 Jan 2026", "13. Januar 2026", "Jan 13, 2026", "3-Feb-26"] * 10, "dates or times"),
+        (["Tue, 13 Jan 2026 10:00:00 GMT", "13 de enero de 2026"] * 20, "dates or times"),
+        (["13/01/2026", None, "NA", "14/01/2026"] * 10, "dates or times"),
         ([[1], [2]] * (ROWS // 2), "of the type list"),
         ([{"a": 1}, {}] * (ROWS // 2), "of the type dict"),
         ([b"a", b"b"] * (ROWS // 2), "of the type bytes"),
@@ -453,6 +934,35 @@ def test_what_no_request_can_hold_is_left_out_even_if_kept(values: Any, reason: 
 
         assert list(table.types) == ["size"]
         assert reason in table.notes[0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["1.2.3", "1.10.24"],
+        ["10.0.0.1", "192.168.1.12"],
+        ["1/2", "3/4"],
+        ["1:2", "16:9"],
+        ["2020-2021", "10-20"],
+        ["may", "march"],
+        ["089/12345", "DE89 3704"],
+        ["31/31/2026", "99:99"],
+        ["13/01/2026", "unknown"],
+    ],
+)
+def test_what_only_resembles_dates_and_times_is_text(values: list[str]) -> None:
+    assert table_of(values * (ROWS // 2)).types["x"] == "category"
+
+
+def test_dates_in_eight_digits_are_left_out_unless_they_are_kept() -> None:
+    days = [20260101 + row % 28 for row in range(ROWS)]
+
+    table = table_of(days)
+
+    assert list(table.types) == ["size"]
+    assert "column 'x' is left out: it holds dates, such as 20260101" in table.notes[0]
+    assert table_of(days, keep=["x"]).types["x"] == "integer"
+    assert table_of([20260101 + 7 * row for row in range(ROWS)], keep=["x"]).types["x"] == "integer"
 
 
 def test_columns_are_dropped_without_a_note() -> None:
@@ -747,6 +1257,9 @@ def test_a_target_is_refused_where_none_is_learnt(task: str) -> None:
         ([None] * ROWS, "regression", "has no values"),
         (pd.date_range("2020-01-01", periods=ROWS), None, "neither numbers, nor booleans"),
         (["2020-01-01", "2020-01-02"] * 20, None, "neither numbers, nor booleans"),
+        (["13/01/2026", "14/01/2026"] * 20, None, "neither numbers, nor booleans"),
+        (["22:50", "10:50 PM"] * 20, None, "neither numbers, nor booleans"),
+        (["2.500,50", "1,5"] * 20, None, "written with other signs"),
         ([[1], [2]] * 20, None, "neither numbers, nor booleans"),
         ([*NUMBERS[1:], np.inf], None, "an infinite number in row 40: clean it"),
         ([*range(39), 2**60], None, "a whole number beyond 2^53 in row 40"),
@@ -817,6 +1330,7 @@ def test_classes_and_measures_are_not_learnt_together() -> None:
 Cell = st.one_of(st.integers(0, 3).map(float), st.just(float("nan")))
 
 
+@settings(max_examples=30)
 @given(
     cells=st.lists(st.tuples(Cell, Cell), min_size=12, max_size=12),
     row=st.integers(0, 11),
