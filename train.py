@@ -38,7 +38,7 @@ from training.evaluation import Evaluation, evaluate, score, truth_of
 from training.faults import check_names, listed
 from training.files import read_file
 from training.fitted import load_fitted, task_of
-from training.forms import FITTED_ON_ARRAYS, Evidence, dtypes_of
+from training.forms import FITTED_ON_ARRAYS, Evidence, categories_of, dtypes_of
 from training.packages import needed_by
 from training.pipeline import build_pipeline, fit, one_job
 from training.table import NO_REMARKS, Table, to_table
@@ -186,8 +186,7 @@ def reference(args: argparse.Namespace, estimator: Estimator) -> tuple[Table, Ev
         )
     if unknown := [name for name in args.category or () if name not in names]:
         raise TrainingError(f"no feature of the estimator is {listed(unknown)}, as --category says")
-    said = None if args.category is None else frozenset(args.category)
-    told = told_by(estimator, Columns.of(raw[names], said))
+    told = told_by(estimator, Columns.of(raw[names], args.category))
     columns = agreed(raw[[*names, *targets]], told)
     table = to_table(columns, targets, task=task, keep=names, remarks=remarks)
     if lost := [name for name in names if name not in table.types]:
@@ -195,6 +194,9 @@ def reference(args: argparse.Namespace, estimator: Estimator) -> tuple[Table, Ev
         raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
     ignored = tuple(name for name in map(str, raw.columns) if name not in names)
     is_named = None if own is None and counted(estimator) is None else own is not None
+    said = None
+    if args.category is not None:
+        said = {name: categories_of(table.frame[name]) for name in args.category}
     evidence = Evidence(is_named, said, told, dtypes_of(args.reference, names))
     return replace(table, ignored=ignored), evidence
 

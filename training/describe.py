@@ -58,19 +58,14 @@ def describe(
     # Threads gain little on so few rows, and lose a lot on a busy machine.
     with warnings.catch_warnings(), threadpool_limits(limits=1):
         warnings.simplefilter("ignore")  # it is asked for things that it may warn about
-        return _describe(name, estimator, table, metrics, seed, evidence)
+        unasked = before_asking(name, estimator, table, metrics)
+        return asked_around(estimator, unasked, table, rows_of(table), evidence, seed)
 
 
-def _describe(
-    name: str,
-    estimator: Estimator,
-    table: Table,
-    metrics: Metrics,
-    seed: int,
-    evidence: Evidence,
-) -> Description:
+def before_asking(name: str, estimator: Estimator, table: Table, metrics: Metrics) -> Description:
+    """Describe what a table tells, before the estimator's answers do."""
     rows = rows_of(table)
-    description = Description(
+    return Description(
         name=name,
         task=table.task,
         created=datetime.now(UTC),
@@ -87,7 +82,6 @@ def _describe(
             input="array", batching="alone", scored_by=None, scores_by_class=False, label_by=None
         ),
     )
-    return asked_around(estimator, description, table, rows, evidence, seed)
 
 
 def rows_of(table: Table) -> list[Row]:

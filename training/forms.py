@@ -5,7 +5,7 @@ What the person says, what the estimator itself tells and the table's own dtypes
 is right; where nothing does, all that answer have to agree. Refuses what nothing decides.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
+from pyarrow.parquet import read_schema
 
 from serving.description import (
     Asked,
@@ -54,7 +55,7 @@ class Evidence:
     """
 
     named: bool | None = None
-    said: frozenset[str] | None = None
+    said: Mapping[str, Categories] | None = None
     told: Mapping[str, Column] = field(default_factory=dict)
     dtypes: Mapping[str, Categories | str] = field(default_factory=dict)
 
@@ -89,18 +90,37 @@ class Form:
 
 
 def dtypes_of(path: Path, names: Sequence[str]) -> Mapping[str, Categories | str]:
-    """Give the dtypes that a frame had when it was written to Parquet, but for the plain ones."""
+    """Give the dtypes that a frame had when it was written to Parquet, but for the plain ones.
+
+    Of categories that are no texts a file keeps how many there are, and not their order: that is
+    taken for the usual one, unless some are not in the table, or their order was meant.
+    """
     if path.suffix.lower() not in PARQUET_ENDINGS:
         return {}
     frame = pd.read_parquet(path)
+    metadata = read_schema(path).pandas_metadata or {"columns": ()}
+    kept = {entry["name"]: entry["metadata"] or {} for entry in metadata["columns"]}
     found: dict[str, Categories | str] = {}
-    for name, dtype in frame.dtypes.items():
-        if name not in names or dtype in PLAIN:
-            continue
-        found[name] = str(dtype)
-        if isinstance(dtype, pd.CategoricalDtype):
-            found[name] = _dtype(dtype.categories, ordered=bool(dtype.ordered))
+    for name in names:
+        column, known = frame.get(name, pd.Series(dtype=float)), kept.get(name, {})
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            found[name] = _dtype(column.dtype.categories, ordered=bool(column.dtype.ordered))
+        elif known.get("num_categories") == column.nunique() and not known["ordered"]:
+            found[name] = categories_of(column)
+        elif column.dtype not in PLAIN:
+            found[name] = str(column.dtype)
     return found
+
+
+def categories_of(values: Iterable[object]) -> Categories:
+    """Give the dtype that pandas makes of values by itself: their own, sorted."""
+    present = pd.Series([value for value in values if not pd.isna(value)])
+    return _dtype(present.astype("category").dtype.categories)
+
+
+def _dtype(categories: pd.Index, *, ordered: bool = False) -> Categories:
+    values = tuple(categories.tolist())
+    return Categories(values=values, dtype=str(categories.dtype), ordered=ordered)
 
 
 def with_form(
@@ -111,7 +131,7 @@ def with_form(
     Raises:
         TrainingError: it answers in none, or differently in some, and nothing decides.
     """
-    right = _right(description, rows, evidence)
+    right = _right(description, evidence)
     forms = _forms(description, rows, evidence, right)
     told: dict[Form, list[Array]] = {}
     failures = []
@@ -139,24 +159,20 @@ def with_form(
     return next(form for form in told if alike(told[form], truth)).of(description)
 
 
-def _right(description: Description, rows: Sequence[Row], evidence: Evidence) -> Form | None:
+def _right(description: Description, evidence: Evidence) -> Form | None:
     """Name the form on which the estimator was fitted, if it has dtypes that tell it."""
     dtypes: dict[str, Categories | str] = {}
-    for at, feature in enumerate(description.features):
-        told = evidence.told.get(feature.name, Column())
-        kept = evidence.dtypes.get(feature.name)
-        if evidence.said is not None:
-            if feature.name in evidence.said:
-                own = told.categories or _categories(told.values or [row[at] for row in rows])
-                dtypes[feature.name] = kept if isinstance(kept, Categories) else own
-            elif isinstance(kept, str):
-                dtypes[feature.name] = kept
-        elif told.categories is not None:
-            dtypes[feature.name] = told.categories
-        elif kept is not None and not (
-            isinstance(kept, Categories) and told.is_categorical is False
-        ):
-            dtypes[feature.name] = kept
+    for feature in description.features:
+        name, told = feature.name, evidence.told.get(feature.name, Column())
+        kept = evidence.dtypes.get(name)
+        is_plain = told.is_categorical is False or evidence.said is not None
+        if evidence.said is not None and name in evidence.said:
+            of_file = kept if isinstance(kept, Categories) else None
+            dtypes[name] = told.categories or of_file or evidence.said[name]
+        elif evidence.said is None and told.categories is not None:
+            dtypes[name] = told.categories
+        elif kept is not None and not (isinstance(kept, Categories) and is_plain):
+            dtypes[name] = kept
     return Form("frame", dtypes) if dtypes or evidence.said is not None else None
 
 
@@ -174,23 +190,12 @@ def _forms(
     for feature, column in zip(features, zip(*rows, strict=True), strict=True):
         untold = evidence.told.get(feature.name, Column()).is_categorical is None
         if untold and 1 < len(set(column) - {None}) <= MAX_SUSPECTED:
-            suspected[feature.name] = _categories(column)
+            suspected[feature.name] = categories_of(column)
     if right is None and suspected:
         forms.append(Form("frame", suspected))
     if right is not None and right not in forms:
         forms.append(right)
     return [*forms, Form("dicts")]
-
-
-def _categories(values: Sequence[object]) -> Categories:
-    """Give the dtype that pandas makes of values by itself: their own, sorted."""
-    present = pd.Series([value for value in values if value is not None])
-    return _dtype(present.astype("category").dtype.categories)
-
-
-def _dtype(categories: pd.Index, *, ordered: bool = False) -> Categories:
-    values = tuple(categories.tolist())
-    return Categories(values=values, dtype=str(categories.dtype), ordered=ordered)
 
 
 def _agreed(told: Mapping[Form, list[Array]], evidence: Evidence) -> list[Array]:

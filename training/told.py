@@ -53,10 +53,10 @@ class Columns:
     """Columns of a table, in order: their values, and which are said to be of dtype category."""
 
     values: Mapping[str, frozenset[Label]]
-    said: frozenset[str] | None = None
+    said: Sequence[str] | None = None
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, said: frozenset[str] | None) -> "Columns":
+    def of(cls, frame: pd.DataFrame, said: Sequence[str] | None) -> "Columns":
         """Take the columns of a frame whose values can be told apart."""
         values = {}
         for name, column in frame.items():

@@ -1,6 +1,7 @@
 """What a model needs beside the service: found by loading it where that is all there is."""
 
 import sys
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from serving.description import Asked, Description, Feature
 from tests.unit.samples import asked, category, description, number, regression
@@ -163,7 +164,15 @@ def test_a_model_that_fails_in_another_process_is_refused(
 
 def test_a_model_that_can_not_be_pickled_is_refused() -> None:
     estimator = LinearRegression().fit(VALUES, VALUES[:, 0])
-    estimator.callback = lambda: None
+    estimator.guard = threading.Lock()
 
     with pytest.raises(TrainingError, match="the estimator can't be pickled: "):
         needed_by(estimator, of_numbers())
+
+
+def test_functions_of_no_module_need_cloudpickle() -> None:
+    estimator = make_pipeline(FunctionTransformer(lambda rows: rows * 2), LinearRegression())
+
+    needed = needed_by(estimator.fit(VALUES, VALUES[:, 0]), of_numbers())
+
+    assert needed == Needed((f"cloudpickle=={version('cloudpickle')}",), ())
