@@ -72,6 +72,7 @@ class Life:
             self.draining = True
             on_drain()
         if (folder := metrics_folder()) is not None:
+            served_file(folder).touch()
             self._stacks = stacks_file(folder, os.getpid()).open("w")
         self._tick()
 
@@ -139,11 +140,13 @@ def refusal_file(folder: Path, pid: int) -> Path:
     return folder / f"refusal_{pid}.txt"
 
 
-def stacks_file(folder: Path, pid: int | str) -> Path:
-    """Name the file in which a worker leaves its stacks when it can't log any more.
+def served_file(folder: Path) -> Path:
+    """Name the file that tells that a worker of this server has served; nobody takes it away."""
+    return folder / "served.txt"
 
-    It is there, empty, for as long as a worker serves.
-    """
+
+def stacks_file(folder: Path, pid: int) -> Path:
+    """Name the file in which a worker leaves its stacks when it can't log any more."""
     return folder / f"stacks_{pid}.txt"
 
 
@@ -184,7 +187,6 @@ class Workers(circus.watcher.Watcher):
         }
         super().__init__(*args, **options)
         self._looked_s = -float("inf")
-        self._has_served = False
 
     def initialize(self, evpub_socket: object, sockets: object, arbiter: Any) -> None:  # noqa: ANN401
         """Listen to signals, once there is an event loop that they can be handed to."""
@@ -244,13 +246,12 @@ class Workers(circus.watcher.Watcher):
     def _report(self, *, process_pid: int, exit_code: int | None, **_: object) -> None:
         """Log the death of a worker, and what it has left word of."""
         folder = Path(self.env["PROMETHEUS_MULTIPROC_DIR"])
-        self._has_served |= any(folder.glob(stacks_file(folder, "*").name))
         if stacks := last_words(stacks_file(folder, process_pid)):
             log.critical("model.hangs", worker=process_pid, stack=stacks)
         refusal = last_words(refusal_file(folder, process_pid))
         if not self.arbiter._stopping:
             log.error("worker.died", worker=process_pid, exit_code=exit_code)
-            if not self._has_served:
+            if not served_file(folder).exists():
                 self._give_up(refusal or f"a worker ended with {exit_code} before it could serve")
 
     def _give_up(self, reason: str) -> None:

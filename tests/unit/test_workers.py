@@ -32,6 +32,7 @@ from serving.workers import (
     install_workers,
     refusal_file,
     refuse,
+    served_file,
     stack_of,
     stacks_file,
 )
@@ -174,7 +175,7 @@ def test_the_thread_in_c_is_told_again_and_again_and_let_off_at_the_end(
     asyncio.run(in_uvicorn(story))
     assert armed[-1] is None
     assert armed[:-1] == [0.1] * (len(armed) - 1)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [served_file(tmp_path)]
 
 
 @pytest.mark.parametrize("excess_s", [-0.1, 0.1])
@@ -449,11 +450,12 @@ def test_the_death_of_a_worker_is_logged_with_the_stacks_that_it_left(
     arbiter: FakeArbiter, lines: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     made = watcher(arbiter, tmp_path)
+    served_file(tmp_path).touch()
     stacks_file(tmp_path, 7).write_text("Thread 1: predict")
     stacks_file(tmp_path, 8).write_text("")
     for pid in (7, 8, 9):
         made.call_hook("after_reap", process_pid=pid, exit_code=1, time=0.0, process_status=None)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [served_file(tmp_path)]
     died = {"level": "error", "event": "worker.died", "exit_code": 1}
     assert lines == [
         {"level": "critical", "event": "model.hangs", "worker": 7, "stack": "Thread 1: predict"},
@@ -496,13 +498,13 @@ def test_once_a_worker_has_served_one_that_can_not_ends_nothing(
     arbiter: FakeArbiter, tmp_path: Path
 ) -> None:
     made = watcher(arbiter, tmp_path)
-    stacks_file(tmp_path, 8).write_text("")
+    served_file(tmp_path).touch()
     for pid in (7, 8, 9):
         refusal_file(tmp_path, pid).write_text("model iris is damaged")
         made.call_hook("after_reap", process_pid=pid, exit_code=1)
     assert arbiter.calls == []
     assert arbiter._exception is None
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [served_file(tmp_path)]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,10 @@ def workers(server: Server) -> set[int]:
 
 def started(server: Server) -> int:
     return len(server.events("Application startup complete."))
+
+
+def died(server: Server, exit_code: int) -> bool:
+    return any(line["exit_code"] == exit_code for line in server.events("worker.died"))
 
 
 class Load:
@@ -100,8 +104,8 @@ def test_a_killed_worker_takes_only_its_requests_under_way_with_it(serve: Serve)
         eventually("another worker", lambda: started(server) == 2)
         load.goes_on()
         assert_lost_only_what_was_under_way(load)
-        (died,) = server.events("worker.died")
-        assert (died["worker"], died["exit_code"]) == (killed, -signal.SIGKILL)
+        (line,) = server.events("worker.died")
+        assert (line["worker"], line["exit_code"]) == (killed, -signal.SIGKILL)
 
 
 def test_of_two_workers_the_other_answers_until_the_killed_one_is_replaced(serve: Serve) -> None:
@@ -125,8 +129,8 @@ def test_a_dead_worker_is_missed_at_once(serve: Serve) -> None:
         start_took_s = time.time() - began_s
         os.kill(server.worker(), signal.SIGKILL)
         killed_s = time.time()
-        (died,) = eventually("its death is seen", lambda: server.events("worker.died"))
-        missed_s = datetime.fromisoformat(died["timestamp"]).timestamp()
+        (line,) = eventually("its death is seen", lambda: server.events("worker.died"))
+        missed_s = datetime.fromisoformat(line["timestamp"]).timestamp()
         assert missed_s - killed_s < start_took_s / 2
         eventually("another worker", lambda: started(server) == 2)
 
@@ -145,8 +149,8 @@ def test_a_worker_whose_model_hangs_is_replaced(serve: Serve, gate: Gate) -> Non
         eventually("another worker", lambda: started(server) == 2)
         assert server.worker() != hung
         assert server.http.post("/predict", json={"data": ROW}).status_code == 200
-        (died,) = server.events("worker.died")
-        assert (died["worker"], died["exit_code"]) == (hung, 1)
+        (line,) = server.events("worker.died")
+        assert (line["worker"], line["exit_code"]) == (hung, 1)
 
 
 def test_a_slow_batch_that_ends_in_time_is_no_hang(serve: Serve, gate: Gate) -> None:
@@ -192,16 +196,76 @@ def test_in_a_container_one_of_several_workers_is_replaced(home: Path, tmp_path:
         assert len(workers(server)) == 2
 
 
-def test_a_worker_that_can_not_start_any_more_is_not_tried_over_and_over(
-    home: Path, tmp_path: Path
+# A model store that is damaged while the server serves
+
+
+@pytest.fixture
+def own_home(home: Path, tmp_path: Path) -> Path:
+    """Give a copy of the model store, to be damaged."""
+    return Path(shutil.copytree(home, tmp_path / "home"))
+
+
+@contextmanager
+def damaged(home: Path) -> Iterator[None]:
+    """Damage the default model for a while."""
+    (file,) = (home / "models" / "iris").glob("*/saved_model.pkl")
+    content = file.read_bytes()
+    file.write_bytes(content[:100])
+    yield
+    file.write_bytes(content)
+
+
+def kill_the_worker(server: Server) -> None:
+    os.kill(server.worker(), signal.SIGKILL)
+
+
+def reload(server: Server) -> None:
+    server.process.send_signal(signal.SIGHUP)
+
+
+def reload_twice(server: Server) -> None:
+    reload(server)
+    eventually("it is heard", lambda: server.events("Got signal SIG_HUP"))
+    reload(server)
+
+
+@pytest.mark.parametrize(
+    ("lose_workers", "count"), [(kill_the_worker, 1), (reload, 1), (reload_twice, 2)]
+)
+def test_a_server_that_has_served_lives_on_without_a_worker_until_one_can_load_the_model(
+    own_home: Path,
+    tmp_path: Path,
+    lose_workers: Callable[[Server], None],
+    count: int,
 ) -> None:
-    own = Path(shutil.copytree(home, tmp_path / "home"))
-    with serving(own, tmp_path / "output") as server:
-        (file,) = (own / "models" / "iris").glob("*/saved_model.pkl")
-        content = file.read_bytes()
-        file.write_bytes(content[:100])
-        os.kill(server.worker(), signal.SIGKILL)
-        eventually("the next dies too", lambda: len(server.events("worker.died")) == 2)
-        file.write_bytes(content)
+    settings = {"BENTOML_CONFIG_OPTIONS": f"services.ModelApi.workers={count}"}
+    with serving(own_home, tmp_path / "output", **settings) as server:
+        eventually("all workers", lambda: started(server) == count)
+        with damaged(own_home):
+            lose_workers(server)
+            eventually("one of the next dies", lambda: server.events("model.refused"))
+            eventually("it is missed", lambda: died(server, exit_code=1))
+            with pytest.raises(httpx.ReadTimeout):  # connections wait in line
+                server.http.get("/livez", timeout=1)
         eventually("one that can", server.is_ready)
         assert server.http.post("/predict", json={"data": ROW}).status_code == 200
+
+
+def test_a_server_that_can_not_load_its_model_any_more_ends_well_when_it_is_asked_to(
+    own_home: Path, tmp_path: Path
+) -> None:
+    with serving(own_home, tmp_path / "output") as server, damaged(own_home):
+        reload(server)
+        eventually("its worker is missed", lambda: died(server, exit_code=1))
+        server.terminate()
+        assert server.ended() == 0
+
+
+def test_in_a_container_a_reload_that_can_not_load_the_model_ends_the_server(
+    own_home: Path, tmp_path: Path
+) -> None:
+    contained = {"BENTOML_CONTAINERIZED": "true"}
+    with running(own_home, tmp_path / "output", **contained) as server, damaged(own_home):
+        reload(server)
+        assert server.ended() != 0
+        assert server.events("model.refused")
