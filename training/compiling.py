@@ -8,7 +8,10 @@ Whether a row gets the same bits in any company (`company`) is compared there, t
 
 import hashlib
 import json
+import logging
+import re
 import time
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,7 +21,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 from skl2onnx import to_onnx
+from skl2onnx.common._topology import Operator
 from skl2onnx.common.data_types import DoubleTensorType
+from skl2onnx.common.exceptions import MissingShapeCalculator
 from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 
 from serving.compiled import CATEGORIES, CompiledEstimator
@@ -47,7 +52,6 @@ MAX_SPLITS = 200  # of a feature, at which and next to which hostile rows lie
 TINY = (0.0, -0.0, 5e-324, -5e-324, 1e-9, -1e-9)
 TIMED_ROWS = (1, 64)
 TIMED_RUNS = 5
-MAX_REASON_CHARS = 200
 
 
 def compile_estimator(
@@ -62,15 +66,15 @@ def compile_estimator(
     ``rows`` are those of its table, and ``tolerance`` says by how much its numbers may differ from
     the estimator's, relative and absolute.
     """
+    logging.getLogger("skl2onnx").setLevel(logging.CRITICAL)  # it would tell of what is told here
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what converters and estimators have to say
             return _compiled(estimator, description, rows, tolerance, np.random.default_rng(seed))
     except CannotConvertError as exc:
         return str(exc), None
-    except Exception as exc:  # converters raise anything
-        told = " ".join(f"{type(exc).__name__}: {exc}".split())
-        return f"it can't be converted: {told[:MAX_REASON_CHARS]}", None
+    except Exception:  # estimators raise anything
+        return "it fails on rows by which it would be proven alike", None
 
 
 def _compiled(
@@ -85,7 +89,10 @@ def _compiled(
     may_be_exact = is_alike_everywhere(converted)
     keep_rows_apart(converted)
     graph = bytes(converted.SerializeToString())
-    compiled = CompiledEstimator(graph)
+    try:
+        compiled = CompiledEstimator(graph)
+    except Exception as exc:
+        raise CannotConvertError("ONNX Runtime does not take its graph") from exc
     proof = Compiled(
         rows=0,
         tolerance=tolerance,
@@ -124,18 +131,33 @@ def _convert(estimator: Estimator, description: Description, rows: Sequence[Row]
     columns = names if by_name else ["X"]
     width = 1 if by_name else len(names)
     is_classifier = description.task == "classification"
-    converted = to_onnx(
-        estimator,
-        initial_types=[(column, DoubleTensorType([None, width])) for column in columns],
-        options={"zipmap": False} if is_classifier else None,
-        target_opset=OPSET,
-    )
+    try:
+        converted = to_onnx(
+            estimator,
+            initial_types=[(column, DoubleTensorType([None, width])) for column in columns],
+            options={"zipmap": False} if is_classifier else None,
+            target_opset=OPSET,
+        )
+    except CannotConvertError:
+        raise
+    except Exception as exc:  # converters raise anything
+        raise CannotConvertError(_why_not(exc)) from exc
     output = converted.graph.output[-1].name
     graph = select_model_inputs_outputs(converted, outputs=[output])  # without the label
     if by_name:
         _take_a_matrix(graph, names)
     graph.metadata_props.add(key=CATEGORIES, value=json.dumps(vocabulary))
     return graph
+
+
+def _why_not(exc: Exception) -> str:
+    """Tell by which part of an estimator skl2onnx has failed, in words for whoever fitted it."""
+    unknown = re.search(r"<class '(?:[^']*\.)?(\w+)'>", str(exc))
+    if unknown and isinstance(exc, MissingShapeCalculator | KeyError):
+        return f"{unknown[1]} has no counterpart in ONNX"
+    found = [frame.f_locals.get("operator") for frame, _ in traceback.walk_tb(exc.__traceback__)]
+    parts = [part.raw_operator for part in found if isinstance(part, Operator)]
+    return f"skl2onnx fails on its {type(parts[-1]).__name__}" if parts else "skl2onnx fails on it"
 
 
 def _take_a_matrix(model: ModelProto, names: Sequence[str]) -> None:
