@@ -23,6 +23,7 @@ from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.answers import AnswerWriter
+from serving.console import show, take_any_text
 from serving.description import Compiled, Description, Metrics, Task
 from serving.model import Estimator, Model, to_array
 from serving.settings import forbid_usage_reports
@@ -50,7 +51,7 @@ IRIS_ESTIMATOR = "LogisticRegression"
 
 def tell(line: str) -> None:
     """Tell the person at the terminal what goes on."""
-    print(line, file=sys.stderr, flush=True)
+    show(line, sys.stderr)
 
 
 @contextmanager
@@ -255,7 +256,7 @@ def publish(
     with progress("writing the model card"), threadpool_limits(limits=1):
         page = card(description, evaluation, steps, answer, table.notes, args.seed)
     tag = save(estimator, description, page, graph)
-    print(summary(str(tag), description, steps))
+    show(summary(str(tag), description, steps))
     warn_of_scores(evaluation)
     return description
 
@@ -443,6 +444,7 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Train or adopt, save, and tell about it."""
+    take_any_text()  # for what estimators print, too
     parser = build_parser()
     args = parser.parse_args(argv)
     check(parser, args)

@@ -84,6 +84,7 @@ def audit(files: list[Path], options: list[str]) -> int:
 
 def main() -> None:
     """Audit every file of pinned requirements in the project's folder."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # for whatever the service says
     options = [option for option in sys.argv[1:] if option != "--may-be-offline"]
     code = audit(sorted(ROOT.glob("requirements*.txt")), options)
     sys.exit(0 if code == NOT_AUDITED and "--may-be-offline" in sys.argv else code)

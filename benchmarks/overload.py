@@ -433,6 +433,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Train, serve, measure, report, and judge when asked to."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal can show
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server is stopped then too
     cores = sorted(os.sched_getaffinity(0))[:2]

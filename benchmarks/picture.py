@@ -217,6 +217,7 @@ def picture(source: Prometheus, start: float, end: float, output: Path) -> None:
 
 def main() -> None:
     """Serve, watch, load, draw."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal can show
     parser = argparse.ArgumentParser(description="The dashboard, drawn under load")
     parser.add_argument("--seconds", type=float, default=90.0)
     parser.add_argument("--port", type=int, default=8120)

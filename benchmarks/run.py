@@ -203,6 +203,7 @@ def planned(args: argparse.Namespace) -> Plan:
 
 def main() -> None:
     """Install and train what is missing, measure, and report or judge."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal can show
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped then too
     plan = planned(args)

@@ -247,6 +247,7 @@ def judge_output(run: Run, log: Path) -> list[str]:
 
 def main() -> None:
     """Serve, soak, judge."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal can show
     parser = argparse.ArgumentParser(description="Mixed traffic for minutes, all of it checked")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--port", type=int, default=8110)

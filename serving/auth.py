@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
+from serving.console import show
 from serving.errors import UNAUTHORIZED, Problem
 from serving.settings import ApiKey
 
@@ -109,10 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         secret, entry = new_key(asked.name, asked.quota)
     except ValueError as exc:
         raise SystemExit(f"no key was made: {exc}") from None
-    print(f"Give the client this key; it is shown only now, and kept nowhere:\n\n    {secret}\n")
-    print("Give the service this entry, which does not tell the key: add it to SERVING_API_KEYS")
-    print("(comma-separated), or as a line to the file that SERVING_API_KEYS_FILE names, and")
-    print(f"restart the service:\n\n    {entry}")
+    show(
+        f"Give the client this key; it is shown only now, and kept nowhere:\n\n    {secret}\n\n"
+        "Give the service this entry, which does not tell the key: add it to SERVING_API_KEYS\n"
+        "(comma-separated), or as a line to the file that SERVING_API_KEYS_FILE names, and\n"
+        f"restart the service:\n\n    {entry}"
+    )
 
 
 if __name__ == "__main__":

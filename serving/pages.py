@@ -73,12 +73,12 @@ def page(content: str) -> Document:
 
 def docs_page() -> str:
     """Give the page that shows ``/docs.json``."""
-    return (_FOLDER / "docs.html").read_text()
+    return (_FOLDER / "docs.html").read_text("utf-8")
 
 
 def docs_script() -> str:
     """Give the script that starts Swagger UI on the page."""
-    return (_FOLDER / "docs.js").read_text()
+    return (_FOLDER / "docs.js").read_text("utf-8")
 
 
 def problem_page(kind: ProblemType) -> str:

@@ -23,6 +23,8 @@ from typing import Any, NoReturn, TextIO, cast
 import orjson
 import structlog
 
+from serving.console import take_any_text
+
 FRAMEWORK_LOGGERS = ("bentoml", "circus", "uvicorn", "uvicorn.error", "py.warnings")
 
 
@@ -113,6 +115,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     BentoML configures logging just before it imports the service, in the parent and in each worker,
     so what is set while the service is imported stays.
     """
+    take_any_text("utf-8" if as_json else None)  # JSON is UTF-8 (RFC 8259, 8.1), always
     stdout = cast(TextIO, _LossyStream(sys.stdout))
     renderer = (
         _as_json

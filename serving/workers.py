@@ -131,7 +131,7 @@ def refuse(reason: str) -> NoReturn:
     """End this worker, whose model can't be served, and leave word of it to `Workers`."""
     if (folder := metrics_folder()) is not None:
         forget_this_worker(folder)
-        refusal_file(folder, os.getpid()).write_text(reason)
+        refusal_file(folder, os.getpid()).write_text(reason, "utf-8", "backslashreplace")
     end_process("model.refused", reason=reason)
 
 
@@ -154,7 +154,7 @@ def last_words(file: Path) -> str:
     """Read a file that a dead worker may have left, and remove it."""
     words = ""
     with suppress(OSError):
-        words = file.read_text(errors="replace")
+        words = file.read_text("utf-8", "replace")
         file.unlink()
     return words
 

@@ -12,6 +12,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+from serving.console import take_any_text
+
 
 class Without:
     """Finds no module of some names, as if they were not installed."""
@@ -44,6 +46,7 @@ def tell(result: object) -> None:
 
 def main() -> None:
     """Load, ask for the example, tell."""
+    take_any_text()
     without = json.load(sys.stdin)
     sys.meta_path.insert(0, Without(without))
     import joblib  # scikit-learn imports pandas if it finds it, so not before

@@ -73,7 +73,8 @@ def _load(folder: str, without: list[str]) -> dict[str, Any]:
         cwd=ROOT,
         input=json.dumps(without),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",
     )
     *_, last = done.stderr.strip().splitlines() or [""]
     if done.returncode:
@@ -86,7 +87,7 @@ def _load(folder: str, without: list[str]) -> dict[str, Any]:
 
 def _served() -> set[str]:
     """Name the packages that the service installs."""
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     return {_canonical(line.partition("==")[0]) for line in lines if "==" in line}
 
 

@@ -17,6 +17,7 @@ import bentoml
 
 from deploy.image.engine import find_engine, has_buildx
 from deploy.image.sbom import write_sbom
+from serving.console import show
 from serving.store import verify
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +37,8 @@ def main() -> None:
     model = find_model(os.environ.get("MODEL") or "iris:latest")
     bento = build(model)
     containerize(bento, image, engine)
-    print(f"{image} serves {model}; what it holds is told in {write_sbom(engine, image)}")
-    print(f"Run it with: {'podman' if engine == 'buildah' else engine} run -p 8000:8000 {image}")
+    show(f"{image} serves {model}; what it holds is told in {write_sbom(engine, image)}")
+    show(f"Run it with: {'podman' if engine == 'buildah' else engine} run -p 8000:8000 {image}")
 
 
 def find_model(tag: str) -> str:

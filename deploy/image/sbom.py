@@ -21,6 +21,7 @@ from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 
 from deploy.image.engine import find_engine, run_python
+from serving.console import show
 
 CONTENTS = Path(__file__).with_name("contents.py")
 LONGEST_LICENSE = 100  # beyond it, the field of a package holds the license's text, not its name
@@ -101,4 +102,4 @@ def _is_name(license_: str) -> bool:
 
 
 if __name__ == "__main__":
-    print(write_sbom(find_engine(), os.environ.get("IMAGE") or "model-api"))
+    show(write_sbom(find_engine(), os.environ.get("IMAGE") or "model-api"))

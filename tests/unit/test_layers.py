@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the bottom to the top: a room imports what lies below it, never what lies beside or above.
 LAYERS = (
-    {"errors", "settings", "description"},
+    {"console", "errors", "settings", "description"},
     {"values", "answers", "telemetry"},
     {"schemas", "metrics", "lanes", "compiled"},
     {

@@ -10,7 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -225,6 +225,23 @@ def test_nothing_odd_in_a_line_can_lose_or_split_it(odd: object) -> None:
         structlog.get_logger().info("odd", value=odd)
         logging.getLogger("somebody.else").info("odd %s", odd)
     assert [line["event"][:3] for line in parsed(written)] == ["odd", "odd"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_no_line_is_lost_on_a_terminal_that_can_not_show_it(encoding: str, *, as_json: bool) -> None:
+    stream = TextIOWrapper(written := BytesIO(), encoding=encoding, errors="strict")
+    with restored_logging(), redirect_stdout(stream):
+        configure_logging("info", as_json=as_json)
+        structlog.get_logger().info("odd", value="Größe → サクラ")
+        logging.getLogger("somebody.else").info("caf\udce9")
+    first, second = written.getvalue().splitlines()
+    if as_json:  # in UTF-8, always
+        assert json.loads(first)["value"] == "Größe → サクラ"
+        assert json.loads(second)["event"] == "caf\udce9"
+    else:
+        assert "Größe → サクラ".encode(encoding, "backslashreplace") in first
+        assert b"udce9" in second
 
 
 def test_people_may_have_lines_without_json() -> None:

@@ -1,6 +1,7 @@
 """The command line: tables and fitted estimators, whole and broken, and what a person is told."""
 
 import gzip
+import io
 import os
 import pickle
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +206,20 @@ def test_a_person_is_told_what_was_trained_and_how_to_serve_it(
     stored = verify(bentoml.models.get("iris:latest"))
     assert stored.card.startswith("<!doctype html>")
     assert "setosa" in stored.card
+
+
+def test_a_terminal_that_can_not_show_all_is_no_fault(quick: None, tmp_path: Path) -> None:
+    file = tmp_path / "blüte.csv"
+    header = ["größe", "数", "flag", "色", "🌸 →"]
+    file.write_text(text_of(TABLE, header).replace("cat", "猫"), "utf-8")
+    command = ["--data", str(file), "--target", "🌸 →", "--estimator", "DecisionTreeClassifier"]
+    stream = io.TextIOWrapper(screen := io.BytesIO(), encoding="cp1252", errors="strict")
+    with redirect_stdout(stream):
+        train.main([*command, "--name", "blossom"])
+    told = screen.getvalue().decode("cp1252")
+    assert told.startswith(f"Saved {bentoml.models.get('blossom:latest').tag}")
+    assert "\\U0001f338 \\u2192" in told
+    assert "dog, \\u732b" in told
 
 
 def test_it_is_a_command_that_needs_no_arguments(

@@ -14,7 +14,6 @@ from catboost import CatBoostClassifier
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from lightgbm import LGBMClassifier
-from skrub import SquashingScaler
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
@@ -57,6 +56,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from skrub import SquashingScaler
 from xgboost import XGBRegressor
 
 from serving.answers import Prediction
@@ -393,7 +393,7 @@ def test_what_has_no_equal_is_not_compiled(estimator: Estimator, reason: str) ->
 
 
 @cache
-def plain(is_regression: bool) -> tuple[Description, Table]:  # noqa: FBT001
+def plain(is_regression: bool) -> tuple[Description, Table]:
     """Describe an estimator that is quickly asked, in the place of one that is not."""
     table = patients() if is_regression else flowers()
     return described(Ridge() if is_regression else LogisticRegression(), table)[1], table
