@@ -39,7 +39,7 @@ test: check
 	$(BIN)/pytest tests/wire -m alone
 
 test-system: $(VENV)/dev $(VENV)/audit/installed
-	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx
+	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx openssl=openssl
 	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/system -m "not alone"
 	$(BIN)/pytest tests/system -m alone
 

@@ -1,7 +1,7 @@
-"""What a person at a terminal is told, whatever characters the terminal has.
+r"""What a person at a terminal is told, whatever characters the terminal has.
 
 Names of columns, classes and files are the user's own, and may hold any. One that stdout can't show
-is written by its number (``\\u2192``), as Python does on stderr. Who has stopped reading, as
+is written by its number (``\u2192``), as Python does on stderr. Who has stopped reading, as
 ``head -1`` has, ends no work that is under way.
 """
 

@@ -30,6 +30,7 @@ CLIENT_GONE = "serving.client_gone"  # in a request's scope: what is to be calle
 # RFC 5482: what is sent has to be received in time, or the connection ends. Not on all systems.
 TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 MAX_JOINED_BYTES = 65_536
+GOODBYE_S = 1.0
 LAST_CALL_S = 0.1  # as long as uvicorn itself waits when it has asked its connections to close
 
 
@@ -59,9 +60,18 @@ class JoinedWrites:
         self._transport.write_eof()
 
     def close(self) -> None:
-        """Close after what is written."""
+        """Close after what is written, over TLS without waiting for long until the client agrees.
+
+        It need not answer (RFC 8446, 6.1), and most do not before they ask again.
+        """
         self._send()
         self._transport.close()
+        if self._transport.get_extra_info("ssl_object") is not None:
+            self._loop.call_later(GOODBYE_S, self._leave)
+
+    def _leave(self) -> None:
+        if self._transport.get_write_buffer_size() == 0:  # else the client still reads its answer
+            self._transport.abort()
 
     def _send(self) -> None:
         if self._waiting:

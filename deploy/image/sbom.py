@@ -102,4 +102,4 @@ def _is_name(license_: str) -> bool:
 
 
 if __name__ == "__main__":
-    show(write_sbom(find_engine(), os.environ.get("IMAGE") or "model-api"))
+    show(str(write_sbom(find_engine(), os.environ.get("IMAGE") or "model-api")))

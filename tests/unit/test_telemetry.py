@@ -229,7 +229,9 @@ def test_nothing_odd_in_a_line_can_lose_or_split_it(odd: object) -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 @pytest.mark.parametrize("as_json", [True, False])
-def test_no_line_is_lost_on_a_terminal_that_can_not_show_it(encoding: str, *, as_json: bool) -> None:
+def test_no_line_is_lost_on_a_terminal_that_can_not_show_it(
+    encoding: str, *, as_json: bool
+) -> None:
     stream = TextIOWrapper(written := BytesIO(), encoding=encoding, errors="strict")
     with restored_logging(), redirect_stdout(stream):
         configure_logging("info", as_json=as_json)

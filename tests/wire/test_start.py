@@ -193,6 +193,18 @@ def test_the_environment_of_these_tests_sets_nothing(home: Path) -> None:
     assert [name for name in own if name.startswith("BENTOML_")] == ["BENTOML_HOME"]
 
 
+def test_servers_compute_with_the_kernels_of_these_tests(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "", "MKL_CBWR": "AVX2"}
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    for name, value in (kernels | threads).items():
+        monkeypatch.setenv(name, value)
+    own = environment(home)
+    assert own.items() >= kernels.items()
+    assert own.keys().isdisjoint(threads)
+
+
 # What computes the model
 
 

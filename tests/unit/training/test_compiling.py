@@ -399,7 +399,7 @@ def plain(is_regression: bool) -> tuple[Description, Table]:
     return described(Ridge() if is_regression else LogisticRegression(), table)[1], table
 
 
-FEW = {"n_estimators": 2, "verbose": -1}
+FEW: dict[str, Any] = {"n_estimators": 2, "verbose": -1}
 
 
 @pytest.mark.parametrize(
