@@ -145,16 +145,20 @@ BOOSTERS = (light, extreme, cat, histogram)
 
 
 def brought(
-    estimator: Estimator, frame: pd.DataFrame, labels: Given, folder: Path, options: str = ""
+    estimator: Estimator,
+    frame: pd.DataFrame,
+    labels: Given,
+    folder: Path,
+    options: str = "",
+    kind: str = "csv",
 ) -> tuple[Description, Table]:
     """Bring an estimator and its table, as far as the form is decided in which it is asked."""
     joblib.dump(estimator, folder / "mine.joblib")
-    file = folder / ("table.parquet" if "parquet" in options else "table.csv")
-    table = frame.assign(sold=labels)
-    (table.to_parquet if "parquet" in options else table.to_csv)(file, index=False)
+    file = folder / f"table.{kind}"
+    getattr(frame.assign(sold=labels), f"to_{kind}")(file, index=False)
     parser = train.build_parser()
     command = f"--model {folder / 'mine.joblib'} --reference {file} --target sold --trust"
-    args = parser.parse_args([*command.split(), *options.replace("parquet", "").split()])
+    args = parser.parse_args([*command.split(), *options.split()])
     loaded = load_fitted(args.model, trust=True)
     found, evidence = train.reference(args, loaded)
     unasked = before_asking("mine", loaded, found, UNKNOWN)
@@ -172,19 +176,19 @@ def sent(frame: pd.DataFrame, description: Description) -> list[Row]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["csv", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize("booster", BOOSTERS)
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_served_is_the_estimators_own_whatever_form_it_was_fitted_on(
-    form: Form, booster: Callable[[pd.DataFrame], Estimator], file: str, tmp_path: Path
+    form: Form, booster: Callable[[pd.DataFrame], Estimator], kind: str, tmp_path: Path
 ) -> None:
     frame, labels = houses(TRAINED, seed=0)
     try:
         estimator = booster(form(frame)).fit(form(frame), labels)
     except Exception as exc:  # no library takes all
         pytest.skip(f"it can't be fitted on this: {type(exc).__name__}")
-    description, _ = brought(estimator, form(frame), labels, tmp_path, file)
+    description, _ = brought(estimator, form(frame), labels, tmp_path, kind=kind)
 
     others, _ = houses(ASKED, seed=1)
     model = Model(estimator, description)
@@ -239,19 +243,20 @@ def of_columns(rows: Given) -> Given:
 
 
 @pytest.mark.parametrize(
-    ("options", "categories_given"),
-    [("--category rooms", ["rooms"]), ("--category", []), ("parquet", ["rooms"])],
+    ("options", "kind", "categories_given"),
+    [("--category rooms", "csv", ["rooms"]), ("--category", "csv", []), ("", "parquet", ["rooms"])],
 )
 def test_where_nothing_tells_the_form_training_refuses_until_it_is_told(
-    options: str, categories_given: list[str], tmp_path: Path
+    options: str, kind: str, categories_given: list[str], tmp_path: Path
 ) -> None:
     frame, labels = houses(TRAINED, seed=0)
     given, hidden = categories("rooms")(frame), Hidden(of_columns)
+    task = "--task classification"
 
     with pytest.raises(TrainingError, match=r"nothing tells on which it was fitted\. .*--category"):
-        brought(hidden, given, labels, tmp_path, "--task classification")
+        brought(hidden, given, labels, tmp_path, task)
 
-    description, _ = brought(hidden, given, labels, tmp_path, f"{options} --task classification")
+    description, _ = brought(hidden, given, labels, tmp_path, f"{task} {options}", kind)
     assert list(description.asked.dtypes) == categories_given
 
 
