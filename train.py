@@ -43,7 +43,8 @@ from training.forms import FITTED_ON_ARRAYS, Evidence, categories_of, dtypes_of
 from training.packages import needed_by
 from training.pipeline import build_pipeline, fit, one_job
 from training.table import NO_REMARKS, Table, to_table
-from training.told import Columns, agreed, counted, names_in, same_names, told_by
+from training.tellers import Columns, counted, names_in, same_names
+from training.told import agreed, told_by
 
 PROGRESS_S = 10.0
 IRIS_ESTIMATOR = "LogisticRegression"

@@ -29,7 +29,7 @@ from training.domain import UNSEEN
 from training.errors import TrainingError
 from training.faults import listed
 from training.files import PARQUET_ENDINGS
-from training.told import Column
+from training.tellers import Column
 
 MAX_REASON_CHARS = 200  # of what a library says
 PLAIN = ("object", "int64", "float64", "bool")

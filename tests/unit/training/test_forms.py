@@ -142,6 +142,21 @@ def histogram(frame: pd.DataFrame) -> Estimator:
 
 
 BOOSTERS = (light, extreme, cat, histogram)
+NOT_TAKEN = {  # by the library itself, when it is fitted
+    light: {"Arrow's dtypes"},
+    extreme: {
+        "categories of booleans",
+        "categories of decimals",
+        "categories of a nullable dtype",
+    },
+    cat: {"categories of decimals", "categories with gaps", "nullable dtypes with gaps"},
+}
+FITTED = [
+    pytest.param(form, booster, id=f"{booster.__name__} on {name}")
+    for name, form in FORMS.items()
+    for booster in BOOSTERS
+    if name not in NOT_TAKEN.get(booster, ())
+]
 
 
 def brought(
@@ -177,17 +192,13 @@ def sent(frame: pd.DataFrame, description: Description) -> list[Row]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-@pytest.mark.parametrize("booster", BOOSTERS)
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(("form", "booster"), FITTED)
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_served_is_the_estimators_own_whatever_form_it_was_fitted_on(
     form: Form, booster: Callable[[pd.DataFrame], Estimator], kind: str, tmp_path: Path
 ) -> None:
     frame, labels = houses(TRAINED, seed=0)
-    try:
-        estimator = booster(form(frame)).fit(form(frame), labels)
-    except Exception as exc:  # no library takes all
-        pytest.skip(f"it can't be fitted on this: {type(exc).__name__}")
+    estimator = booster(form(frame)).fit(form(frame), labels)
     description, _ = brought(estimator, form(frame), labels, tmp_path, kind=kind)
 
     others, _ = houses(ASKED, seed=1)
