@@ -170,8 +170,9 @@ class Asked(_Frozen):
 
     ``input`` is what it is given: an array, or what training saw to be the only form that gives
     the same answers. That is a data frame (with strings as pandas' categories), a list of texts,
-    one for each row, or a list of dicts by feature name. ``dtypes`` has those of a frame's columns
-    that are not the ones that follow from the feature's type.
+    one for each row, or a list of dicts by feature name. ``dtypes`` has those of the columns of the
+    frame on which it was fitted that do not follow from the feature's type; beside an array, those
+    of categories.
 
     ``batching`` tells how rows that are asked for together compare with the same rows alone:
     ``invariant``, alike bit for bit; ``tolerant``, alike within 1e-12 but for rows that serving

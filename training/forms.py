@@ -7,7 +7,7 @@ is right; where nothing does, all that answer have to agree. Refuses what nothin
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -156,7 +156,10 @@ def with_form(
         )
     else:
         truth = _agreed(told, evidence)
-    return next(form for form in told if alike(told[form], truth)).of(description)
+    found = next(form for form in told if alike(told[form], truth))
+    if right is not None and found.input == "array":  # which of its numbers are categories
+        found = replace(found, dtypes={name: right.dtypes[name] for name in right.categories})
+    return found.of(description)
 
 
 def _right(description: Description, evidence: Evidence) -> Form | None:

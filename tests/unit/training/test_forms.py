@@ -221,6 +221,7 @@ def test_the_categories_that_an_estimator_keeps_decide_and_not_that_it_answers_a
 
     description, table = brought(estimator, given, labels, tmp_path)
 
+    assert description.asked.input == "frame"
     array = np.array(rows_of(table), dtype=float)
     assert (estimator.predict(array) != estimator.predict(given)).any()
     asked = Model(estimator, description).table(rows_of(table))
