@@ -23,7 +23,7 @@ from pydantic import (
 
 Label = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
 Task = Literal["classification", "regression", "clustering", "outlier-detection"]
-InputForm = Literal["array", "texts", "dicts", "frame", "categorical-frame"]
+InputForm = Literal["array", "texts", "dicts", "gapped-dicts", "frame", "categorical-frame"]
 ScoringMethod = Literal["predict_proba", "decision_function"]
 INLIER, OUTLIER = "inlier", "outlier"
 
@@ -170,9 +170,9 @@ class Asked(_Frozen):
 
     ``input`` is what it is given: an array, or what training saw to be the only form that gives
     the same answers. That is a data frame (with strings as pandas' categories), a list of texts,
-    one for each row, or a list of dicts by feature name. ``dtypes`` has those of the columns of the
-    frame on which it was fitted that do not follow from the feature's type; beside an array, those
-    of categories.
+    one for each row, or a list of dicts by feature name (gapped ones lack what is missing).
+    ``dtypes`` has those of the columns of the frame on which it was fitted that do not follow from
+    the feature's type; beside an array, those of categories.
 
     ``batching`` tells how rows that are asked for together compare with the same rows alone:
     ``invariant``, alike bit for bit; ``tolerant``, alike within 1e-12 but for rows that serving

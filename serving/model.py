@@ -223,6 +223,10 @@ class Model:
                 names = [feature.name for feature in self.description.features]
                 filled = ([np.nan if value is None else value for value in row] for row in rows)
                 return [dict(zip(names, row, strict=True)) for row in filled]
+            case "gapped-dicts":
+                names = [feature.name for feature in self.description.features]
+                pairs = (zip(names, row, strict=True) for row in rows)
+                return [{name: value for name, value in row if value is not None} for row in pairs]
             case "categorical-frame":
                 return self._frame(rows, "category")
         return self._frame(rows, object)

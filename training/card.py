@@ -192,6 +192,10 @@ def _answers(form: InputForm, estimator: Estimator, table: TableLike) -> Array:
 LISTS: Mapping[InputForm, Callable[[pd.DataFrame], list[Any]]] = {
     "texts": lambda frame: frame.iloc[:, 0].tolist(),
     "dicts": lambda frame: frame.to_dict("records"),
+    "gapped-dicts": lambda frame: [
+        {name: value for name, value in row.items() if not pd.isna(value)}
+        for row in frame.to_dict("records")
+    ],
 }
 
 

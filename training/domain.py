@@ -19,6 +19,7 @@ from training.pipeline import MIN_CATEGORY_ROWS
 MAX_EXPONENT = 308  # of ten, in a double
 MAX_CORNERS = 1024
 MAX_KNOWN = 1000  # different numbers that may be categories
+MAX_BETWEEN = 16  # whole numbers that are asked for between those, about
 UNSEEN = "a category that training has not seen"
 UNSEEN_LAST = "\U0010fffd"  # in the order of any encoding
 
@@ -52,8 +53,7 @@ def domains_of(
     for index, feature in enumerate(features):
         update: dict[str, Any] = {"example": example[index]}
         seen = known.get(feature.name, ())
-        others = _others(model, feature, seen)
-        fails = any(not answers(model, [_with(example, index, other)]) for other in others)
+        fails = _takes_only_known(model, example, index, seen)
         match feature:
             case Number():
                 update["domain"] = intervals[index]
@@ -92,23 +92,41 @@ def _example_of_known(
     return nearest
 
 
-def _others(model: Model, feature: Feature, seen: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Give values that training has not seen, and at which an estimator of categories may fail.
+def _takes_only_known(model: Model, example: Row, index: int, seen: tuple[Any, ...]) -> bool:
+    """Tell whether an estimator of categories fails on values that training has not seen.
 
-    Some find them among those that they know by order, and fail only on what comes last.
+    Some find them among those that they know by order, and fail only on what comes last. Of plain
+    numbers it may know some beside the table's, and others may fail on some for reasons of their
+    own: an encoder fails on most, and already on the double next to one that it knows.
     """
+
+    def fails(other: Any) -> bool:  # noqa: ANN401 (of the feature's type)
+        return not answers(model, [_with(example, index, other)])
+
+    feature = model.description.features[index]
     match feature:
         case Category():
-            return (UNSEEN, UNSEEN_LAST)
+            return fails(UNSEEN) or fails(UNSEEN_LAST)
         case Number() if len(seen) <= MAX_KNOWN:
-            whole = feature.type == "integer"
-            pairs = (
-                (low, (low + high) // 2 if whole else low / 2 + high / 2, high)
-                for low, high in pairwise(seen)
-            )
-            between = next(((middle,) for low, middle, high in pairs if low < middle < high), ())
-            return (*between, seen[-1] + 1) if _is_categorical(model, feature) else between
-    return ()
+            between = [math.nextafter(example[index], math.inf)]  # type: ignore[arg-type]
+            if feature.type == "integer":
+                between = _between(seen)
+            if _is_categorical(model, feature):
+                return any(map(fails, (*between, seen[-1] + 1)))
+            return 2 * sum(map(fails, between)) > len(between)
+    return False
+
+
+def _between(seen: Sequence[int]) -> list[float]:
+    """Give whole numbers from all over the gaps of those seen, not too many."""
+    gaps = [range(low + 1, high) for low, high in pairwise(seen) if high - low > 1]
+    found = [number for gap in gaps for number in _spread(gap)]
+    return list(_spread(found))
+
+
+def _spread(numbers: Sequence[int]) -> Sequence[int]:
+    """Take numbers from all over a sequence, not too many."""
+    return numbers[:: max(1, len(numbers) // MAX_BETWEEN)]
 
 
 def _is_categorical(model: Model, feature: Feature) -> bool:
@@ -140,7 +158,8 @@ def _intervals(model: Model, example: Row, seed: int) -> dict[int, Interval]:
     """Find within which numbers answers stay finite, for each feature that is a number.
 
     The same power of ten for all, with any signs, if there is one beyond what training saw. Else
-    each feature has its own ends, and where the estimator fails at once, those of training.
+    each feature has its own ends, no further than such a power, if it fails at all of them at once;
+    and where there is none, those of training.
     """
     features = model.description.features
     trained = {at: f.trained for at, f in enumerate(features) if isinstance(f, Number)}
@@ -167,7 +186,19 @@ def _intervals(model: Model, example: Row, seed: int) -> dict[int, Interval]:
     if exponent is not None:
         return alike(exponent)
     own = {at: _own_interval(model, example, at, trained[at]) for at in trained}
-    return trained if fails_at_the_ends(own) else own
+
+    def within(exponent: int) -> dict[int, Interval]:
+        limit = 10.0**exponent
+        return {
+            at: Interval(
+                minimum=min(seen.minimum, max(own[at].minimum, -limit)),
+                maximum=max(seen.maximum, min(own[at].maximum, limit)),
+            )
+            for at, seen in trained.items()
+        }
+
+    exponent = _largest(beyond, lambda exponent: fails_at_the_ends(within(exponent)))
+    return trained if exponent is None else within(exponent)
 
 
 def _signs(count: int, seed: int) -> Array:

@@ -26,7 +26,7 @@ from serving.description import (
 from serving.model import Array, Estimator, Model
 from serving.values import Row
 from training.domain import UNSEEN
-from training.errors import TrainingError
+from training.errors import TrainingError, UndecidedError
 from training.faults import listed
 from training.files import PARQUET_ENDINGS
 from training.tellers import Column
@@ -37,11 +37,21 @@ MAX_UNSEEN = 20  # features of which a category is made up
 CLOSE = 1e-13  # a tenth of what is promised, since other rows may differ by more than those asked
 MAX_SUSPECTED = 50  # different values of a column of numbers that may have been categories
 NAMELESS = ("array", "texts")
+DICTS = ("dicts", "gapped-dicts")
 NAMES: Mapping[InputForm, str] = {
     "texts": "list of texts",
     "dicts": "list of dicts",
+    "gapped-dicts": "list of dicts that lack what is missing",
     "categorical-frame": "frame with categories for texts",
 }
+WAY_ON = (
+    "Name the columns that had pandas' dtype category with --category, which stands alone if none "
+    "had, or bring a --reference in Parquet that was written from a frame like the one that it was "
+    "fitted on"
+)
+WAY_ON_WITH_DICTS = (
+    "Leave rows with missing values out of the --reference: then none are taken in requests"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +139,28 @@ def with_form(
     """Find in which form an estimator is to be asked: the one that costs least of those alike.
 
     Raises:
-        TrainingError: it answers in none, or differently in some, and nothing decides.
+        TrainingError: it answers in none.
+        UndecidedError: it answers differently in some, and nothing decides.
     """
     right = _right(description, evidence)
     forms = _forms(description, rows, evidence, right)
-    told: dict[Form, list[Array]] = {}
+    answered: dict[Form, list[Array]] = {}
     failures = []
     for form in forms:
-        if form.input == "dicts" and told:
+        if form.input in DICTS and any(other.input not in DICTS for other in answered):
             break  # what takes dicts takes nothing else, but some take anything
         try:
-            told[form] = _told_of_all(estimator, form.of(description), rows)
+            answered[form] = _told_of_all(estimator, form.of(description), rows)
         except Exception as exc:  # estimators raise anything
             reason = " ".join(f"{type(exc).__name__}: {exc}".split())
             failures.append(f"given {form}: {reason[:MAX_REASON_CHARS]}")
-        if right is None and evidence.named is False and Form("array") in told:
+        if right is None and evidence.named is False and Form("array") in answered:
             break  # it was fitted on arrays
     reasons = "\n".join(failures)
-    if not told:
+    if not answered:
         raise TrainingError(f"the estimator does not answer the rows of the table\n{reasons}")
-    if right in told:
+    told = answered if evidence.named else _without_blind(answered)
+    if right is not None and right in told:
         truth = told[right]
     elif right is not None and right.categories:
         raise TrainingError(
@@ -198,25 +210,42 @@ def _forms(
         forms.append(Form("frame", suspected))
     if right is not None and right not in forms:
         forms.append(right)
-    return [*forms, Form("dicts")]
+    forms.append(Form("dicts"))
+    if any(None in row for row in rows):
+        forms.append(Form("gapped-dicts"))
+    return forms
+
+
+def _without_blind(answered: Mapping[Form, list[Array]]) -> Mapping[Form, list[Array]]:
+    """Leave out frames whose rows are all answered alike, if a list of their texts is not.
+
+    Who goes through a frame as through a list of texts gets the names of its columns, and what that
+    tells of one may become the answer to all rows.
+    """
+
+    def sees(form: Form) -> bool:
+        return any((one != one[:1]).any() for one in answered[form])
+
+    if Form("texts") not in answered or not sees(Form("texts")):
+        return answered
+    return {form: arrays for form, arrays in answered.items() if sees(form)}
 
 
 def _agreed(told: Mapping[Form, list[Array]], evidence: Evidence) -> list[Array]:
     """Give what is told in all forms on which the estimator may have been fitted.
 
     Raises:
-        TrainingError: that is not the same in all, or there is no such form.
+        UndecidedError: that is not the same in all, or there is no such form.
     """
     if evidence.named is False and Form("array") in told:
         return told[Form("array")]
     possible = [form for form in told if not evidence.named or form.input not in NAMELESS]
     if not possible or not all(alike(told[form], told[possible[0]]) for form in possible):
         given = ", ".join(map(str, possible or told))
-        raise TrainingError(
+        way_on = WAY_ON_WITH_DICTS if all(form.input in DICTS for form in told) else WAY_ON
+        raise UndecidedError(
             f"the estimator answers, but not alike, if it is given {given}: nothing tells on which "
-            "it was fitted. Name the columns that had pandas' dtype category with --category, "
-            "which stands alone if none had, or bring a --reference in Parquet that was written "
-            "from a frame like the one that it was fitted on"
+            f"it was fitted. {way_on}"
         )
     return told[possible[0]]
 

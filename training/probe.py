@@ -24,7 +24,7 @@ from serving.description import (
 from serving.model import Array, Estimator, Model, Outputs, tied
 from serving.values import Row
 from training.domain import answers, domains_of
-from training.errors import TrainingError
+from training.errors import TrainingError, UndecidedError
 from training.forms import Evidence, alike, with_form
 from training.table import Table
 
@@ -55,6 +55,8 @@ def asked_around(
     asked = some(rows, MAX_COMPARED_ROWS, rng)
     try:
         description = with_form(estimator, description, asked, evidence)
+    except UndecidedError:
+        raise
     except TrainingError:  # perhaps it only does not take missing values
         asked = some([row for row in rows if None not in row], MAX_COMPARED_ROWS, rng)
         if not asked:

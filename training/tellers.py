@@ -7,7 +7,7 @@ an estimator, and raises what that raises where it is another thing.
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -18,6 +18,7 @@ from sklearn.feature_extraction import DictVectorizer
 from serving.description import Categories, Label
 from serving.model import Estimator
 
+MAX_ASKED = 200  # rows, of which some come where the answer changes
 GENERATED = re.compile(r"([A-Za-z_]*)(\d+)")  # as libraries name the columns of an array
 
 
@@ -44,10 +45,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Columns of a table, in order: their values, and which are said to be of dtype category."""
+    """Columns of a table, in order: their values, and which are said to be of dtype category.
+
+    What comes after a step that makes others of their values gets them ``changed``.
+    """
 
     values: Mapping[str, frozenset[Label]]
     said: Sequence[str] | None = None
+    changed: bool = False
 
     @classmethod
     def of(cls, frame: pd.DataFrame, said: Sequence[str] | None) -> "Columns":
@@ -64,8 +69,8 @@ class Columns:
         names = chosen
         if isinstance(chosen, slice) or not all(isinstance(name, str) for name in chosen):
             names = np.array(list(self.values), dtype=object)[chosen]
-        return Columns(
-            {name: self.values[name] for name in names if name in self.values}, self.said
+        return replace(
+            self, values={name: self.values[name] for name in names if name in self.values}
         )
 
     def named(self, own: Sequence[str] | None) -> list[str]:
@@ -155,11 +160,12 @@ def _owners(
 
 
 def alike(value: object) -> Label:
-    """Give what is the same for a number and a text that says it: files may turn one into other."""
+    """Give what is the same for a value and a text that says it: files may turn one into other."""
+    text = str(value)
     try:
-        return float(str(value))
+        return float(text)
     except ValueError:
-        return str(value)
+        return text.lower() if text.lower() in {"true", "false"} else text
 
 
 def _xgboost(part: Any, columns: Columns) -> Iterator[tuple[str, Column]]:  # noqa: ANN401
@@ -179,12 +185,34 @@ def _catboost(part: Any, columns: Columns) -> Iterator[tuple[str, Column]]:  # n
     for at, name in enumerate(columns.named(part.feature_names_)):
         if at not in categorical:
             yield name, Column(is_categorical=False)
+        elif all(isinstance(value, bool) for value in columns.values[name]):
+            yield name, Column(values=_words_of_booleans(part, columns, name))
+
+
+def _words_of_booleans(part: Any, columns: Columns, name: str) -> tuple[Label, ...] | None:  # noqa: ANN401
+    """Give the words that a file has turned into booleans, if CatBoost knows those.
+
+    It takes any other for a category that it has not seen, without a word.
+    """
+    rng = np.random.default_rng(0)
+    drawn = {
+        other: rng.choice(np.array(list(values), dtype=object), MAX_ASKED)
+        for other, values in columns.values.items()
+    }
+
+    def told(word: str) -> Any:  # noqa: ANN401 (an array)
+        held = pd.DataFrame({**drawn, name: word}).to_numpy(dtype=object)
+        return part.predict(held, prediction_type="RawFormulaVal")
+
+    ways = (("false", "true"), ("False", "True"), ("FALSE", "TRUE"))
+    return next((way for way in ways if (told(way[0]) != told(way[1])).any()), None)
 
 
 def _encoder(part: Any, columns: Columns) -> Iterator[tuple[str, Column]]:  # noqa: ANN401
     """scikit-learn's encoders keep the values of each column, if they get columns as they are."""
-    kept = part.categories_
-    for name, values in zip(columns.named(names_in(part)), kept, strict=True):
+    if columns.changed:
+        return
+    for name, values in zip(columns.named(names_in(part)), part.categories_, strict=True):
         present = [value for value in values.tolist() if value == value and value is not None]
         yield name, Column(values=tuple(present))
 

@@ -6,17 +6,20 @@ decides (`forms`). Refuses a table of which the estimator knows no value of a co
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import KBinsDiscretizer
 
 from serving.description import Label
 from serving.model import Estimator
 from training.errors import TrainingError
-from training.faults import is_text, listed
+from training.faults import listed
 from training.tellers import TELLERS, Column, Columns, alike
 
 NO_PARTS = (str, bytes, np.ndarray, pd.DataFrame, pd.Series, type, ModuleType)
@@ -46,6 +49,13 @@ def _walk(part: Any, columns: Columns, seen: set[int]) -> Iterator[tuple[str, Co
         for _, transformer, selected in getattr(part, "transformers_", ()):
             yield from _walk(transformer, columns.selected(selected), seen)
         return
+    if isinstance(part, Pipeline):
+        for _, step in part.steps:
+            yield from _walk(step, columns, seen)
+            columns = replace(columns, changed=columns.changed or not _keeps_values(step))
+        return
+    if isinstance(part, KBinsDiscretizer):
+        columns = replace(columns, changed=True)  # its encoder gets the numbers of bins
     for teller in TELLERS:
         with suppress(Exception):  # it is another thing, and has no such attributes
             yield from list(teller(part, columns))
@@ -58,6 +68,11 @@ def _walk(part: Any, columns: Columns, seen: set[int]) -> Iterator[tuple[str, Co
         inner = vars(part).values()
     for other in list(inner):
         yield from _walk(other, columns, seen)
+
+
+def _keeps_values(step: Any) -> bool:  # noqa: ANN401 (of a pipeline)
+    is_imputer = type(step).__module__.startswith("sklearn.impute")
+    return step is None or isinstance(step, str) or is_imputer or hasattr(step, "fit_resample")
 
 
 def agreed(raw: pd.DataFrame, told: Mapping[str, Column]) -> pd.DataFrame:
@@ -88,18 +103,30 @@ def agreed(raw: pd.DataFrame, told: Mapping[str, Column]) -> pd.DataFrame:
 
 
 def _typed(series: pd.Series, values: Sequence[Label]) -> pd.Series:
-    """Give values as texts where all that are known are texts, and as numbers where none is."""
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        series = series.astype(series.dtype.categories.dtype)
-    are_texts = [isinstance(value, str) for value in values]
-    if all(are_texts) and not is_text(series):
-        written = {alike(value): value for value in values} | {value: value for value in values}
-
-        def text(value: object) -> str:
-            return str(written.get(str(value), written.get(alike(value), str(value))))
-
-        return series.map(text, na_action="ignore").astype("string")
-    if not any(are_texts) and is_text(series):
-        numbers = pd.to_numeric(series, errors="coerce")
+    held = series.dropna().unique().tolist()
+    if _are_texts(values) and not _are_texts(held):
+        written = {value: _written(value, values) for value in held}
+        if doubtful := [value for value, ways in written.items() if len(ways) > 1]:
+            ways = listed(written[doubtful[0]])
+            raise TrainingError(
+                f"column {series.name!r} has the number {doubtful[0]!r}, but the estimator was "
+                f"fitted on texts, and knows {ways}: bring a --reference in Parquet, which keeps "
+                "texts as they were written"
+            )
+        texts = {value: ways[0] for value, ways in written.items()}
+        return series.map(texts, na_action="ignore").astype("string")
+    if not any(isinstance(value, str) for value in values) and _are_texts(held):
+        numbers = pd.to_numeric(series.astype("string"), errors="coerce")
         return numbers if numbers.notna().sum() == series.notna().sum() else series
     return series
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _written(value: Label, texts: Sequence[Label]) -> list[str]:
+    """Give the texts that a value of a file may have been, or what it is as a text."""
+    if type(value) is int and str(value) in texts:  # files have no 01 for a number
+        return [str(value)]
+    return [str(text) for text in texts if alike(text) == alike(value)] or [str(value)]

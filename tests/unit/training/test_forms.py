@@ -12,14 +12,21 @@ from catboost import CatBoostClassifier
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from lightgbm import LGBMClassifier
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+)
 from skrub import TableVectorizer
 from xgboost import XGBClassifier
 
@@ -320,6 +327,60 @@ def test_texts_that_a_file_turns_into_numbers_are_texts_where_the_estimator_know
     np.testing.assert_array_equal(estimator.predict_proba(asked), estimator.predict_proba(given))
 
 
+SIZES = np.array(["1", "01", "1.5", "1.50"], dtype=object)
+
+
+def sized(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give a column of texts of which some say the same number."""
+    return pd.DataFrame({"size": pd.Categorical(SIZES[frame.rooms % 4]), "x": frame.x})
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("booster", [light, extreme, histogram])
+def test_texts_that_say_the_same_number_stay_apart(
+    booster: Callable[[pd.DataFrame], Estimator], tmp_path: Path
+) -> None:
+    frame, labels = houses(TRAINED, seed=0)
+    estimator = booster(frame).fit(sized(frame), labels)
+
+    _, table = brought(estimator, sized(frame), labels, tmp_path, kind="parquet")
+
+    assert table.frame["size"].tolist() == sized(frame)["size"].tolist()
+
+
+def test_a_number_of_a_file_that_may_have_been_one_of_two_texts_is_refused(tmp_path: Path) -> None:
+    frame, labels = houses(TRAINED, seed=0)
+    decimals = sized(frame[frame.rooms % 4 > 1])
+    labels = labels[frame.rooms % 4 > 1]
+    estimator = extreme(decimals).fit(decimals, labels)
+
+    with pytest.raises(
+        TrainingError, match=r"number 1\.5, .* knows '1\.5', '1\.50': bring .*Parquet"
+    ):
+        brought(estimator, decimals, labels, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("words", [("false", "true"), ("False", "True"), ("FALSE", "TRUE")])
+@pytest.mark.parametrize("booster", BOOSTERS)
+def test_words_that_a_file_turns_into_booleans_are_words_where_the_estimator_knows_them_so(
+    booster: Callable[[pd.DataFrame], Estimator], words: tuple[str, str], tmp_path: Path
+) -> None:
+    frame, labels = houses(TRAINED, seed=0)
+
+    def form(frame: pd.DataFrame) -> pd.DataFrame:
+        held = np.array(words, dtype=object)[frame.lift.astype(int)]
+        return pd.DataFrame({"lift": pd.Categorical(held), "x": frame.x})
+
+    estimator = booster(form(frame)).fit(form(frame), labels)
+
+    description, _ = brought(estimator, form(frame), labels, tmp_path)
+
+    others, _ = houses(ASKED, seed=1)
+    asked = Model(estimator, description).table(sent(form(others), description))
+    assert (estimator.predict(asked) == estimator.predict(form(others))).all()
+
+
 def test_values_of_which_the_estimator_knows_none_are_refused(tmp_path: Path) -> None:
     frame, labels = houses(TRAINED, seed=0)
     encoder = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["town"]))
@@ -327,6 +388,34 @@ def test_values_of_which_the_estimator_knows_none_are_refused(tmp_path: Path) ->
 
     with pytest.raises(TrainingError, match="column 'town' has none of the values"):
         brought(estimator, frame[["town"]].assign(town=frame.town.str.upper()), labels, tmp_path)
+
+
+def lowered(values: Given) -> Given:
+    return values.apply(lambda column: column.str.lower())
+
+
+@pytest.mark.parametrize(
+    ("before", "columns"),
+    [
+        (KBinsDiscretizer(4, quantile_method="averaged_inverted_cdf"), ["x", "baths"]),
+        (make_pipeline(StandardScaler(), OneHotEncoder()), ["rooms"]),
+        (make_pipeline(OrdinalEncoder(), OneHotEncoder()), ["town"]),
+        (make_pipeline(FunctionTransformer(lowered), OneHotEncoder()), ["town"]),
+    ],
+    ids=["bins", "scaled numbers", "codes", "texts that are written otherwise"],
+)
+def test_an_encoder_of_what_a_step_has_made_of_columns_tells_nothing_of_their_values(
+    before: Estimator, columns: list[str], tmp_path: Path
+) -> None:
+    frame, labels = houses(TRAINED, seed=0)
+    estimator = make_pipeline(before, LogisticRegression()).fit(frame[columns], labels)
+
+    description, table = brought(estimator, frame[columns], labels, tmp_path)
+
+    asked = Model(estimator, description).table(rows_of(table))
+    np.testing.assert_array_equal(
+        estimator.predict_proba(asked), estimator.predict_proba(frame[columns])
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -390,6 +479,23 @@ def test_an_estimator_of_texts_is_given_a_list_of_them(
     assert Model(estimator, description).table(rows_of(table)) == texts
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_frame_of_texts_that_is_read_as_the_names_of_its_columns_is_no_form(
+    kind: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(TOWNS[rng.integers(0, 4, 3)]) + f" {n}" for n in range(TRAINED)]
+    labels = ["Rome" in text for text in texts]
+    bare = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    estimator = CalibratedClassifierCV(bare, cv=2).fit(texts, labels)
+    frame = pd.DataFrame({"text": texts})
+    assert estimator.predict(frame).shape == (TRAINED,)
+
+    description, _ = brought(estimator, frame, labels, tmp_path, kind=kind)
+
+    assert description.asked.input == "texts"
+
+
 def records() -> tuple[pd.DataFrame, list[dict[str, Any]], list[str]]:
     """Give houses as dicts."""
     frame, _ = houses(TRAINED, seed=0)
@@ -418,6 +524,39 @@ def test_numbers_that_were_texts_in_dicts_are_texts(tmp_path: Path) -> None:
 
     asked = Model(estimator, description).table(rows_of(table))
     np.testing.assert_array_equal(estimator.predict_proba(asked), estimator.predict_proba(rows))
+
+
+def gapped_records() -> tuple[pd.DataFrame, list[dict[str, Any]], np.ndarray[Any, Any]]:
+    """Give houses as dicts which lack what is missing."""
+    frame, labels = houses(TRAINED, seed=0)
+    chosen = with_gaps(lambda frame: frame[["x", "town", "lift"]])(frame)
+    rows = chosen.to_dict("records")
+    return chosen, [{k: v for k, v in row.items() if not pd.isna(v)} for row in rows], labels
+
+
+@pytest.mark.parametrize("vectorizer", [DictVectorizer(), FeatureHasher(32)])
+def test_what_is_missing_has_no_key_in_dicts_if_the_estimator_takes_no_gaps(
+    vectorizer: Estimator, tmp_path: Path
+) -> None:
+    frame, rows, labels = gapped_records()
+    frame["lift"] = frame.lift.fillna(value=False)
+    rows = [{**row, "lift": bool(row.get("lift"))} for row in rows]
+    estimator = make_pipeline(vectorizer, LogisticRegression()).fit(rows, labels)
+
+    description, table = brought(estimator, frame, labels, tmp_path)
+
+    assert Model(estimator, description).table(rows_of(table)) == rows
+
+
+def test_where_dicts_with_and_without_gaps_are_answered_otherwise_training_refuses(
+    tmp_path: Path,
+) -> None:
+    frame, rows, labels = gapped_records()
+    estimator = make_pipeline(DictVectorizer(sparse=False), HistGradientBoostingClassifier())
+    estimator.fit(rows, labels)
+
+    with pytest.raises(TrainingError, match="Leave rows with missing values out"):
+        brought(estimator, frame, labels, tmp_path)
 
 
 def test_a_column_of_which_dicts_knew_nothing_is_refused(tmp_path: Path) -> None:
