@@ -217,9 +217,11 @@ def _agreement(description: Description, outputs: Outputs) -> float:
 
 def _ties(model: Model, boundary: Sequence[Row] | None) -> bool:
     """Tell whether the best scores are all but equal wherever the label is seen to change."""
-    if boundary is None:
-        return False
-    return not boundary or bool(tied(model.ask(model.table(boundary)).deciding).all())
+    if not boundary:
+        return boundary is not None
+    with suppress(Exception):  # it may answer those rows in other company only
+        return bool(tied(model.ask(model.table(boundary)).deciding).all())
+    return False
 
 
 def _with_batching(

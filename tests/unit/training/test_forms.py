@@ -34,11 +34,11 @@ import train
 from serving.description import Description, Metrics
 from serving.model import Model
 from serving.values import Row
-from training.describe import before_asking, rows_of
+from training.describe import before_asking, describe, rows_of
 from training.errors import TrainingError
 from training.fitted import load_fitted
-from training.forms import with_form
-from training.table import Table
+from training.forms import Evidence, with_form
+from training.table import Table, to_table
 
 Estimator = Any  # scikit-learn has no type for it
 Given = Any  # what estimators take and give
@@ -388,6 +388,20 @@ def test_values_of_which_the_estimator_knows_none_are_refused(tmp_path: Path) ->
 
     with pytest.raises(TrainingError, match="column 'town' has none of the values"):
         brought(estimator, frame[["town"]].assign(town=frame.town.str.upper()), labels, tmp_path)
+
+
+def dummies(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.get_dummies(frame, columns=["town"])
+
+
+def test_what_answers_only_tables_that_have_all_categories_is_refused() -> None:
+    frame, labels = houses(TRAINED, seed=0)
+    given = frame[["town", "x"]]
+    estimator = make_pipeline(FunctionTransformer(dummies), LogisticRegression()).fit(given, labels)
+    table = to_table(given.assign(sold=labels), ["sold"])
+
+    with pytest.raises(TrainingError, match="no finite answer to a typical row"):
+        describe("mine", estimator, table, UNKNOWN, seed=0, evidence=Evidence(named=True))
 
 
 def lowered(values: Given) -> Given:
