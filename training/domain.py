@@ -117,9 +117,9 @@ def _takes_only_known(model: Model, example: Row, index: int, seen: tuple[Any, .
     return False
 
 
-def _between(seen: Sequence[int]) -> list[float]:
+def _between(seen: Sequence[float]) -> list[float]:
     """Give whole numbers from all over the gaps of those seen, not too many."""
-    gaps = [range(low + 1, high) for low, high in pairwise(seen) if high - low > 1]
+    gaps = [range(int(low) + 1, int(high)) for low, high in pairwise(seen)]
     found = [number for gap in gaps for number in _spread(gap)]
     return list(_spread(found))
 
