@@ -31,6 +31,7 @@ from training.table import Table
 MAX_COMPARED_ROWS = 2000
 MAX_PROBED_ROWS = 200
 MAX_SCALED_ROWS = 50
+MAX_MIXED_ROWS = 50
 MAX_BOUNDARIES = 24
 HALVINGS = 70  # of the way between two rows: more than a double has bits
 BATCH_SIZES = (2, 3, 7, 16, 64)
@@ -236,7 +237,8 @@ def _with_batching(
     Linear algebra may round rows of a batch differently, by the processor too. Serving can take
     care of what that changes if numbers stay close, and if scores tell which labels are in danger.
     Without such scores, all numbers have to be alike bit for bit, as they are where each row is
-    computed by itself, as by trees; labels alone would show too little.
+    computed by itself, as by trees; labels alone would show too little, and so would rows of which
+    most are all but empty.
     """
     asked = description.asked
     model = _asked(estimator, description)
@@ -249,8 +251,10 @@ def _with_batching(
                 if _in_batches(model, far, exactly=False):
                     changes = {"batching": "tolerant", "usual": factor}
                     break
-    elif asked.scored_by is not None and _in_batches(model, asked_for, exactly=True):
-        changes = {"batching": "invariant"}
+    elif asked.scored_by is not None:
+        asked_for += [row for row in _mixed(rows, rng) if answers(model, [row])]
+        if _in_batches(model, asked_for, exactly=True):
+            changes = {"batching": "invariant"}
     return _knowing(description, **changes)
 
 
@@ -269,6 +273,18 @@ def _in_batches(model: Model, rows: Sequence[Row], *, exactly: bool) -> bool:
         return all(alike(alone, told(size), exactly=exactly) for size in (*BATCH_SIZES, len(rows)))
     except Exception:  # as far out, where it may fail
         return False
+
+
+def _mixed(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+    """Give rows of others' values, the rare as often as the common.
+
+    Where nearly all values are zero, few rows have several to add, and only these are rounded.
+    """
+    columns = [list(dict.fromkeys(column)) for column in zip(*rows, strict=True)]
+    return [
+        tuple(values[rng.integers(len(values))] for values in columns)
+        for _ in range(MAX_MIXED_ROWS)
+    ]
 
 
 def _scaled(

@@ -370,6 +370,26 @@ def test_scores_that_differ_and_tell_no_ties_mean_that_rows_are_asked_alone() ->
     assert (asked.label_by, asked.batching) == (None, "alone")
 
 
+def test_numbers_that_differ_in_rows_as_the_table_has_none_mean_that_rows_are_asked_alone() -> None:
+    frame = pd.DataFrame(np.eye(2)[np.arange(60) % 2] * (np.arange(60) < 6)[:, None])
+    frame = frame.rename(columns="x{}".format)
+    labels = np.where(frame["x0"] > 0, "dog", "cat").astype(object)
+
+    def probabilities(rows: np.ndarray) -> np.ndarray:
+        """Round in company what has several numbers to add."""
+        dog = 0.25 + rows.sum(axis=1) / 8
+        dog += np.where((rows > 0).all(axis=1) & (len(rows) > 1), 1e-16, 0)
+        return np.column_stack([1 - dog, dog])
+
+    estimator = Foreign(
+        classes_=["cat", "dog"],
+        predict=lambda rows: np.where(rows[:, 0] > 0, "dog", "cat"),
+        predict_proba=probabilities,
+    )
+
+    assert asked_as_it_is(estimator, table_of(frame, labels)).asked.batching == "alone"
+
+
 def test_labels_that_differ_mean_that_rows_are_asked_alone() -> None:
     labels = np.where(SMALL["a"] > 0, "dog", "cat").astype(object)
     estimator = regressor(lambda rows: np.where((rows[:, 0] > 0) & (len(rows) != 7), "dog", "cat"))
