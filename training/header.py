@@ -42,13 +42,21 @@ def looks_like_values(names: Sequence[str], frame: pd.DataFrame) -> str | None:
 
 
 def repeated(names: Sequence[str], frame: pd.DataFrame) -> int | None:
-    """Give the first row that is the header once more, as where files were joined, if any."""
+    """Give the first row that is the header once more, as where files were joined, if any.
+
+    Names that other rows hold, too, are values, and rows that are the same are no wonder.
+    """
     if len(names) < MIN_NAMES or not all(isinstance(kind, pd.StringDtype) for kind in frame.dtypes):
         return None
     same = np.full(len(frame), fill_value=True)
     for name, (_, column) in zip(names, frame.items(), strict=False):
         same &= (column == name).to_numpy("bool", na_value=False)
-    return int(same.argmax()) + 1 if same.any() else None
+    rest = frame[~same]
+    if not same.any() or any(
+        (column == name).any() for name, (_, column) in zip(names, rest.items(), strict=False)
+    ):
+        return None
+    return int(same.argmax()) + 1
 
 
 def _are_names(numbers: Sequence[tuple[str, pd.Series]]) -> bool:
