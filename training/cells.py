@@ -150,14 +150,15 @@ def read_cells(parsed: Parsed, *, decimal: str | None, point: bool) -> tuple[pd.
     found: dict[str, pd.Series] = {}
     decided: dict[str, tuple[str, ...]] = {}
     doubts: dict[str, str] = {}
-    gone = [parsed.marked(place) for place in range(len(columns))]
-    for name, column, lost in zip(parsed.frame, columns, gone, strict=True):
+    gone: list[pd.Series] = []
+    for place, (name, column) in enumerate(zip(parsed.frame, columns, strict=True)):
         settled = _settled(column, decimal, point) if column.is_doubtful else column
         if settled.is_doubtful and settled.numbers is not None:
             doubts[name] = doubt_of(settled.numbers, settled.styles)
+        found[name], lost = _unmarked(parsed, place, settled.values)
         if notes := ((told_missing(lost),) if len(lost) else ()) + settled.notes:
             decided[name] = notes
-        found[name] = settled.values
+        gone.append(lost)
     unfound = never_found(parsed.marks, gone)
     return pd.DataFrame(found, index=parsed.frame.index), Remarks(unfound, decided, doubts)
 
@@ -178,6 +179,15 @@ def _column(parsed: Parsed, place: int) -> Column:
         if len(styles := styles_of(numbers)) > 1:
             return Column(cells, (), styles, numbers)
     return Column(values, styles=(PLAINLY,))
+
+
+def _unmarked(parsed: Parsed, place: int, values: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Make gaps of marks that were no numbers to the parser, such as -999,0; give all such."""
+    lost = parsed.marked(place)
+    if isinstance(values.dtype, pd.StringDtype):
+        return values, lost
+    values, more = without(values, parsed.marks)
+    return values, pd.concat([lost, more]) if len(more) else lost
 
 
 def _settled(column: Column, decimal: str | None, point: bool) -> Column:
