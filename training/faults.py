@@ -6,7 +6,6 @@ problem, and all problems are told together.
 
 import difflib
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -15,12 +14,15 @@ import pandas as pd
 
 from serving.description import Task
 from serving.model import Array
+from training.advice import option
 from training.dates import are_compact, are_dates
 from training.errors import TrainingError
 from training.numerals import DECORATED, are_numbers
 
 MIN_ROWS = 10
 MAX_WHOLE = 2**53  # up to here each whole number is a double, and reads the same everywhere
+WHOLE = "-?(?:0|[1-9][0-9]*)"
+MAX_WHOLE_CHARS = 18  # of what surely is an int64
 MAX_CLASSES = 20  # that numbers are taken for, unless they are said to be classes
 MAX_DISTINCT_SHARE = 0.5  # of classes that are text: with more, it is no class but free text
 LINEAR_COPY = 1e-9  # by which it may differ from the target, in standard deviations
@@ -41,17 +43,17 @@ def check_names(
         raise TrainingError(f"columns have the same name, rename them: {listed(same)}")
     problems = [f"target {name!r} is named twice" for name in twice(targets)]
     by_lower = {name.lower(): name for name in names}
-    for option, named in (("--target", targets), ("--drop", drop), ("--keep", keep)):
+    for role, named in (("--target", targets), ("--drop", drop), ("--keep", keep)):
         for name in dict.fromkeys(named):
             if name not in names:
                 close = [by_lower[key] for key in difflib.get_close_matches(name.lower(), by_lower)]
                 hint = f": did you mean {close[0]!r}?" if close else ""
-                problems.append(f"there is no column {name!r} for {option}{hint}")
+                problems.append(f"there is no column {name!r} for {role}{hint}")
     if problems:
         problems.append(f"the columns are {listed(names)}")
-    for option, named in (("--target", targets), ("--keep", keep)):
+    for role, named in (("--target", targets), ("--keep", keep)):
         both = [name for name in named if name in drop]
-        problems.extend(f"column {name!r} is named by {option} and by --drop" for name in both)
+        problems.extend(f"column {name!r} is named by {role} and by --drop" for name in both)
     if problems:
         raise TrainingError("\n".join(problems))
 
@@ -81,7 +83,7 @@ def why_unservable(name: str, column: pd.Series, kept: bool) -> str | None:
     if pd.api.types.is_object_dtype(values):
         held = type(values.iloc[0]).__name__
         return f"it holds values of the type {held}: derive numbers, booleans or text from them"
-    advice = f"use it all the same with --keep {shlex.quote(name)}"
+    advice = f"use it all the same with {option('--keep', name)}"
     if are_compact(values) and not kept:
         example = values.iloc[0]
         return f"it holds dates, such as {example}: derive numbers from them, or {advice}"
@@ -118,10 +120,9 @@ def problems_of(
     for name, column in features.items():
         as_text = name in keep and is_text(column)
         if not as_text and (fault := doubts.get(name) or _fault(column)):
-            clean = "" if name in doubts else ": clean it"
-            advice = f"{clean}, or leave it out with --drop {shlex.quote(name)}"
-            text = f", or take it as text with --keep {shlex.quote(name)}"
-            problems.append(f"column {name!r} {fault}{advice}{text if is_text(column) else ''}")
+            advice = f", or leave it out with {option('--drop', name)}"
+            text = f", or take it as text with {option('--keep', name)}" if is_text(column) else ""
+            problems.append(f"column {name!r} {fault}{advice}{text}")
     for name, column in target.items():
         if fault := doubts.get(name) or _target_fault(column, task):
             problems.append(f"target {name!r} {fault}")
@@ -129,11 +130,10 @@ def problems_of(
         is_copy = _is_renamed if task == "classification" else _is_scaled
         for other, feature in features.items():
             if other not in keep and is_copy(feature, column):
-                quoted = shlex.quote(other)
                 problems.append(
                     f"column {other!r} leaks the target {name!r}, it tells the same: leave it out "
-                    f"with --drop {quoted}, or, if it is known when predictions are asked for, "
-                    f"use it with --keep {quoted}"
+                    f"with {option('--drop', other)}, or, if it is known when predictions are "
+                    f"asked for, use it with {option('--keep', other)}"
                 )
     kinds = {str(column.dtype) for column in target.values()}
     if not problems and task == "classification" and len(kinds) > 1:
@@ -144,33 +144,60 @@ def problems_of(
 
 
 def _fault(column: pd.Series) -> str | None:
-    """Tell what is wrong with the values of a column, feature or target, if anything is."""
+    """Tell what is wrong with the values of a column, feature or target, and how to mend it."""
     if is_text(column):
-        return _mixture(column) or _decoration(column)
+        return _mixture(column) or _decoration(column) or _giant(column)
     if pd.api.types.is_float_dtype(column):
         wrong = np.isinf(column.to_numpy("float64", na_value=np.nan))
-        return f"holds an infinite number in row {_first(column, wrong)}" if wrong.any() else None
+        row = _first(column, wrong) if wrong.any() else None
+        return f"holds an infinite number in row {row}: clean it" if row else None
     if pd.api.types.is_integer_dtype(column):
         wrong = ((column > MAX_WHOLE) | (column < -MAX_WHOLE)).to_numpy("bool", na_value=False)
-        if wrong.any():
-            row = _first(column, wrong)
-            return (
-                f"holds a whole number beyond 2^53 in row {row}, which JSON does not keep exactly"
-            )
+        return _too_large(_first(column, wrong)) if wrong.any() else None
     return None
 
 
+def _too_large(row: int) -> str:
+    return (
+        f"holds a whole number beyond 2^53 in row {row}, which JSON does not keep exactly: clean it"
+    )
+
+
+def _giant(column: pd.Series) -> str | None:
+    """Tell what made a column of whole numbers text, being too large for one."""
+    values = column.dropna()
+    if values.empty or not values.str.fullmatch(WHOLE).all():
+        return None
+    giant = (values.str.len() > MAX_WHOLE_CHARS).to_numpy("bool")
+    return _too_large(_first(values, giant)) if 0 < giant.sum() < len(values) / 2 else None
+
+
+def mixtures(columns: Mapping[str, pd.Series]) -> dict[str, str]:
+    """Tell what is text in columns of numbers, by column."""
+    told = {name: _mixture(column) for name, column in columns.items() if is_text(column)}
+    return {name: mixture for name, mixture in told.items() if mixture}
+
+
 def _mixture(column: pd.Series) -> str | None:
-    """Tell what is text in a column of numbers; strings that are all numbers may be codes."""
+    """Tell what is text in a column of numbers; strings that are all numbers may be codes.
+
+    One word in most rows, beside many numbers, is a mark and no category.
+    """
     values = column.dropna()
     is_text = ~_are_written_numbers(values)
     texts, numbers = int(is_text.sum()), int((~is_text).sum())
-    if not numbers > texts > 0:
+    if not texts:
+        return None
+    is_one = values[is_text].nunique() == 1
+    if numbers <= texts and not (is_one and values[~is_text].nunique() > MAX_CLASSES):
         return None
     verb, example = "does" if texts == 1 else "do", values[is_text].iloc[0]
+    # Two hyphens would end all options.
+    is_mark = is_one and example.isprintable() and example != "--"
+    mark = f", or say {option('--missing', example)} if that means none" if is_mark else ""
     return (
         f"mixes numbers with other text: {numbers} rows hold numbers, {texts} {verb} not, such as "
-        f"{example!r} in row {_first(values, is_text)}"
+        f"{example!r} in row {_first(values, is_text)}: clean it{mark}"
     )
 
 
@@ -190,7 +217,7 @@ def _decoration(column: pd.Series) -> str | None:
         return None
     return (
         f"holds numbers that are written with other signs, such as {values[written].iloc[0]!r} in "
-        f"row {_first(values, written)}"
+        f"row {_first(values, written)}: clean it"
     )
 
 
@@ -202,7 +229,7 @@ def _target_fault(column: pd.Series, task: Task) -> str | None:
     if pd.api.types.is_object_dtype(values) or are_dates(values):
         return "holds neither numbers, nor booleans, nor classes: derive such a column from it"
     if fault := _fault(column):
-        return f"{fault}: clean it"
+        return fault
     if values.nunique() == 1:
         return "has the same value in every row: there is nothing to learn"
     if task == "classification":

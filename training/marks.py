@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from training.advice import option
+
 # What pandas takes for missing, but the empty cell.
 USUAL = (
     *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
@@ -33,7 +35,8 @@ def told_text(column: pd.Series) -> str | None:
     cells = column[column.isin(USUAL)]
     if cells.empty:
         return None
-    return f"has {counted(cells)}: taken for text, say --missing {cells.iloc[0]} if that means none"
+    said = option("--missing", *cells.unique())
+    return f"has {counted(cells)}: taken for text, say {said} if that means none"
 
 
 def same(mark: str, cell: object) -> bool:

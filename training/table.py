@@ -20,6 +20,7 @@ from training.faults import (
     is_number,
     is_text,
     listed,
+    mixtures,
     problems_of,
     rows_are,
     why_unservable,
@@ -114,10 +115,11 @@ def to_table(
     check_names(list(raw.columns), targets, drop, keep)
     check_task(targets, task)
     columns = {name: _plain(raw[name]) for name in raw.columns if name not in drop}
+    doubts = {**mixtures(columns), **remarks.doubts}  # of rows without a target, too
     known = _known([columns[name] for name in targets], len(raw))
     columns = {name: column[known] for name, column in columns.items()}
     target = {name: columns.pop(name) for name in targets}
-    kept = {*keep, *remarks.doubts}
+    kept = {*keep, *doubts}
     reasons = {name: why_unservable(name, column, name in kept) for name, column in columns.items()}
     features = {name: column for name, column in columns.items() if reasons[name] is None}
     notes = [*_readings(remarks, [*columns, *targets]), *_words(features, target)]
@@ -125,7 +127,7 @@ def to_table(
     notes.extend(out)
     rows, found = int(known.sum()), task or _find_task(target)
     problems = [] if features else ["no column is left to learn from", *out]
-    problems.extend(problems_of(features, target, found, rows, keep, remarks.doubts))
+    problems.extend(problems_of(features, target, found, rows, keep, doubts))
     if problems:
         if rows < len(raw):
             problems.append(f"{rows_are(len(raw) - rows)} without a target: {MISSING}")

@@ -1,6 +1,7 @@
 """The table: what is read from files, how columns are understood, and what is refused."""
 
 import gzip
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from palmerpenguins import load_penguins, load_penguins_raw
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 
+from train import build_parser
 from training.delimited import Format
 from training.errors import TrainingError
 from training.files import read_file
@@ -347,6 +349,50 @@ def test_without_them_other_marks_among_numbers_are_a_mixture(csv: Path) -> None
     problem = refusal(read(csv), ["kind"])[0]
 
     assert "20 rows hold numbers, 10 do not, such as '?' in row 2" in problem
+    assert "say --missing '?' if that means none" in problem
+
+
+def test_a_mark_in_most_rows_makes_no_category_of_numbers(csv: Path) -> None:
+    rows = [
+        f"{n if row % 3 else '?'},{kind}"
+        for row, (n, kind) in enumerate(zip(NUMBERS, CLASSES, strict=True))
+    ]
+    csv.write_text("\n".join(["x,kind", *rows, *("?,cat" for _ in range(ROWS))]))
+
+    assert (
+        "26 rows hold numbers, 54 do not, such as '?' in row 1" in refusal(read(csv), ["kind"])[0]
+    )
+
+
+@pytest.mark.parametrize("last", ["Total,", "Source: the office", "\x1a"])
+def test_a_last_line_that_is_no_row_makes_no_text_of_numbers(csv: Path, last: str) -> None:
+    rows = (f"{n},{kind}" for n, kind in zip(NUMBERS, CLASSES, strict=True))
+    csv.write_text("\n".join(["x,kind", *rows, last]))
+
+    problem = refusal(read(csv), ["kind"])[0]
+
+    assert "40 rows hold numbers, 1 does not" in problem
+    assert f"{last.strip(',')!r} in row 41" in problem
+
+
+@pytest.mark.parametrize("cell", ["-999,0", "-999,00", "-999"])
+def test_a_mark_that_is_a_number_is_found_as_europe_writes_it(csv: Path, cell: str) -> None:
+    rows = (f"{('1,5', cell)[row % 2]};{CLASSES[row]}" for row in range(ROWS))
+    csv.write_text("\n".join(["x;kind", *rows]))
+
+    frame, remarks = read_file(csv, Format(missing=["-999"]))
+
+    assert frame["x"].isna().sum() == 20
+    assert "in 20 rows taken for missing" in remarks.decided["x"][0]
+    assert remarks.file == ()
+
+
+@pytest.mark.parametrize("mark", ["<NA>", "#N/A", "-nan"])
+def test_what_is_to_be_said_of_a_mark_can_be_typed(csv: Path, mark: str) -> None:
+    note = column_of(csv, ["DE", mark, "FR"]).notes[0]
+    said = shlex.split(note.split("say ")[1].removesuffix(" if that means none"))
+
+    assert build_parser().parse_args(said).missing == [mark]
 
 
 # Quotes that are none
@@ -639,6 +685,14 @@ def test_a_header_that_comes_once_more_is_told(csv: Path) -> None:
     csv.write_text("a,b\nx,1\ny,2\na,b\nz,3\n")
 
     assert unread(csv).endswith("has its header once more, in row 3: take that row out")
+
+
+@pytest.mark.parametrize("rows", [["p,x", "e,b", "e,x", "p,b"], ["no,a", "yes,a", "no,b"]])
+def test_values_whose_row_comes_once_more_are_no_header(csv: Path, rows: list[str]) -> None:
+    csv.write_text("\n".join(rows * 5))
+
+    assert "looks like values, not like names of columns" in unread(csv)
+    assert len(read(csv, header=False)) == len(rows) * 5
 
 
 # Lines that Excel writes, and rows that do not fit
@@ -1038,6 +1092,13 @@ def test_numbers_that_json_can_not_hold_are_told_with_their_row() -> None:
     assert problems[1].startswith("column 'l' holds a whole number beyond 2^53 in row 7")
     assert problems[2].startswith("column 's' holds a whole number beyond 2^53 in row 1")
     assert problems[2].endswith("leave it out with --drop s")
+
+
+def test_one_number_that_is_too_large_makes_no_codes_of_the_others(csv: Path) -> None:
+    rows = (f"{(row, 10**20)[row == 7]},{CLASSES[row]}" for row in range(ROWS))
+    csv.write_text("\n".join(["x,kind", *rows]))
+
+    assert "a whole number beyond 2^53 in row 8" in refusal(read(csv), ["kind"])[0]
 
 
 def test_whole_numbers_up_to_the_limit_are_taken() -> None:
