@@ -976,6 +976,11 @@ def test_one_value_or_none_is_not_constant() -> None:
         (["13 Jan 2026", "13. Januar 2026", "Jan 13, 2026", "3-Feb-26"] * 10, "dates or times"),
         (["Tue, 13 Jan 2026 10:00:00 GMT", "13 de enero de 2026"] * 20, "dates or times"),
         (["13/01/2026", None, "NA", "14/01/2026"] * 10, "dates or times"),
+        (["13. 1. 2026", "2026. 1. 13.", "2026年1月13日", "2026-Q1"] * 10, "dates or times"),
+        (["13 stycznia 2026", "13 января 2026", "5th of May 2026"] * 13 + [None], "dates or times"),
+        (["Dec-26", "Dec-2026", "13JAN2026", "Tue Jan  6 10:00:00 2026"] * 10, "dates or times"),
+        (["130:10:05", "6 days 10:00:00", "PT6H30M", "20260113 2250"] * 10, "dates or times"),
+        ([f"{day}.{day % 9 + 1}.26" for day in range(1, 29)] + ["1.2.26"] * 12, "dates or times"),
         ([[1], [2]] * (ROWS // 2), "of the type list"),
         ([{"a": 1}, {}] * (ROWS // 2), "of the type dict"),
         ([b"a", b"b"] * (ROWS // 2), "of the type bytes"),
@@ -1001,6 +1006,9 @@ def test_what_no_request_can_hold_is_left_out_even_if_kept(values: Any, reason: 
         ["may", "march"],
         ["089/12345", "DE89 3704"],
         ["31/31/2026", "99:99"],
+        ["30 days", "60 days"],
+        ["28.1.10", "9.10.24"],
+        ["12ABC2020", "lip-gloss-12"],
         ["13/01/2026", "unknown"],
     ],
 )
@@ -1011,10 +1019,11 @@ def test_what_only_resembles_dates_and_times_is_text(values: list[str]) -> None:
 def test_dates_in_eight_digits_are_left_out_unless_they_are_kept() -> None:
     days = [20260101 + row % 28 for row in range(ROWS)]
 
-    table = table_of(days)
+    table, minutes = table_of(days), table_of([10_000 * day + 2250 for day in days])
 
-    assert list(table.types) == ["size"]
+    assert list(table.types) == list(minutes.types) == ["size"]
     assert "column 'x' is left out: it holds dates, such as 20260101" in table.notes[0]
+    assert "column 'x' is left out: it holds dates, such as 202601012250" in minutes.notes[0]
     assert table_of(days, keep=["x"]).types["x"] == "integer"
     assert table_of([20260101 + 7 * row for row in range(ROWS)], keep=["x"]).types["x"] == "integer"
 
