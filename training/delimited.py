@@ -16,10 +16,9 @@ import pandas as pd
 from training.cells import Parsed, Remarks, read_cells, to_look_at
 from training.errors import TrainingError
 from training.faults import is_text, listed, twice
-from training.header import looks_like_values, repeated
-from training.quotes import Mended, Record, exact_records, mended
+from training.header import looks_like_values, repeated, why_not_one_column
+from training.quotes import DELIMITERS, Mended, Record, exact_records, mended
 
-DELIMITERS = ";\t|,"  # where two do as well, the comma may be the decimal mark
 SNIFFED_CHARS = 65_536
 SNIFFED_LINES = 50
 SEP = re.compile(r'"?sep=(\\t|[^"\r\n]*)"?[ ]*(?=\r|\n|\Z)', re.IGNORECASE)
@@ -48,10 +47,13 @@ def read_delimited(text: str, name: str, form: Format) -> tuple[pd.DataFrame, Re
     Raises:
         TrainingError: it can't be read without doubt.
     """
+    is_said = SEP.match(text) is not None
     text, delimiter = _delimited(text, name)
     if not text.strip():
         raise TrainingError(f"{name} is empty")
     columns = _columns(text, delimiter)
+    if columns == 1 and not is_said and (why := why_not_one_column(_sample(text))):
+        raise TrainingError(f"{name} {why}")
     fixed = mended(text, delimiter, columns)
     notes = [*fixed.notes, *_check_rows(fixed, fixed.records.odd, columns, delimiter, name)]
     text = fixed.text
@@ -111,6 +113,12 @@ def _delimiter(text: str) -> str:
         return max(fit(_rows(whole, delimiter)), fit(alone))
 
     return max(DELIMITERS, key=best)
+
+
+def _sample(text: str) -> list[str]:
+    """Give the first lines that are not blank."""
+    lines = io.StringIO(text[:SNIFFED_CHARS], newline=None)
+    return [line.strip() for line in islice(filter(str.strip, lines), SNIFFED_LINES)]
 
 
 def _rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
@@ -205,7 +213,8 @@ def _too_long(
 ) -> str:
     """Tell where rows have more columns than the header, and what the likely cause is."""
     first = long[0]
-    if len(long) < fixed.records.count - 1 or fixed.records.count == 0:
+    most = len({record.columns for record in long}) == 1 and len(long) > fixed.records.count / 2
+    if not most:
         cause = f"does a text or a number hold {delimiter!r} without quotes?"
         if first.line in fixed.stray_lines:
             cause = "its quote is not closed, or a quote within a text is not doubled"
@@ -216,7 +225,7 @@ def _too_long(
     cause = (
         f"each row ends with {delimiter!r}, end the header so too"
         if ends and first.columns == columns + 1
-        else "name each of them there"
+        else "name each of them there, or take out what stands before it"
         + (", or is ',' a decimal mark, too?" if delimiter == "," else "")
     )
     return (

@@ -12,9 +12,11 @@ import pandas as pd
 
 from training.dates import is_date
 from training.marks import USUAL
+from training.quotes import DELIMITERS, NUMERIC
 
 NUMBER_LIKE = re.compile(r"[-+]?[\d.,]*\d[\d.,' \u00a0\u2019\u202f]*([eE][-+]?\d+)?")
 MIN_STEPS = 3
+MIN_LINES = 5  # so many alike are no accident
 MIN_NAMES = 2  # of one column, a name that is a value may be just that
 
 
@@ -39,6 +41,34 @@ def looks_like_values(names: Sequence[str], frame: pd.DataFrame) -> str | None:
     if numbers and not _are_names(numbers):
         found = [name for name, _ in numbers] + found
     return found[0] if found else None
+
+
+def why_not_one_column(lines: Sequence[str]) -> str | None:
+    """Tell why a file whose first line has one column has several, of which all would be one text.
+
+    That is so where something stands before the header, or where blanks part the columns.
+    """
+    first, *rest = lines
+    if len(rest) < MIN_LINES or '"' in "".join(rest) or all(map(NUMERIC.fullmatch, rest)):
+        return None
+    for mark in DELIMITERS:
+        counts = {line.count(mark) for line in rest}
+        if len(counts) == 1 and (more := counts.pop()):
+            other = "|" if mark == ";" else ";"
+            return (
+                f"has one column in its first line, but {more + 1} below, parted by {mark!r}: take "
+                f"out what stands before the header, or, if it is one column of text, write a line "
+                f"'sep={other}' before it"
+            )
+    parts = [line.split() for line in rest]
+    if {len(part) for part in parts} != {len(first.split())} or len(parts[0]) == 1:
+        return None
+    if not any(all(map(NUMERIC.fullmatch, column)) for column in zip(*parts, strict=True)):
+        return None
+    return (
+        "has columns that blanks part: write a line 'sep= ' before its header, or, if it is one "
+        "column of text, a line 'sep=;'"
+    )
 
 
 def repeated(names: Sequence[str], frame: pd.DataFrame) -> int | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
+DELIMITERS = ";\t|,"  # where two do as well, the comma may be the decimal mark
 MAX_CELL_CHARS = 2**31 - 1
 MANY_LINES = 5  # so many of the right number of columns are no accident
 SAMPLED_LINES = 10_000
