@@ -26,11 +26,18 @@ GROUPED = "|".join(
     )
 )
 NUMBER = f"(?:[-+]?(?:{PLAIN}|{GROUPED}))"  # in parentheses, since what matches adds to its end
-# With a currency, a percent sign, a minus at the end, in parentheses, or in groups as in India.
-SIGN = "[%$€£¥₹]|EUR|USD|GBP|CHF"
+# With a currency, a percent sign, a minus at the end, in parentheses, in groups as in India,
+# or in digits of other scripts, such as full-width ones.
+SIGN = (
+    "[%‰$¢£¥\u0e3f\u20a0-\u20c0\uff05\uffe5]|(?:R|US|A|C|NZ|HK|S)[$]"
+    "|kr\\.?|zł|Kč|Ft|lei|\u0440\u0443\u0431\\.?|Rs\\.?|Fr\\."
+    "|EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|CZK|HUF|RON|INR|JPY|CNY|AUD|CAD|BRL"
+)
+AMOUNT = r"\d[\d,.'\u2019 \xa0\u202f]*"
 DECORATED = (
-    rf"(?:[-+]?(?:{SIGN})\s?[-+]?[\d,.'\u2019 ]*\d|[-+]?\d[\d,.'\u2019 \xa0\u202f]*\s?(?:{SIGN})"
-    r"|\(\d[\d,.]*\)|\d[\d,.]*-|\u2212\d[\d,.]*|[-+]?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?)"
+    rf"(?:[-+\u2212]?(?:{SIGN})\s?[-+\u2212]?{AMOUNT}|[-+\u2212]?{AMOUNT}\s?(?:{SIGN})"
+    rf"|\((?:{SIGN})?\s?{AMOUNT}(?:\s?(?:{SIGN}))?\)|\d[\d,.]*-|\u2212\d[\d,.]*"
+    r"|[-+]?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?|[-+]?(?![0-9.,]+$)\d+(?:[.,\u066b]\d*)?)"
 )
 
 

@@ -134,6 +134,8 @@ def to_table(
         raise TrainingError("\n".join(problems))
     if rows < len(raw):
         notes.append(f"{rows_are(len(raw) - rows)} left out: the target is missing")
+    if not targets and (blank := int(raw.isna().all(axis="columns").sum())):
+        notes.append(f"{rows_are(blank)} without any value: take them out if they are none")
     if task is None:
         notes.extend(_judgements(target, found))
     frame, labels = _frame(features, rows), _frame(target, rows)

@@ -594,6 +594,13 @@ def test_with_commas_between_columns_the_point_is_the_decimal_mark(csv: Path) ->
         "1.204-",
         "(1,204)",
         "\u22125,5",
+        "($5.50)",
+        "97 kr",
+        "R$ 7,50",
+        "1 234,50 zł",
+        "Rs. 5",
+        "\uff19\uff16",
+        "\u0663",
     ],
 )
 def test_numbers_with_other_signs_are_told(csv: Path, cell: str) -> None:
@@ -729,7 +736,12 @@ def test_a_delimiter_of_several_characters_is_refused(csv: Path) -> None:
         ("sep=;\na;b\n1;2\n1;x;y\n", "3 columns in line 4, but 2 before"),
         ('a,b\n1,2\n1,"x,y\n', "3 columns in line 3, but 2 before: its quote is not closed"),
         ("a,b\n1,2,\n3,4,\n", "3 in line 2, but 2 names: each row ends with ','"),
-        ("a,b\n1,5,2\n2,5,3\n", "3 in line 2, but 2 names: name each of them there, or is ','"),
+        (
+            "a,b\n1,5,2\n2,5,3\n",
+            "3 in line 2, but 2 names: name each of them there, or take out what stands before it, "
+            "or is ',' a decimal mark, too?",
+        ),
+        ("# a,b\n# c\na,b,c\n" + "1,2,3\n" * 9, "3 in line 3, but 2 names: name each of them"),
     ],
 )
 def test_a_row_of_more_columns_is_told_with_its_line_and_the_likely_cause(
@@ -738,6 +750,44 @@ def test_a_row_of_more_columns_is_told_with_its_line_and_the_likely_cause(
     csv.write_text(text)
 
     assert told in unread(csv)
+
+
+@pytest.mark.parametrize(
+    ("above", "mark", "told"),
+    [
+        ("Report of 2026\n", ";", "one column in its first line, but 3 below, parted by ';': take"),
+        ("# made by a tool\n\n", ",", "one column in its first line, but 3 below, parted by ','"),
+        ("", " ", "columns that blanks part: write a line 'sep= ' before its header"),
+        ("", "   ", "columns that blanks part: write a line 'sep= ' before its header"),
+    ],
+)
+def test_several_columns_below_one_name_are_told(
+    csv: Path, above: str, mark: str, told: str
+) -> None:
+    rows = [mark.join(map(str, ("x", "z", "y"))), *(mark.join((str(n), "1", "a")) for n in NUMBERS)]
+    csv.write_text(above + "\n".join(rows))
+
+    assert told in unread(csv)
+
+    csv.write_text("\n".join([f"sep={mark[0]}", *rows]))
+    assert read(csv).shape == (ROWS, 3)
+
+
+def test_texts_of_one_column_may_hold_delimiters(csv: Path) -> None:
+    texts = [f"well, {'yes, ' * (row % 3)}{row} times" for row in range(ROWS)]
+    csv.write_text("\n".join(["text", *texts]))
+    assert read(csv)["text"].tolist() == texts
+
+    csv.write_text("sep=;\nname\n" + "Smith, John\n" * ROWS)
+    assert len(read(csv)) == ROWS
+
+
+def test_rows_of_nothing_but_delimiters_are_told_where_no_target_lacks(csv: Path) -> None:
+    csv.write_text("x,z\n" + "".join(f"{n},{n % 5}\n" for n in NUMBERS) + ",\n,\n")
+
+    table = to_table(read(csv), task="clustering")
+
+    assert "2 rows are without any value: take them out if they are none" in table.notes
 
 
 def test_rows_of_fewer_columns_are_counted(csv: Path) -> None:
