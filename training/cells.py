@@ -184,7 +184,7 @@ def _column(parsed: Parsed, place: int) -> Column:
 def _unmarked(parsed: Parsed, place: int, values: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Make gaps of marks that were no numbers to the parser, such as -999,0; give all such."""
     lost = parsed.marked(place)
-    if isinstance(values.dtype, pd.StringDtype):
+    if not parsed.marks or isinstance(values.dtype, pd.StringDtype):
         return values, lost
     values, more = without(values, parsed.marks)
     return values, pd.concat([lost, more]) if len(more) else lost
