@@ -91,7 +91,10 @@ class Life:
             self._next_tick.cancel()
             faulthandler.cancel_dump_traceback_later()
         if self._stacks is not None:
-            Path(self._stacks.name).unlink(missing_ok=True)
+            stacks = Path(self._stacks.name)
+            with suppress(OSError):  # a cleaner of old files may have taken it, or the folder
+                served_file(stacks.parent).touch()
+            stacks.unlink(missing_ok=True)
             self._stacks.close()
 
     def _drain(self, shut_down: Callable[[], None], on_drain: Callable[[], None]) -> None:
