@@ -138,24 +138,16 @@ def with_form(
 ) -> Description:
     """Find in which form an estimator is to be asked: the one that costs least of those alike.
 
+    What is alike is told by the form that is right: by the dtypes that a person says, else the
+    estimator, else the file. Without such dtypes it is an array for who counts features, but knows
+    no names; a frame for who knows them; and for others all that they answer, which has to agree.
+
     Raises:
         TrainingError: it answers in none.
         UndecidedError: it answers differently in some, and nothing decides.
     """
     right = _right(description, evidence)
-    forms = _forms(description, rows, evidence, right)
-    answered: dict[Form, list[Array]] = {}
-    failures = []
-    for form in forms:
-        if form.input in DICTS and any(other.input not in DICTS for other in answered):
-            break  # what takes dicts takes nothing else, but some take anything
-        try:
-            answered[form] = _told_of_all(estimator, form.of(description), rows)
-        except Exception as exc:  # estimators raise anything
-            reason = " ".join(f"{type(exc).__name__}: {exc}".split())
-            failures.append(f"given {form}: {reason[:MAX_REASON_CHARS]}")
-        if right is None and evidence.named is False and Form("array") in answered:
-            break  # it was fitted on arrays
+    answered, failures = _answers(estimator, description, rows, evidence, right)
     reasons = "\n".join(failures)
     if not answered:
         raise TrainingError(f"the estimator does not answer the rows of the table\n{reasons}")
@@ -172,6 +164,29 @@ def with_form(
     if right is not None and found.input == "array":  # which of its numbers are categories
         found = replace(found, dtypes={name: right.dtypes[name] for name in right.categories})
     return found.of(description)
+
+
+def _answers(
+    estimator: Estimator,
+    description: Description,
+    rows: Sequence[Row],
+    evidence: Evidence,
+    right: Form | None,
+) -> tuple[Mapping[Form, list[Array]], Sequence[str]]:
+    """Ask in each form; give what is answered, and a line for each form that is not."""
+    answered: dict[Form, list[Array]] = {}
+    failures = []
+    for form in _forms(description, rows, evidence, right):
+        if form.input in DICTS and any(other.input not in DICTS for other in answered):
+            break  # what takes dicts takes nothing else, but some take anything
+        try:
+            answered[form] = _told_of_all(estimator, form.of(description), rows)
+        except Exception as exc:  # estimators raise anything
+            reason = " ".join(f"{type(exc).__name__}: {exc}".split())
+            failures.append(f"given {form}: {reason[:MAX_REASON_CHARS]}")
+        if right is None and evidence.named is False and Form("array") in answered:
+            break  # it was fitted on arrays
+    return answered, failures
 
 
 def _right(description: Description, evidence: Evidence) -> Form | None:
