@@ -192,6 +192,10 @@ class Asked(_Frozen):
     label_by: ScoringMethod | None
     usual: float = 100.0
 
+    def takes_for_category(self, name: str) -> bool:
+        """Tell whether a column of numbers was one of pandas' categories."""
+        return isinstance(self.dtypes.get(name), Categories)
+
 
 class Compiled(_Frozen):
     """That the estimator was compiled to an ONNX graph, and how that was proven.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.description import Categories, Category, Choices, Feature, Interval, Number
+from serving.description import Category, Choices, Feature, Interval, Number
 from serving.model import Array, Model
 from serving.values import Row
 from training.errors import TrainingError
@@ -59,7 +59,7 @@ def domains_of(
                 update["domain"] = intervals[index]
                 if fails:
                     update["domain"] = _choices(seen, [row[index] for row in rows])
-                if fails or _is_categorical(model, feature):
+                if fails or model.description.asked.takes_for_category(feature.name):
                     update["known"] = seen
             case Category() if fails:
                 named, rare = feature.trained.categories, feature.trained.rare_categories
@@ -111,7 +111,7 @@ def _takes_only_known(model: Model, example: Row, index: int, seen: tuple[Any, .
             between = [math.nextafter(example[index], math.inf)]  # type: ignore[arg-type]
             if feature.type == "integer":
                 between = _between(seen)
-            if _is_categorical(model, feature):
+            if model.description.asked.takes_for_category(feature.name):
                 return any(map(fails, (*between, seen[-1] + 1)))
             return 2 * sum(map(fails, between)) > len(between)
     return False
@@ -127,10 +127,6 @@ def _between(seen: Sequence[float]) -> list[float]:
 def _spread(numbers: Sequence[int]) -> Sequence[int]:
     """Take numbers from all over a sequence, not too many."""
     return numbers[:: max(1, len(numbers) // MAX_BETWEEN)]
-
-
-def _is_categorical(model: Model, feature: Feature) -> bool:
-    return isinstance(model.description.asked.dtypes.get(feature.name), Categories)
 
 
 def _choices(known: tuple[Any, ...], column: Sequence[Any]) -> Choices:

@@ -13,7 +13,6 @@ import numpy as np
 from pydantic import ValidationError
 
 from serving.description import (
-    Categories,
     Category,
     Description,
     Feature,
@@ -155,8 +154,7 @@ def boundary_rows(model: Model, rows: Sequence[Row], rng: np.random.Generator) -
 
 def measured(description: Description, feature: Feature) -> bool:
     """Tell whether a feature is a number of which any other is a likely value, too."""
-    told = description.asked.dtypes.get(feature.name)
-    return feature.type == "number" and not isinstance(told, Categories)
+    return feature.type == "number" and not description.asked.takes_for_category(feature.name)
 
 
 def _labels_of(model: Model, rows: Sequence[Row]) -> list[str]:
@@ -293,8 +291,8 @@ def _scaled(
     """Give rows whose numbers are up to so many times those of others, and of their signs."""
 
     def scaled(feature: Feature, value: Any) -> Any:  # noqa: ANN401 (of the feature's type)
-        told = model.description.asked.dtypes.get(feature.name)
-        if value is None or not isinstance(feature, Number) or isinstance(told, Categories):
+        is_category = model.description.asked.takes_for_category(feature.name)
+        if value is None or not isinstance(feature, Number) or is_category:
             return value
         far = value * factor * rng.uniform(0.5, 1)
         return round(far) if feature.type == "integer" else far
