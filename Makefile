@@ -16,7 +16,7 @@ $(BENTO_STORE)/models/iris/latest: | $(VENV)/train
 	$(BIN)/python train.py
 
 key: $(VENV)/runtime  ## an API key for a client: make key NAME=alice [QUOTA=1000/minute]
-	$(BIN)/python -m serving.auth $(NAME) $(QUOTA)
+	$(BIN)/python -m serving.door.auth $(NAME) $(QUOTA)
 
 train: $(VENV)/train
 	$(BIN)/python train.py $(ARGS)

@@ -10,9 +10,11 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.answers import AnswerWriter, Prediction
-from serving.batching import Batcher
-from serving.bento import (
+from serving.dialects.ours import AnswerWriter, Prediction
+from serving.door.openapi import openapi_document
+from serving.door.pages import Document, docs_page, docs_script, page, problem_page
+from serving.door.quotas import check as check_storage
+from serving.host.bento import (
     BatchInput,
     BatchOutput,
     InstanceInput,
@@ -24,17 +26,18 @@ from serving.bento import (
     service_metrics,
     worker_count,
 )
-from serving.cache import PredictionCache
-from serving.errors import JSON_MEDIA_TYPE, NOT_FOUND, PROBLEM_TYPES, UNAVAILABLE, Problem
-from serving.lanes import Again
+from serving.host.workers import Life, refuse
 from serving.metrics import MODEL_INFO, tell_lost_metrics
-from serving.openapi import openapi_document
-from serving.pages import Document, docs_page, docs_script, page, problem_page
-from serving.prediction_log import PredictionLog
-from serving.prediction_log import check as check_prediction_log
-from serving.predictor import Predictor
-from serving.quotas import check as check_storage
-from serving.schemas import RequestSchema
+from serving.model.rows import RequestSchema
+from serving.model.store import ModelError, ServedModel, compiled_form, load, model_info, verify
+from serving.model.values import Row
+from serving.prediction.batching import Batcher
+from serving.prediction.cache import PredictionCache
+from serving.prediction.lanes import Again
+from serving.prediction.log import PredictionLog
+from serving.prediction.log import check as check_prediction_log
+from serving.prediction.predictor import Predictor
+from serving.problems import JSON_MEDIA_TYPE, NOT_FOUND, PROBLEM_TYPES, UNAVAILABLE, Problem
 from serving.settings import (
     LogFormat,
     load_settings,
@@ -42,10 +45,7 @@ from serving.settings import (
     prepare_process,
     unknown_variables,
 )
-from serving.store import ModelError, ServedModel, compiled_form, load, model_info, verify
 from serving.telemetry import configure_logging, log
-from serving.values import Row
-from serving.workers import Life, refuse
 
 settings = load_settings()
 configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)

@@ -22,29 +22,29 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from serving.answers import AnswerWriter
 from serving.console import show, take_any_text
-from serving.description import Compiled, Description, Metrics, Task
-from serving.model import Estimator, Model, to_array
+from serving.dialects.ours import AnswerWriter
+from serving.model.description import Compiled, Description, Metrics, Task
+from serving.model.estimator import Estimator, Model, to_array
+from serving.model.store import save
 from serving.settings import forbid_usage_reports
-from serving.store import save
-from training.card import card
-from training.choice import choose
-from training.compiling import compile_estimator
-from training.delimited import Format
-from training.describe import describe, rows_of
+from training.card.card import card
+from training.compiling.proof import compile_estimator
+from training.describing.describe import describe, rows_of
+from training.describing.forms import FITTED_ON_ARRAYS, Evidence, categories_of, dtypes_of
+from training.describing.packages import needed_by
+from training.describing.tellers import Columns, counted, names_in, same_names
+from training.describing.told import agreed, told_by
 from training.errors import TrainingError
-from training.estimators import make_estimator
-from training.evaluation import Evaluation, evaluate, score, truth_of
-from training.faults import check_names, listed
-from training.files import read_file
-from training.fitted import load_fitted, task_of
-from training.forms import FITTED_ON_ARRAYS, Evidence, categories_of, dtypes_of
-from training.packages import needed_by
-from training.pipeline import build_pipeline, fit, one_job
-from training.table import NO_REMARKS, Table, to_table
-from training.tellers import Columns, counted, names_in, same_names
-from training.told import agreed, told_by
+from training.fitting.choice import choose
+from training.fitting.estimators import make_estimator
+from training.fitting.evaluation import Evaluation, evaluate, score, truth_of
+from training.fitting.fitted import load_fitted, task_of
+from training.fitting.pipeline import build_pipeline, fit, one_job
+from training.table.delimited import Format
+from training.table.faults import check_names, listed
+from training.table.files import read_file
+from training.table.table import NO_REMARKS, Table, to_table
 
 PROGRESS_S = 10.0
 IRIS_ESTIMATOR = "LogisticRegression"

@@ -18,7 +18,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import mark_process_dead
 from prometheus_client.values import MultiProcessValue
 
-from serving.description import Label, label_key
+from serving.model.description import Label, label_key
 from serving.settings import metrics_folder
 from serving.telemetry import RequestRecord, append_whole, log, logging_is_configured
 

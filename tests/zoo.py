@@ -14,10 +14,10 @@ from sklearn.utils import all_estimators, get_tags
 # scikit-learn's own list of parameters under which its tests can fit each estimator.
 from sklearn.utils._test_common.instance_generator import _construct_instances
 
-from serving.description import INLIER, OUTLIER, label_key
-from serving.model import Estimator
-from training.fitted import task_of
-from training.table import Table
+from serving.model.description import INLIER, OUTLIER, label_key
+from serving.model.estimator import Estimator
+from training.fitting.fitted import task_of
+from training.table.table import Table
 
 ROWS = 90
 CLOSE = 1e-12  # the contract's agreement of numbers

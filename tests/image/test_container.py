@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.auth import new_key
+from serving.door.auth import new_key
 from tests.image.conftest import Image, reported
 from tests.image.container import Container, ask, container, inspect, ready
 from tests.server import PATIENCE_S, ROW, eventually

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from serving.auth import new_key
+from serving.door.auth import new_key
 from tests.image.container import Container, ask, inspect
 from tests.kubernetes import Object, Rendered, copy, quantity, render
 from tests.server import ROW, eventually, free_port

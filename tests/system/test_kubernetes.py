@@ -16,9 +16,9 @@ import pytest
 import redis
 import uvicorn
 
-from serving.auth import new_key
+from serving.door.auth import new_key
+from serving.host.workers import MARGIN_S
 from serving.settings import PREFIX, Settings
-from serving.workers import MARGIN_S
 from tests.kubernetes import (
     KEYS_FILE,
     MANIFESTS,

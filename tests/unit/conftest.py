@@ -12,7 +12,7 @@ os.environ["BENTOML_HOME"] = tempfile.mkdtemp(prefix="model-api-unit-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(dir=os.environ["BENTOML_HOME"])
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-from serving.edge import Edge
+from serving.door.edge import Edge
 from serving.metrics import ServiceMetrics
 from serving.settings import PREFIX
 from serving.telemetry import RequestRecord, open_record

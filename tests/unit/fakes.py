@@ -15,12 +15,12 @@ import structlog
 from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Scope
 
-from serving.answers import Prediction
-from serving.description import Label
-from serving.model import Model
-from serving.predictor import Predictor
+from serving.dialects.ours import Prediction
+from serving.model.description import Label
+from serving.model.estimator import Model
+from serving.model.values import Row
+from serving.prediction.predictor import Predictor
 from serving.telemetry import FRAMEWORK_LOGGERS, log
-from serving.values import Row
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import sklearn
 
-from serving.description import (
+from serving.model.description import (
     Asked,
     Boolean,
     Category,

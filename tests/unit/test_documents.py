@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from serving.errors import PROBLEM_TYPES, ProblemType
+from serving.problems import PROBLEM_TYPES, ProblemType
 from serving.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]

@@ -9,54 +9,66 @@ ROOT = Path(__file__).parents[2]
 
 # From the bottom to the top: a room imports what lies below it, never what lies beside or above.
 LAYERS = (
-    {"console", "errors", "settings", "description"},
-    {"values", "answers", "telemetry"},
-    {"schemas", "metrics", "lanes", "compiled"},
+    {"console", "problems", "settings", "model.description"},
+    {"model.values", "dialects.ours", "telemetry"},
+    {"model.rows", "metrics", "prediction.lanes", "model.compiled"},
     {
-        "auth",
-        "batching",
-        "cache",
-        "limits",
-        "model",
-        "openapi",
-        "pages",
-        "prediction_log",
-        "protocol",
-        "quotas",
-        "workers",
+        "door.auth",
+        "prediction.batching",
+        "prediction.cache",
+        "door.bodies",
+        "model.estimator",
+        "door.openapi",
+        "door.pages",
+        "prediction.log",
+        "host.protocol",
+        "door.quotas",
+        "host.workers",
     },
-    {"edge", "predictor", "store"},
-    {"bento"},
-    {"service"},
+    {"door.edge", "prediction.predictor", "model.store"},
+    {"host.bento"},
+    {"service", "auth"},
 )
 
 # Training stands beside serving, and leans on it.
-TRAINING_USES = LAYERS[0] | LAYERS[1] | {"schemas", "compiled", "model", "store"}
+TRAINING_USES = (
+    LAYERS[0] | LAYERS[1] | {"model.rows", "model.compiled", "model.estimator", "model.store"}
+)
 
 # Who of serving may import a package that few may know; training may import any.
 FOREIGN: dict[str, set[str]] = {
-    "bentoml": {"service", "store", "bento"},
-    "_bentoml_impl": {"bento"},
+    "bentoml": {"service", "model.store", "host.bento"},
+    "_bentoml_impl": {"host.bento"},
     "_bentoml_sdk": set(),
     "prometheus_client": {"metrics"},
     "structlog": {"telemetry"},
-    "circus": {"workers"},
-    "limits": {"settings", "quotas"},
-    "redis": {"quotas"},
-    "cachetools": {"cache"},
-    "sklearn": {"model"},
-    "onnxruntime": {"compiled"},
+    "circus": {"host.workers"},
+    "limits": {"settings", "door.quotas"},
+    "redis": {"door.quotas"},
+    "cachetools": {"prediction.cache"},
+    "sklearn": {"model.estimator"},
+    "onnxruntime": {"model.compiled"},
     "onnx": set(),
     "skl2onnx": set(),
-    "pandas": {"model"},
+    "pandas": {"model.estimator"},
     "matplotlib": set(),
     "skops": set(),
 }
 
-FILES = {file.stem: file for file in (ROOT / "serving").glob("*.py") if file.stem != "__init__"}
-FILES |= {f"training.{file.stem}": file for file in (ROOT / "training").glob("*.py")}
+
+def found(folder: str) -> dict[str, Path]:
+    """Give the rooms of a folder by their names in it; what only holds others is none."""
+    files = [file for file in (ROOT / folder).rglob("*.py") if file.stem != "__init__"]
+    return {".".join(f.relative_to(ROOT / folder).with_suffix("").parts): f for f in files}
+
+
+FILES = found("serving")
+FILES |= {f"training.{name}": file for name, file in found("training").items()}
 FILES |= {name: ROOT / f"{name}.py" for name in ("service", "train")}
 TRAINS = {name for name in FILES if name == "train" or name.startswith("training.")}
+WINGS = {"serving", "training"} | {
+    str(path.parent.relative_to(ROOT)).replace("/", ".") for path in FILES.values()
+}
 TREES = {name: ast.parse(file.read_text()) for name, file in FILES.items()}
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 
@@ -70,7 +82,7 @@ def imported(name: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name} imports relatively"
             assert node.module is not None
-            if node.module in {"serving", "training"}:
+            if node.module in WINGS:
                 modules |= {f"{node.module}.{alias.name}" for alias in node.names}
             else:
                 modules.add(node.module)
@@ -129,10 +141,12 @@ def test_training_goes_to_the_store_of_bentoml_through_serving_alone() -> None:
 
 def test_serving_imports_pandas_only_when_a_model_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = ast.Import | ast.ImportFrom
-    body: list[ast.stmt] = [node for node in TREES["model"].body if isinstance(node, kinds)]
-    monkeypatch.setitem(TREES, "model", ast.Module(body, []))
-    assert "numpy" in imported("model")
-    assert "pandas" not in {module.partition(".")[0] for module in imported("model")}
+    body: list[ast.stmt] = [
+        node for node in TREES["model.estimator"].body if isinstance(node, kinds)
+    ]
+    monkeypatch.setitem(TREES, "model.estimator", ast.Module(body, []))
+    assert "numpy" in imported("model.estimator")
+    assert "pandas" not in {module.partition(".")[0] for module in imported("model.estimator")}
 
 
 def test_only_the_settings_know_the_environment() -> None:
@@ -151,20 +165,24 @@ def test_only_the_settings_know_the_environment() -> None:
 
 
 def test_the_rules_would_notice_a_room_that_breaks_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TREES, "limits", ast.parse("def f():\n    from serving import edge"))
-    with pytest.raises(AssertionError, match="limits imports edge, which lies above it"):
-        test_a_room_imports_only_what_lies_below_it("limits")
-    monkeypatch.setitem(TREES, "limits", ast.parse("import serving.model"))
-    with pytest.raises(AssertionError, match="limits imports model, its sibling"):
-        test_a_room_imports_only_what_lies_below_it("limits")
-    monkeypatch.setitem(TREES, "limits", ast.parse("from training.table import Table"))
+    edge = "def f():\n    from serving.door import edge"
+    monkeypatch.setitem(TREES, "door.bodies", ast.parse(edge))
     with pytest.raises(
-        AssertionError, match=r"limits imports training\.table, which belongs to training"
+        AssertionError, match=r"door\.bodies imports door\.edge, which lies above it"
     ):
-        test_a_room_imports_only_what_lies_below_it("limits")
-    monkeypatch.setitem(TREES, "training.card", ast.parse("from serving import edge"))
-    with pytest.raises(AssertionError, match="edge"):
-        test_training_uses_of_serving_only_what_it_needs("training.card")
-    monkeypatch.setitem(TREES, "limits", ast.parse("def f():\n    import pandas.api"))
-    with pytest.raises(AssertionError, match="limits"):
+        test_a_room_imports_only_what_lies_below_it("door.bodies")
+    monkeypatch.setitem(TREES, "door.bodies", ast.parse("import serving.model.estimator"))
+    with pytest.raises(AssertionError, match=r"door\.bodies imports model\.estimator, its sibling"):
+        test_a_room_imports_only_what_lies_below_it("door.bodies")
+    monkeypatch.setitem(TREES, "door.bodies", ast.parse("from training.table.table import Table"))
+    with pytest.raises(
+        AssertionError,
+        match=r"door\.bodies imports training\.table\.table, which belongs to training",
+    ):
+        test_a_room_imports_only_what_lies_below_it("door.bodies")
+    monkeypatch.setitem(TREES, "training.card.card", ast.parse("from serving.door import edge"))
+    with pytest.raises(AssertionError, match=r"door\.edge"):
+        test_training_uses_of_serving_only_what_it_needs("training.card.card")
+    monkeypatch.setitem(TREES, "door.bodies", ast.parse("def f():\n    import pandas.api"))
+    with pytest.raises(AssertionError, match=r"door\.bodies"):
         test_a_foreign_package_is_known_to_few("pandas")

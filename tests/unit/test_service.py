@@ -26,12 +26,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from serving.cache import PredictionCache
-from serving.edge import Edge
-from serving.errors import OVERLOADED, Problem
-from serving.pages import CONTENT_SECURITY_POLICY
+from serving.door.edge import Edge
+from serving.door.pages import CONTENT_SECURITY_POLICY
+from serving.model.store import ModelError, save
+from serving.prediction.cache import PredictionCache
+from serving.problems import OVERLOADED, Problem
 from serving.settings import ApiKey
-from serving.store import ModelError, save
 from tests.unit.fakes import (
     Answer,
     Headers,
@@ -408,7 +408,7 @@ def test_a_crash_in_the_model_is_told_to_the_log_alone(
     (line,) = lines
     assert line["level"] == "error"
     assert "ArithmeticError\n\nThe above exception caused" in line["exception"]
-    assert line["exception"].endswith("serving.predictor.EstimatorError")
+    assert line["exception"].endswith("serving.prediction.predictor.EstimatorError")
     assert "in predict" in line["exception"]
     assert INPUT not in str(line)
     assert INPUT.encode() not in answer.body

@@ -21,7 +21,6 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from serving.description import Label
 from serving.metrics import (
     MAX_NAMED_SERIES,
     OTHERS,
@@ -32,6 +31,7 @@ from serving.metrics import (
     make_metrics_folder,
     tell_lost_metrics,
 )
+from serving.model.description import Label
 from serving.telemetry import (
     FRAMEWORK_LOGGERS,
     PrintsAsLog,

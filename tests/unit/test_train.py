@@ -28,16 +28,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 import train
-from serving.description import Description, Metrics
-from serving.model import Model
-from serving.store import verify
+from serving.model.description import Description, Metrics
+from serving.model.estimator import Model
+from serving.model.store import verify
 from tests.server import ROOT
 from tests.wire.estimators import Fragile
-from training import probe
-from training.describe import rows_of
-from training.evaluation import Evaluation
-from training.packages import Needed
-from training.table import to_table
+from training.describing import probe
+from training.describing.describe import rows_of
+from training.describing.packages import Needed
+from training.fitting.evaluation import Evaluation
+from training.table.table import to_table
 
 ROWS = 40
 
@@ -225,7 +225,7 @@ def test_a_terminal_that_can_not_show_all_is_no_fault(quick: None, tmp_path: Pat
 def test_it_is_a_command_that_needs_no_arguments(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("training.packages.needed_by", lambda *_: Needed((), ()))
+    monkeypatch.setattr("training.describing.packages.needed_by", lambda *_: Needed((), ()))
     monkeypatch.setattr(sys, "argv", ["train.py"])
 
     runpy.run_path(train.__file__, run_name="__main__")

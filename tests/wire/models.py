@@ -7,13 +7,13 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from serving.description import Metrics
-from serving.model import to_array
-from serving.store import save
+from serving.model.description import Metrics
+from serving.model.estimator import to_array
+from serving.model.store import save
 from tests.wire.estimators import Faulty, Fragile, Gated, Stuck, Unloadable
 from train import iris
-from training.describe import describe, rows_of
-from training.table import to_table
+from training.describing.describe import describe, rows_of
+from training.table.table import to_table
 
 UNMEASURED = Metrics(split="none", values={}, dummy={})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.auth import new_key
+from serving.door.auth import new_key
 from tests.server import ROOT, ROW, Server, environment, refused, run_python, serving
 from tests.wire.problems import assert_problem
 
@@ -38,7 +38,7 @@ def locked(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 def strict(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serve with a key that the command made, for metrics too, and for a page of another origin."""
     folder = tmp_path_factory.mktemp("strict")
-    printed = run_python(home, "-m", "serving.auth", "carol", "1000/minute")
+    printed = run_python(home, "-m", "serving.door.auth", "carol", "1000/minute")
     key, entry = (line.strip() for line in printed.splitlines() if line.startswith("    "))
     (folder / "key").write_text(key)
     settings = {"SERVING_API_KEYS": entry, "SERVING_METRICS_NEED_KEY": "true"}
@@ -197,7 +197,7 @@ def test_make_key_prints_a_key(home: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert plan.stdout.splitlines()[-1].endswith("python -m serving.auth carol 5/second")
+    assert plan.stdout.splitlines()[-1].endswith("python -m serving.door.auth carol 5/second")
 
 
 def test_a_start_is_refused_without_repeating_a_key(home: Path) -> None:

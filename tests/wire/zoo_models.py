@@ -7,10 +7,10 @@ import json
 import sys
 import warnings
 
-from serving.description import Metrics
-from serving.store import save
+from serving.model.description import Metrics
+from serving.model.store import save
 from tests.zoo import in_process, specimens
-from training.describe import describe, rows_of
+from training.describing.describe import describe, rows_of
 
 UNMEASURED = Metrics(split="none", values={}, dummy={})
 ROWS = 30

@@ -9,13 +9,13 @@ import bentoml
 import numpy as np
 import pytest
 
-from serving.answers import AnswerWriter
-from serving.description import Compiled, Description, Metrics, Number
-from serving.lanes import Again
-from serving.model import Estimator, Model
-from serving.schemas import RequestSchema
+from serving.dialects.ours import AnswerWriter
+from serving.model.description import Compiled, Description, Metrics, Number
+from serving.model.estimator import Estimator, Model
+from serving.model.rows import RequestSchema
+from serving.model.store import load, model_info, save, verify
+from serving.prediction.lanes import Again
 from serving.settings import Runtime
-from serving.store import load, model_info, save, verify
 from tests.unit.fakes import Counts, computing
 from tests.zoo import (
     NOT_SERVED,
@@ -26,9 +26,9 @@ from tests.zoo import (
     in_process,
     specimens,
 )
-from training.compiling import compile_estimator
-from training.describe import describe, rows_of
-from training.table import Table
+from training.compiling.proof import compile_estimator
+from training.describing.describe import describe, rows_of
+from training.table.table import Table
 
 SPECIMENS = {specimen.name: specimen for specimen in specimens()}
 CLOSING = {"model", "request_id"}

@@ -1,0 +1,1 @@
+"""HTTP: from a connection's request to its answer."""

@@ -1,0 +1,1 @@
+"""What surrounds the service: BentoML, uvicorn, circus, the process."""

@@ -1,0 +1,1 @@
+"""What a model is: knows no HTTP, and of BentoML the store alone."""

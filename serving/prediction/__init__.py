@@ -1,0 +1,1 @@
+"""How rows are answered: knows no HTTP."""

@@ -1,0 +1,269 @@
+"""The prediction log: what was asked and what was answered, a JSON line for each prediction.
+
+Off by default: it alone of all rooms writes input values down, for audit and later labelling. A
+request hands its rows over and goes on; a thread writes them. What finds no room, or no disk, is
+counted as lost, and no request waits for it or fails by it.
+"""
+
+import fcntl
+import os
+import stat
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, NamedTuple
+
+import orjson
+
+from serving.dialects.ours import Prediction
+from serving.metrics import PREDICTIONS_LOGGED
+from serving.model.values import Row
+from serving.settings import OFF, PREFIX, STDOUT
+from serving.telemetry import append_whole, log, stack_trace
+
+_GATHER_S = 0.05  # a thread that woke for each request would take its time from answering them
+_RETRY_S = 0.5
+_CLOSE_S = 3.0  # less than the margin after which a worker that drains is killed
+_ROWS_AT_ONCE = 1000
+
+
+class _Entry(NamedTuple):
+    time_s: float
+    request_id: str
+    rows: Sequence[Row]
+    predictions: Sequence[Prediction]
+
+
+class _File:
+    """A file that several processes append to, and that may be moved away, as logrotate does."""
+
+    keeps_nothing_of_a_failure = True
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def write(self, lines: list[bytes]) -> None:
+        """Append all lines or, if that fails, none."""
+        descriptor = self._opened()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # or a line might follow the half that is cut off
+        try:
+            append_whole(descriptor, b"".join(lines))
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _opened(self) -> int:
+        """Open the file, again if another or none is at its path by now."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                if os.path.samestat(os.stat(self._path), os.fstat(self._descriptor)):
+                    return self._descriptor
+            self.close()
+        self._descriptor = _open(self._path)
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close what is open."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _open(path: str) -> int:
+    """Open a file to append to; a new one is for this user alone, since it holds inputs.
+
+    Raises:
+        OSError: it can't be opened, or is something else than a file: a FIFO would block.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("it is no regular file")
+    return descriptor
+
+
+class _Stdout:
+    """The stdout of the process, which log lines share."""
+
+    keeps_nothing_of_a_failure = False
+
+    def write(self, lines: list[bytes]) -> None:
+        """Write line by line, through the buffer that log lines go through, so that none tears."""
+        if sys.__stdout__ is None:
+            raise OSError("stdout is closed")
+        stream = sys.__stdout__.buffer
+        for line in lines:
+            stream.write(line)
+            stream.flush()
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+def check(target: str) -> None:
+    """See, before a worker starts, that the log can be written.
+
+    Raises:
+        SystemExit: with a line that names the variable and what is wrong.
+    """
+    if target in (OFF, STDOUT):
+        return
+    try:
+        os.close(_open(target))
+    except (OSError, ValueError) as exc:
+        problem = getattr(exc, "strerror", None) or str(exc)
+        raise SystemExit(
+            f"{PREFIX}PREDICTION_LOG: can't write to {target}: {problem} (`stdout`, or a file that "
+            "gets a JSON line for each prediction)"
+        ) from None
+
+
+class PredictionLog:
+    """Writes predictions down, in a thread of its own; as many rows wait for it as are allowed.
+
+    Invariant, under ``_changed``: ``_waiting_rows`` counts the rows in ``_queue``. An entry leaves
+    the queue when it is written or lost, so that rows being written count as waiting.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        max_rows: int,
+        *,
+        features: Sequence[str],
+        model: Mapping[str, str],
+        describe: Callable[[Prediction], dict[str, Any]],
+    ) -> None:
+        """Take ``stdout``, ``off`` or a path, and how an answer names features and predictions."""
+        self._features = tuple(features)
+        self._model = dict(model)
+        self._describe = describe
+        self._max_rows = max_rows
+        self._queue: deque[_Entry] = deque()
+        self._waiting_rows = 0
+        self._changed = threading.Condition()
+        self._is_full = self._fails = self._closing = False
+        self._thread: threading.Thread | None = None
+        if target != OFF:
+            self._sink = _Stdout() if target == STDOUT else _File(target)
+            self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+            self._thread.start()
+
+    def note(self, request_id: str, rows: Sequence[Row], predictions: Sequence[Prediction]) -> None:
+        """Take what a request was answered; rows that find no room are lost. Waits for nothing."""
+        if self._thread is None or not rows:
+            return
+        with self._changed:
+            room = 0 if self._closing else self._max_rows - self._waiting_rows
+            if room:
+                taken = rows[:room], predictions[:room]
+                self._queue.append(_Entry(time.time(), request_id, *taken))
+                self._waiting_rows += len(taken[0])
+                if len(self._queue) == 1 or self._waiting_rows == self._max_rows:
+                    self._changed.notify()
+            lost = len(rows) - room
+            begins = lost > 0 and not self._is_full
+            self._is_full |= begins
+        if lost > 0:
+            PREDICTIONS_LOGGED.labels("lost").inc(lost)
+        if begins:
+            log.error("prediction_log.full", max_rows=self._max_rows)
+
+    def close(self) -> None:
+        """Write what waits, unless that takes too long; count the rest as lost."""
+        if self._thread is None:
+            return
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(_CLOSE_S)
+        with self._changed:
+            if self._waiting_rows:
+                PREDICTIONS_LOGGED.labels("lost").inc(self._waiting_rows)
+                log.error("prediction_log.unwritten", rows=self._waiting_rows)
+
+    def _run(self) -> None:
+        while entries := self._gather():
+            try:
+                lines = list(chain.from_iterable(map(self._lines, entries)))
+                self._sink.write(lines)
+            except Exception as exc:  # whatever it is, it is no reason to end
+                self._failed(exc)
+                if isinstance(exc, OSError) and self._sink.keeps_nothing_of_a_failure:
+                    if self._closing:
+                        break
+                    self._wait_to_retry()
+                else:
+                    self._remove(entries, "lost")
+            else:
+                self._fails = False
+                self._remove(entries, "written")
+        self._sink.close()
+
+    def _gather(self) -> list[_Entry]:
+        """Wait for entries; give the first ones, or none when all is written and no more come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closing)
+            self._changed.wait_for(
+                lambda: self._waiting_rows == self._max_rows or self._closing, _GATHER_S
+            )
+            entries: list[_Entry] = []
+            rows = 0
+            for entry in self._queue:
+                if rows >= _ROWS_AT_ONCE:
+                    break
+                entries.append(entry)
+                rows += len(entry.rows)
+            return entries
+
+    def _lines(self, entry: _Entry) -> list[bytes]:
+        moment = datetime.fromtimestamp(entry.time_s, UTC).isoformat(timespec="microseconds")
+        head: dict[str, Any] = {
+            "timestamp": moment.replace("+00:00", "Z"),
+            "level": "info",
+            "event": "prediction",
+            "request_id": entry.request_id,
+        }
+        return [
+            orjson.dumps(
+                head
+                | {"row": index, "model": self._model}
+                | {"features": dict(zip(self._features, row, strict=True))}
+                | self._describe(prediction),
+                option=orjson.OPT_APPEND_NEWLINE,
+            )
+            for index, (row, prediction) in enumerate(
+                zip(entry.rows, entry.predictions, strict=True)
+            )
+        ]
+
+    def _failed(self, exc: Exception) -> None:
+        """Log the first of failures that follow each other; an OSError tells no values."""
+        if not self._fails:
+            self._fails = True
+            if isinstance(exc, OSError):
+                log.error("prediction_log.failed", reason=exc.strerror or str(exc))
+            else:
+                log.error("prediction_log.failed", exception=stack_trace(exc))
+
+    def _wait_to_retry(self) -> None:
+        """Wait until it is time to try again: at once, for the last time, when it is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, _RETRY_S)
+
+    def _remove(self, entries: list[_Entry], result: str) -> None:
+        """Take entries that are done with from the queue, and count their rows."""
+        rows = sum(len(entry.rows) for entry in entries)
+        PREDICTIONS_LOGGED.labels(result).inc(rows)
+        with self._changed:
+            for _ in entries:
+                self._queue.popleft()
+            self._waiting_rows -= rows
+            if self._waiting_rows * 2 <= self._max_rows:  # or there would be a line each time
+                self._is_full = False

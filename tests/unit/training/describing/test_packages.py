@@ -1,0 +1,178 @@
+"""What a model needs beside the service: found by loading it where that is all there is."""
+
+import sys
+import threading
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+from serving.model.description import Asked, Description, Feature
+from tests.unit.samples import asked, category, description, number, regression
+from tests.wire.estimators import Fragile
+from training.describing.packages import Needed, needed_by
+from training.errors import TrainingError
+
+Estimator = Any  # scikit-learn has no type for it
+VALUES = np.arange(40.0).reshape(20, 2) % 7
+LABELS = np.where(VALUES[:, 0] > 3, "ham", "spam").astype(object)
+
+
+def of_numbers(**changes: Asked) -> Description:
+    """Describe a model of two numbers that gives one."""
+    return regression("price", **changes)
+
+
+def test_a_model_that_takes_arrays_needs_nothing_not_even_pandas() -> None:
+    estimator = LogisticRegression().fit(VALUES, LABELS)
+
+    assert needed_by(estimator, description()) == Needed((), ())
+
+
+def test_a_model_that_was_fitted_on_a_frame_but_takes_arrays_needs_nothing() -> None:
+    estimator = LinearRegression().fit(
+        pd.DataFrame(VALUES, columns=["length", "width"]), VALUES[:, 0]
+    )
+
+    assert needed_by(estimator, of_numbers()) == Needed((), ())
+
+
+def test_a_model_that_takes_frames_needs_pandas_as_it_is_here() -> None:
+    frame = pd.DataFrame({"colour": ["red", "blue"] * 10, "length": VALUES[:, 0]})
+    columns = make_column_transformer((OneHotEncoder(), ["colour"]), remainder="passthrough")
+    estimator = make_pipeline(columns, LinearRegression()).fit(
+        frame.astype({"colour": object}), VALUES[:, 1]
+    )
+    features: tuple[Feature, ...] = (category("colour"), number("length"))
+
+    needed = needed_by(estimator, of_numbers(features=features, asked=asked(input="frame")))  # type: ignore[arg-type]
+
+    assert f"pandas=={version('pandas')}" in needed.packages
+    assert needed.files == ()
+    names = [requirement.partition("==")[0] for requirement in needed.packages]
+    assert "scikit-learn" not in names
+    assert "pytest" not in names
+    assert names == sorted(names)
+
+
+def test_files_of_the_project_that_a_model_needs_are_named() -> None:
+    """That it prints while it is asked is nothing to be confused by."""
+    estimator = Fragile(LogisticRegression().fit(VALUES, LABELS))
+
+    needed = needed_by(estimator, description())
+
+    assert needed.packages == ()
+    assert "tests/wire/estimators.py" in needed.files
+    assert not any(file.startswith((".venv", "training", "serving")) for file in needed.files)
+
+
+def own_module(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str = "own_module"
+) -> Estimator:
+    """Make an estimator of a module in a folder where other processes find it too."""
+    (folder / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    module = __import__(name)
+    monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, name, module)
+    return module.Estimator()
+
+
+ONES = """
+import numpy as np
+class Estimator:
+    def predict(self, rows):
+        {first}
+        return np.ones(len(rows))
+"""
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "pass",
+        "print('asked')",
+        "print('asked', end='')",
+    ],
+)
+def test_a_module_elsewhere_is_named_with_its_path_whatever_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    estimator = own_module(tmp_path, monkeypatch, ONES.format(first=first))
+
+    assert needed_by(estimator, of_numbers()) == Needed((), (str(tmp_path / "own_module.py"),))
+
+
+def test_a_package_that_is_only_needed_to_answer_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimator = own_module(tmp_path, monkeypatch, ONES.format(first="import hypothesis"))
+
+    needed = needed_by(estimator, of_numbers())
+
+    assert f"hypothesis=={version('hypothesis')}" in needed.packages
+
+
+def test_a_model_whose_module_is_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = type(sys)("nowhere_at_all")
+    monkeypatch.setitem(sys.modules, "nowhere_at_all", module)
+    exec(ONES.format(first="pass"), module.__dict__)  # noqa: S102 (this file's own code)
+
+    with pytest.raises(TrainingError) as caught:
+        needed_by(module.Estimator(), of_numbers())
+
+    assert str(caught.value) == (
+        "the estimator can't be loaded in another process, as serving does it: "
+        "ModuleNotFoundError: No module named 'nowhere_at_all'"
+    )
+
+
+def test_a_model_of_the_main_program_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = sys.modules["__main__"]
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(ONES.format(first="pass"), namespace)  # noqa: S102 (this file's own code)
+    monkeypatch.setattr(main, "Estimator", namespace["Estimator"], raising=False)
+
+    with pytest.raises(TrainingError, match=r"as serving does it: AttributeError.*Estimator"):
+        needed_by(namespace["Estimator"](), of_numbers())
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "raise ValueError('not today')",
+        "raise SystemExit(3)",
+        "raise SystemExit",
+    ],
+)
+def test_a_model_that_fails_in_another_process_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    estimator = own_module(tmp_path, monkeypatch, ONES.format(first=first))
+
+    with pytest.raises(TrainingError, match="can't be loaded in another process"):
+        needed_by(estimator, of_numbers())
+
+
+def test_a_model_that_can_not_be_pickled_is_refused() -> None:
+    estimator = LinearRegression().fit(VALUES, VALUES[:, 0])
+    estimator.guard = threading.Lock()
+
+    with pytest.raises(TrainingError, match="the estimator can't be pickled: "):
+        needed_by(estimator, of_numbers())
+
+
+def test_functions_of_no_module_need_cloudpickle() -> None:
+    estimator = make_pipeline(FunctionTransformer(lambda rows: rows * 2), LinearRegression())
+
+    needed = needed_by(estimator.fit(VALUES, VALUES[:, 0]), of_numbers())
+
+    assert needed == Needed((f"cloudpickle=={version('cloudpickle')}",), ())

@@ -1,0 +1,1 @@
+"""From an estimator to a graph that is proven to answer alike."""

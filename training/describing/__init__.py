@@ -1,0 +1,1 @@
+"""From a fitted estimator to its description: found out by asking."""
