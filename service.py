@@ -1,56 +1,52 @@
-"""The service: its settings, its model, and its routes. Start reading here.
+"""The service: settings to parts to routes. Start reading here.
 
 ``bentoml serve`` imports this module in its own process and in each worker process.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import bentoml
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
 
-from serving.dialects.ours import AnswerWriter, Prediction
+from serving.dialects import ours
+from serving.door.auth import Keyring
+from serving.door.edge import Edge
 from serving.door.openapi import openapi_document
-from serving.door.pages import Document, docs_page, docs_script, page, problem_page
-from serving.door.quotas import check as check_storage
+from serving.door.pages import Document, assets, metrics_page, pages
+from serving.door.predicting import Predicting
+from serving.door.probes import probes
+from serving.door.quotas import Quotas
+from serving.door.routes import Route, Routes
 from serving.host.bento import (
+    STATIC,
     BatchInput,
     BatchOutput,
     InstanceInput,
     InstanceOutput,
     ModelService,
-    get,
-    packed_model,
+    check_start,
     prepare_bentoml,
     service_metrics,
-    worker_count,
 )
-from serving.host.workers import Life, refuse
-from serving.metrics import MODEL_INFO, tell_lost_metrics
-from serving.model.rows import RequestSchema
-from serving.model.store import ModelError, ServedModel, compiled_form, load, model_info, verify
-from serving.model.values import Row
-from serving.prediction.batching import Batcher
-from serving.prediction.cache import PredictionCache
-from serving.prediction.lanes import Again
+from serving.host.life import Life
+from serving.host.logs import configure_logging
+from serving.host.process import prepare_environment
+from serving.model.features import Row
+from serving.model.outputs import Prediction
+from serving.model.store import ServedModel
+from serving.model.stored import ModelError, verify
+from serving.prediction.loaded import Loaded
 from serving.prediction.log import PredictionLog
-from serving.prediction.log import check as check_prediction_log
-from serving.prediction.predictor import Predictor
-from serving.problems import JSON_MEDIA_TYPE, NOT_FOUND, PROBLEM_TYPES, UNAVAILABLE, Problem
-from serving.settings import (
-    LogFormat,
-    load_settings,
-    pin_model,
-    prepare_process,
-    unknown_variables,
-)
-from serving.telemetry import configure_logging, log
+from serving.prediction.shelf import Shelf
+from serving.prediction.sinks import sink_to
+from serving.problems import JSON_MEDIA_TYPE
+from serving.settings import load_settings
+from serving.telemetry import Listeners, LogLine
 
 settings = load_settings()
-configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)
-tell_lost_metrics()
-prepare_process(settings, Path(__file__).with_name("configuration.yaml"))
+configure_logging(settings.log_level, settings.log_format)
+prepare_environment(settings, Path(__file__).with_name("configuration.yaml"))
 prepare_bentoml(settings)
 
 
@@ -58,145 +54,74 @@ prepare_bentoml(settings)
 class ModelApi:
     """Serves a scikit-learn model over HTTP."""
 
-    settings = settings
-    stored = ServedModel(settings.model)
+    stored = ServedModel(settings.model)  # what BentoML packs
 
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Choose the model's version for all workers, and refuse to start if it can't be served.
-
-        Whether it can be loaded a worker finds out: here that would double the time of a start.
-        """
-        for name in unknown_variables():
-            log.warning("settings.unknown", variable=name)
-        if not settings.clients:
-            log.warning("keys.none", meaning="all who can connect may ask")
-        if worker_count(ModelApi) > 1 and settings.counts_alone:
-            raise SystemExit(
-                "SERVING_RATE_LIMIT_STORAGE: with memory:// each worker would count for itself; "
-                "serve with one worker, name a Redis (redis://HOST:PORT), or set "
-                "SERVING_RATE_LIMIT=off"
-            )
-        check_storage(settings.rate_limit_storage.get_secret_value())
-        check_prediction_log(settings.prediction_log)
-        named = "model" in settings.model_fields_set
-        tag = settings.model if named else packed_model(ModelApi) or settings.model
-        verified = verify(ServedModel(tag).resolve())
-        compiled_form(verified, settings.runtime)
-        pin_model(str(verified.tag))
+        """Refuse before workers start."""
+        check_start(settings, ModelApi)
 
     def __init__(self) -> None:
         """Load the model, and build all that is fixed from then on."""
+        self.life = Life(settings)
+        self.life.take_signals()
+        metrics = service_metrics()
+        sink = sink_to(settings.prediction_log)
+        self.prediction_log = PredictionLog(sink) if sink else None
+        heard = (metrics, self.prediction_log) if self.prediction_log else (metrics,)
         try:
             verified = verify(self.stored)
-            model = load(verified, settings.runtime)
+            loaded = Loaded(verified, settings, metrics, Listeners(heard))
         except ModelError as exc:
-            refuse(str(exc))
-        description = model.description
-        self.version = str(verified.tag.version)
-        self.schema = RequestSchema(
-            description.features, settings.max_batch_rows, description.ignored
+            self.life.refuse(str(exc))
+        self.shelf = Shelf(loaded)
+        self.quotas = Quotas(settings.rate_limit, settings.rate_limit_storage.get_secret_value())
+        routes = Routes(self.routes())
+        document = openapi_document(
+            routes,
+            loaded.about,
+            asks_for_keys=bool(settings.clients),
+            has_quotas=settings.limits_clients,
         )
-        self.answers = AnswerWriter(description, self.version)
-        example_answer = self.answers.document(model.warm_up())
-        openapi = openapi_document(description, self.version, settings, example_answer)
-        self.openapi = Document(orjson.dumps(openapi), JSON_MEDIA_TYPE)
-        info = model_info(verified, settings.runtime)
-        self.info = Document(orjson.dumps(info), JSON_MEDIA_TYPE)
-        self.card = page(verified.card)
-        self.health_answer = orjson.dumps(
-            {"status": "ok", "model": {"name": description.name, "version": self.version}}
+        self.openapi = Document(orjson.dumps(document), JSON_MEDIA_TYPE)
+        self.edge = Edge(
+            routes,
+            Keyring(settings.clients) if settings.clients else None,
+            self.quotas,
+            Listeners((LogLine(loaded.about.version), metrics)),
+            settings.request_timeout_s,
+            settings.cors_origins,
         )
-        MODEL_INFO.labels(description.name, self.version, description.task).set(1)
-        self.predict = self.predict  # BentoML builds a wrapper at each access of an API
-        self.batcher = Batcher(
-            self.predict,
-            service_metrics().batch_started,
-            max_items=settings.max_batch_rows,
-            max_waiting_items=settings.max_queue_rows,
-            patience_s=settings.request_timeout_s,
-        )
-        self.prediction_log = PredictionLog(
-            settings.prediction_log,
-            settings.prediction_log_rows,
-            features=[feature.name for feature in description.features],
-            model={"name": description.name, "version": self.version},
-            describe=self.answers.document,
-        )
-        cache = PredictionCache(settings.cache_entries, settings.cache_ttl_s)
-        self.predictor = Predictor(
-            model,
-            self.batcher,
-            service_metrics(),
-            cache if settings.keeps_predictions else None,
-            self.prediction_log,
-        )
-        self.life = Life(settings, lambda: self.batcher.running_s)
-        log.info(
-            "model.loaded",
-            model=str(verified.tag),
-            runtime=model.runtime,
-            size_bytes=verified.size_bytes,
-        )
+
+    def routes(self) -> Iterator[Route]:
+        """Give all that is served; those asked for most come first."""
+        predicting = Predicting(self.shelf, settings.max_body_bytes)
+        yield predicting.route("/predict", ours.one)
+        yield predicting.route("/predict/batch", ours.many)
+        yield from pages(self.shelf.default, lambda: self.openapi, ModelApi.schema())  # type: ignore[attr-defined]
+        yield from probes(lambda: self.life.unready, self.shelf.default.about)
+        yield metrics_page(is_open=not settings.metrics_need_key)
+        yield from assets(STATIC)
+
+    async def open(self) -> None:
+        """Find out whether Redis is away, if it is needed."""
+        if settings.limits_clients:
+            await self.quotas.open()
+
+    async def close(self) -> None:
+        """Let the threads end: the model's, and that of the prediction log when it is written."""
+        self.shelf.close()
+        if self.prediction_log is not None:
+            self.prediction_log.close()
+        await self.quotas.close()
 
     @bentoml.api(batchable=True, input_spec=InstanceInput, output_spec=InstanceOutput)
-    def predict(self, rows: list[Row]) -> list[Prediction | Again]:
+    def predict(self, rows: list[Row]) -> list[Prediction | None]:
         """Predict one instance; concurrent calls meet here as one list of rows."""
-        return self.predictor.compute(rows)
+        return self.shelf.default.compute(rows)
 
     @bentoml.api(route="/predict/batch", input_spec=BatchInput, output_spec=BatchOutput)
-    async def predict_batch(self, rows: list[Row]) -> list[Prediction]:
+    def predict_batch(self, rows: list[Row]) -> list[Prediction | None]:
         """Predict many instances, on the same way as single ones."""
-        return await self.predictor.many(rows)
-
-    @get("/model/info")
-    async def model_info(self, request: Request) -> Response:
-        """Tell what the model is."""
-        return self.info.answer(request)
-
-    @get("/model/card")
-    async def model_card(self, request: Request) -> Response:
-        """Show people what the model is."""
-        return self.card.answer(request)
-
-    @get("/health")
-    async def health(self, _: Request) -> Response:
-        """Tell whether the model answers. No worker listens before it has, once."""
-        if reason := self.life.unready:
-            raise Problem(UNAVAILABLE, reason)
-        return Response(self.health_answer, media_type=JSON_MEDIA_TYPE)
-
-    async def __is_ready__(self) -> bool:
-        """Answer ``/readyz``, for BentoML, as ``/health`` is answered."""
-        return not self.life.unready
-
-    @get("/errors/{slug}")
-    async def problem_type(self, request: Request) -> Response:
-        """Explain a problem type."""
-        kind = PROBLEM_TYPES.get(request.path_params["slug"])
-        if kind is None:
-            raise Problem(NOT_FOUND, "there is no such problem type")
-        return page(problem_page(kind)).answer(request)
-
-    @get("/docs.json")
-    async def openapi_json(self, request: Request) -> Response:
-        """Give the OpenAPI document."""
-        return self.openapi.answer(request)
-
-    @get("/")
-    async def docs(self, request: Request) -> Response:
-        """Show the OpenAPI document."""
-        return page(docs_page()).answer(request)
-
-    @get("/docs.js")
-    async def docs_js(self, _: Request) -> Response:
-        """Give the script of that page."""
-        return Response(docs_script(), media_type="text/javascript")
-
-    @bentoml.on_shutdown
-    def close(self) -> None:
-        """Let the threads end: the model's, and that of the prediction log when it is written."""
-        self.life.end()
-        self.batcher.close()
-        self.prediction_log.close()
+        return self.shelf.default.compute(rows)

@@ -23,11 +23,11 @@ from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.console import show, take_any_text
-from serving.dialects.ours import AnswerWriter
+from serving.host.process import forbid_usage_reports
+from serving.model.about import About
 from serving.model.description import Compiled, Description, Metrics, Task
 from serving.model.estimator import Estimator, Model, to_array
 from serving.model.store import save
-from serving.settings import forbid_usage_reports
 from training.card.card import card
 from training.compiling.proof import compile_estimator
 from training.describing.describe import describe, rows_of
@@ -252,7 +252,7 @@ def publish(
         update={"requirements": needed.packages, "compiled": proof}
     )
     example = Model(estimator, description).warm_up()
-    answer = AnswerWriter(description, version="").document(example)
+    answer = About(description, version="").document(example)
     steps = steps_of(estimator)
     with progress("writing the model card"), threadpool_limits(limits=1):
         page = card(description, evaluation, steps, answer, table.notes, args.seed)

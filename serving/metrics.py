@@ -1,141 +1,36 @@
-"""All metrics, declared once, and the files in which the workers of a server keep them.
+"""All metrics, declared once; a listener counts what happens to requests.
 
-Counted by the rooms that see what happens; what belongs to a request is counted by the edge. A full
-disk costs metrics, never a request.
+Other rooms count what they alone see. The workers of a server keep their values in one folder, from
+which any of them answers for all.
 """
 
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
 
 import prometheus_client.values
-from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.mmap_dict import MmapedDict
-from prometheus_client.multiprocess import mark_process_dead
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.values import MultiProcessValue
 
-from serving.model.description import Label, label_key
 from serving.settings import metrics_folder
-from serving.telemetry import RequestRecord, append_whole, log, logging_is_configured
+from serving.telemetry import Answered, Listener, Predicted
 
 MAX_NAMED_SERIES = 100
 OTHERS = "other"
-_METRICS_FILE_BYTES = 65_536
+MEDIA_TYPE = CONTENT_TYPE_LATEST
 
-
-class _Grown:
-    """A file of metrics that grows by zeros which are written, so that they have their place."""
-
-    def __init__(self, file: Any) -> None:  # noqa: ANN401 (prometheus_client's own)
-        self.fileno, self.close = file.fileno, file.close
-
-    def truncate(self, size: int) -> None:
-        append_whole(self.fileno(), bytes(size - os.fstat(self.fileno()).st_size))
-
-
-class _MetricsFile(MmapedDict):
-    """The values of this worker's metrics, in a file that all workers of the server read.
-
-    prometheus_client makes it by ``truncate``, with holes. On a full disk the first write to a hole
-    is SIGBUS, the end of the worker. Here what finds no place on the disk raises, and these values
-    are kept in memory, where no other worker and no ``/metrics`` sees them: nothing else is harmed.
-    """
-
-    _reason: ClassVar[str | None] = None
-    _told: ClassVar[bool] = False
-
-    def __init__(self, filename: str, read_mode: bool = False) -> None:
-        self._unseen: dict[str, tuple[float, float]] = {}
-        self._positions: dict[str, int] = {}
-        try:
-            if not os.path.exists(filename):
-                _make_whole(filename)
-            super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
-            self._f: Any = _Grown(self._f)
-        except OSError as exc:
-            self._f, self._used, self._capacity = None, 0, 0
-            self._lose(exc)
-
-    def read_value(self, key: str) -> tuple[float, float]:
-        if key not in self._positions and key not in self._unseen:
-            self._place(key)
-        if key in self._unseen:
-            return self._unseen[key]
-        return super().read_value(key)  # type: ignore[no-any-return, no-untyped-call]
-
-    def write_value(self, key: str, value: float, timestamp: float) -> None:
-        if key in self._unseen:
-            self._unseen[key] = value, timestamp
-        else:  # it was read before: each value is, when it is made
-            super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
-
-    def _place(self, key: str) -> None:
-        """Find a place for a value: in the file, or else in memory."""
-        capacity = self._capacity
-        if self._f is not None:
-            try:
-                return self._init_value(key)  # type: ignore[no-any-return, no-untyped-call]
-            except OSError as exc:
-                self._capacity = capacity  # which was doubled before the file was
-                self._lose(exc)
-        self._unseen[key] = 0.0, 0.0
-
-    @classmethod
-    def _lose(cls, exc: OSError) -> None:
-        cls._reason = exc.strerror or str(exc)
-        if logging_is_configured():
-            cls.tell_loss()
-
-    @classmethod
-    def tell_loss(cls) -> None:
-        """Log once that metrics were lost; the first are while this module is imported."""
-        if cls._reason is not None and not cls._told:
-            cls._told = True
-            log.error("metrics.lost", reason=cls._reason)
-
-
-def _make_whole(filename: str) -> None:
-    """Make a file of metrics under another name: workers that read it must not find it empty."""
-    draft = f"{filename}.new"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        append_whole(descriptor, bytes(_METRICS_FILE_BYTES))
-        os.rename(draft, filename)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(draft)
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def make_metrics_folder() -> str:
-    """Make the folder in which the worker processes of this server keep their metrics.
-
-    Raises:
-        SystemExit: with a line that says why that can't be done, and what to do.
-    """
-    try:
-        return tempfile.mkdtemp(prefix="model-api-metrics-")
-    except OSError as exc:
-        reason = exc.strerror or str(exc)
-        raise SystemExit(
-            f"no folder for temporary files can be written to ({reason}): name one with TMPDIR"
-        ) from None
-
-
-def tell_lost_metrics() -> None:
-    """Log what was lost before logging was configured."""
-    _MetricsFile.tell_loss()
-
-
-# Before the first metric is made.
-prometheus_client.values.MmapedDict = _MetricsFile  # type: ignore[attr-defined]
-if metrics_folder() is not None:
+if metrics_folder() is not None:  # before the first metric is made
     # Workers are started, not forked: asking for the process at each count takes half of its time.
     _THIS_PROCESS = os.getpid()
     prometheus_client.values.ValueClass = MultiProcessValue(lambda: _THIS_PROCESS)  # type: ignore[no-untyped-call]
@@ -211,13 +106,13 @@ MODEL_INFO = Gauge(
 )
 
 
-class ServiceMetrics:
-    """The metrics of one service in one worker process, with its labels bound once."""
+class Metrics(Listener):
+    """The metrics of the service in one worker process, with its labels bound once."""
 
     def __init__(self, common: Mapping[str, str], worker_index: int) -> None:
         """Take the labels by which BentoML tells services apart: `SERVICE_LABELS`."""
         # A label lookup costs more than the count itself; routes and statuses are few.
-        self.in_progress = cache(lambda route: IN_PROGRESS.labels(endpoint=route, **common))
+        self._in_progress = cache(lambda route: IN_PROGRESS.labels(endpoint=route, **common))
         self._answered = cache(
             lambda route, status: (
                 REQUESTS.labels(endpoint=route, http_response_code=status, **common),
@@ -231,15 +126,29 @@ class ServiceMetrics:
         self._by_class = _Named(PREDICTIONS)
         self._by_feature = _Named(UNUSUAL)
 
-    def request_finished(self, record: RequestRecord, duration_s: float) -> None:
-        """Count one answered request."""
-        total, duration = self._answered(record.route, record.status)
+    def started(self, route: str) -> None:
+        """Count a request under way."""
+        self._in_progress(route).inc()
+
+    def answered(self, event: Answered) -> None:
+        """Count it as answered."""
+        self._in_progress(event.route).dec()
+        total, duration = self._answered(event.route, event.status)
         total.inc()
-        duration.observe(duration_s)
-        if record.problem is not None:
-            ERRORS.labels(record.problem).inc()
-        for feature, count in record.unusual.items():
+        duration.observe(event.duration_s)
+        if event.problem is not None:
+            ERRORS.labels(event.problem).inc()
+        for feature, count in event.unusual.items():
             self._by_feature.count(feature, count)
+
+    def predicted(self, event: Predicted) -> None:
+        """Count predictions by their label."""
+        for key, count in event.about.counted(event.predictions).items():
+            self._by_class.count(key, count)
+
+    def serves(self, name: str, version: str, task: str) -> None:
+        """Tell which model is served."""
+        MODEL_INFO.labels(name, version, task).set(1)
 
     def batch_started(self, rows: int, waiting: int) -> None:
         """Count the rows that go into the model together, and those that still wait."""
@@ -250,11 +159,6 @@ class ServiceMetrics:
     def looked_up(self, lookup: str) -> None:
         """Count a look into the cache."""
         self._lookups(lookup).inc()
-
-    def predicted(self, labels: Mapping[Label, int]) -> None:
-        """Count predictions by their label."""
-        for label, count in labels.items():
-            self._by_class.count(label_key(label), count)
 
 
 class _Named:
@@ -270,6 +174,15 @@ class _Named:
         if name not in self._series:
             self._series[name] = self._counter.labels(name)
         self._series[name].inc(count)
+
+
+def exposition() -> bytes:
+    """Give the metrics of all workers, in Prometheus' text format."""
+    if metrics_folder() is None:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
 
 
 def forget_dead_workers(folder: Path) -> None:

@@ -1,21 +1,18 @@
 """All settings of the service: read once from the environment, checked, frozen.
 
-The only room that reads or writes ``os.environ``. A wrong value stops the start with one line per
-mistake, which never repeats a secret. BentoML's own settings (port, workers) stay in
-``configuration.yaml``.
+A wrong value stops the start with one line per mistake, which never repeats a secret. BentoML's own
+settings (port, workers) stay in ``configuration.yaml``.
 """
 
 import os
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import joblib
-import limits
 from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
@@ -27,6 +24,8 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from serving.keys import OFF, ApiKey, Quota
 
 PREFIX = "SERVING_"
 ENV_FILE = ".env"
@@ -42,8 +41,9 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How log lines look: JSON for machines, console for people."""
+    """How log lines look: JSON for machines, console for people, on a terminal that is."""
 
+    AUTO = "auto"
     JSON = "json"
     CONSOLE = "console"
 
@@ -69,50 +69,18 @@ def _network(value: str) -> str:
     return value
 
 
-OFF = "off"
-MOST = 10**9  # requests, and seconds, of a quota: headers have room for a few digits more
 MEMORY = "memory://"
 STDOUT = "stdout"
-OPEN_ROUTES = {"/health", "/livez", "/readyz", "/healthz", "/errors/{slug}"}
-LIMITED_ROUTES = {"/predict", "/predict/batch"}
 
 
 def _quota(value: str) -> str:
     """Check that a value is a quota such as ``100/minute``, or ``off``."""
-    if value.lower() == OFF:
-        return OFF
-    try:
-        (item,) = limits.parse_many(value)  # parse() would pass over all but the first
-    except ValueError:
-        item = None
-    if item is None or not (1 <= item.amount <= MOST and 1 <= item.get_expiry() <= MOST):
-        raise ValueError(f"{value!r} is no quota such as 100/minute, 5/second or off")
-    return value
+    return OFF if Quota.parse(value) is None else value
 
 
 def _log_target(value: str) -> str:
     """Take the names that are no files in any case."""
     return value.lower() if value.lower() in {OFF, STDOUT} else value
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A client's key as it is kept: a name for logs, the SHA-256 of the key, its own quota."""
-
-    name: str
-    digest: bytes
-    quota: str | None = None
-
-    @classmethod
-    def parse(cls, entry: str) -> Self:
-        """Read ``NAME:SHA256`` or ``NAME:SHA256:QUOTA``; a mistake is told without the value."""
-        name, colon, rest = entry.partition(":")
-        digest, _, quota = rest.partition(":")
-        if not (colon and re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name)):  # it may be a key itself
-            raise ValueError("it has to begin with a name of A-Z a-z 0-9 _ . - and a colon")
-        if not re.fullmatch(r"[0-9a-f]{64}", digest):
-            raise ValueError("it has no SHA-256 of a key, in lower-case hex, after its name")
-        return cls(name, bytes.fromhex(digest), _quota(quota) if quota else None)
 
 
 def _keys(value: object) -> object:
@@ -166,17 +134,7 @@ class Settings(BaseSettings):
     max_batch_rows: int = Field(
         1000, ge=2, le=1_000_000, description="most rows in one `/predict/batch`"
     )
-    max_head_bytes: int = Field(
-        65_536, ge=1024, description="largest accepted request head: request line and headers"
-    )
     max_queue_rows: int = Field(10_000, ge=1, description="most rows that wait for the model")
-    hang_delay_s: float = Field(
-        20.0,
-        ge=0,
-        le=3600,
-        description="seconds after the deadline in which a batch may still end, before its worker "
-        "is replaced",
-    )
     drain_delay_s: float = Field(
         0.0,
         ge=0,
@@ -211,9 +169,6 @@ class Settings(BaseSettings):
     prediction_log: Annotated[str, AfterValidator(_log_target)] = Field(
         "off", description="`stdout`, or a file that gets a JSON line for each prediction"
     )
-    prediction_log_rows: int = Field(
-        10_000, ge=1, description="most predictions that wait to be written to that log"
-    )
     threads: int = Field(
         default_factory=joblib.cpu_count,
         ge=1,
@@ -226,7 +181,10 @@ class Settings(BaseSettings):
         Field((), description="addresses or networks whose `X-Forwarded-For` is believed")
     )
     log_level: LogLevel = Field(LogLevel.INFO, description="`debug`, `info`, `warning` or `error`")
-    log_format: LogFormat = Field(LogFormat.JSON, description="`json`, or `console` for people")
+    log_format: LogFormat = Field(
+        LogFormat.AUTO,
+        description="`json`, `console` for people, or `auto`: `console` on a terminal, else `json`",
+    )
 
     @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
@@ -263,16 +221,6 @@ class Settings(BaseSettings):
     def clients(self) -> tuple[ApiKey, ...]:
         """All keys; without any, the service is open to all."""
         return (*self.api_keys, *self.api_keys_file)
-
-    def needs_key(self, route: str) -> bool:
-        """Tell whether a route, or what is none, is for clients with a key alone."""
-        if not self.clients or route in OPEN_ROUTES:
-            return False
-        return route != "/metrics" or self.metrics_need_key
-
-    def is_limited(self, route: str) -> bool:
-        """Tell whether requests to a route count against a client's quota."""
-        return route in LIMITED_ROUTES and self.limits_clients
 
     @property
     def limits_clients(self) -> bool:
@@ -323,45 +271,8 @@ def _complaints(exc: ValidationError) -> list[str]:
 def unknown_variables() -> list[str]:
     """Name the ``SERVING_`` variables that mean nothing here: most likely misspelt."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
-
-
-def prepare_process(settings: Settings, bentoml_config: Path) -> None:
-    """Pass on what libraries and worker processes read from the environment themselves.
-
-    What the operator has set stays. Nothing here is read before BentoML starts its workers, except
-    the thread limits, which reach the libraries in the workers alone.
-    """
-    threads = str(settings.threads)
-    for name, value in {
-        "BENTOML_CONFIG": str(bentoml_config.resolve()),
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "LOKY_MAX_CPU_COUNT": threads,
-    }.items():
-        os.environ.setdefault(name, value)
-    forbid_usage_reports()
-    # uvicorn believes X-Forwarded-For from these alone; its own default is every local process.
-    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(map(_with_mapped, settings.trusted_proxies))
-
-
-def _with_mapped(proxy: str) -> str:
-    """Add how an IPv4 address looks to a socket of both families (RFC 4291, 2.5.5.2)."""
-    network = ip_network(proxy, strict=False)
-    if network.version == 6:
-        return proxy
-    return f"{proxy},::ffff:{network.network_address}/{96 + network.prefixlen}"
-
-
-def forbid_usage_reports() -> None:
-    """Keep BentoML from reporting its use to its makers, unless the operator has decided."""
-    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-
-
-def pin_model(tag: str) -> None:
-    """Fix the model's version for the workers of this server, those started later among them."""
-    os.environ[f"{PREFIX}MODEL"] = tag
+    given = {*dotenv_values(ENV_FILE), *os.environ}
+    return sorted(name for name in given if name.startswith(PREFIX) and name not in known)
 
 
 def metrics_folder() -> Path | None:

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from serving.console import show
+from serving.keys import ApiKey
 from serving.problems import UNAUTHORIZED, Problem
-from serving.settings import ApiKey
 
 REALM = 'Bearer realm="model-api"'
 NEW_KEY_BYTES = 32  # of randomness: as many bits as the digest has

@@ -1,4 +1,4 @@
-"""What a request may bring: a JSON body of limited size, as it is or compressed by gzip.
+"""What a request may bring: a body of limited size, as it is or compressed by gzip.
 
 Refuses with 413 and 415, and with 400 what is declared as gzip and is not.
 """
@@ -9,7 +9,6 @@ from starlette.requests import Request
 
 from serving.problems import (
     BODY_TOO_LARGE,
-    JSON_MEDIA_TYPE,
     MALFORMED_BODY,
     UNSUPPORTED_MEDIA_TYPE,
     Problem,
@@ -19,17 +18,15 @@ GZIP = ("gzip", "x-gzip")  # two names of one coding (RFC 9110, 8.4.1.3)
 GZIP_WINDOW_BITS = 31  # zlib's way to say: with gzip's header and checksum, and nothing else
 PIECE_BYTES = 4096  # what follows a member is copied with each, so that there must not be much
 
-_JSON = JSON_MEDIA_TYPE.encode()
 
-
-async def read_json_body(request: Request, max_body_bytes: int) -> bytes:
+async def read_body(request: Request, media_type: str, max_body_bytes: int) -> bytes:
     """Read the body of a request, never more of it than the limit, and inflate it if need be.
 
     A client that goes away while sending raises Starlette's ``ClientDisconnect``.
 
     Raises:
-        Problem: 413 as soon as the body is known to be too large, 415 when it is not declared as
-            JSON, plain or compressed by gzip, and 400 when it can't be inflated.
+        Problem: 413 as soon as the body is known to be too large, 415 when it is not declared to
+            be of the media type, plain or compressed by gzip, and 400 when it can't be inflated.
     """
     content_type = length = b""
     codings: list[str] = []
@@ -46,8 +43,8 @@ async def read_json_body(request: Request, max_body_bytes: int) -> bytes:
             "the body must be plain, or compressed by gzip, once",
             headers={"Accept-Encoding": "gzip"},
         )
-    if content_type.partition(b";")[0].strip().lower() != _JSON:
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+    if content_type.partition(b";")[0].strip().lower() != media_type.encode():
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"the body must be {media_type}")
     if length and int(length) > max_body_bytes:
         raise _too_large(max_body_bytes)
     gzip = _Gzip(max_body_bytes) if codings else None

@@ -9,13 +9,29 @@ as long again to answer a large batch, and whoever comes next would wait for it.
 import gzip
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import orjson
+from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
-from serving.problems import ProblemType
+from serving.door.routes import Operation, Route, answer_of, page_answer
+from serving.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
+from serving.metrics import exposition
+from serving.model.domains import Schema
+from serving.model.facts import model_info_schemas
+from serving.prediction.loaded import Loaded
+from serving.problems import (
+    JSON_MEDIA_TYPE,
+    NOT_FOUND,
+    PROBLEM_TYPES,
+    UNAVAILABLE,
+    Problem,
+    ProblemType,
+)
 
 # What a page may load: only what this service serves (Swagger UI styles elements inline).
 CONTENT_SECURITY_POLICY = (
@@ -71,17 +87,121 @@ def page(content: str) -> Document:
     return Document(content.encode(), "text/html", headers)
 
 
-def docs_page() -> str:
-    """Give the page that shows ``/docs.json``."""
-    return (_FOLDER / "docs.html").read_text("utf-8")
+def pages(loaded: Loaded, openapi: Callable[[], Document], schema: Schema) -> Iterator[Route]:
+    """Give what stands from the start on: of the model, and of the API.
+
+    ``openapi`` gives the OpenAPI document, which tells of all routes, when it is asked for; and
+    ``schema`` is what BentoML's own client reads.
+    """
+    yield _fixed(
+        "/model/info",
+        Document(orjson.dumps(loaded.info), JSON_MEDIA_TYPE),
+        Operation(
+            "Model",
+            "modelInfo",
+            "What the model is",
+            answer_of("Success", JSON_MEDIA_TYPE, {"$ref": "#/components/schemas/ModelInfo"}),
+            problems=(UNAVAILABLE,),
+            schemas=model_info_schemas(),
+        ),
+    )
+    yield _fixed(
+        "/model/card",
+        page(loaded.card),
+        Operation(
+            "Model",
+            "modelCard",
+            "What the model is, for people",
+            page_answer(),
+            "Written by training: scores with plots, features, limits, how to call it.",
+        ),
+    )
+    yield Route("GET", "/errors/{slug}", _problem_type, _PROBLEM_TYPE, is_open=True)
+
+    async def document(request: Request) -> Response:
+        return openapi().answer(request)
+
+    tells = Operation("Documents", "openapi", "This document", _object("OpenAPI 3.1"))
+    yield Route("GET", "/docs.json", document, tells)
+    yield _fixed(
+        "/schema.json",
+        Document(orjson.dumps(schema), JSON_MEDIA_TYPE),
+        Operation(
+            "Documents",
+            "bentomlSchema",
+            "The description that BentoML's own client reads",
+            _object("BentoML's description of its APIs"),
+        ),
+    )
+    tells = Operation("Documents", "docs", "This document as a page", page_answer())
+    yield _fixed("/", page((_FOLDER / "docs.html").read_text("utf-8")), tells)
+    yield _fixed("/docs.js", Document((_FOLDER / "docs.js").read_bytes(), "text/javascript"))
 
 
-def docs_script() -> str:
-    """Give the script that starts Swagger UI on the page."""
-    return (_FOLDER / "docs.js").read_text("utf-8")
+def assets(folder: Path) -> Iterator[Route]:
+    """Give what pages load from a folder."""
+    files = StaticFiles(directory=folder)
+
+    async def asset(request: Request) -> Response:
+        return await files.get_response(request.path_params["path"], request.scope)
+
+    yield Route("GET", "/static_content/{path:path}", asset)
 
 
-def problem_page(kind: ProblemType) -> str:
+def metrics_page(*, is_open: bool) -> Route:
+    """Give the metrics of all worker processes, which takes a while to add up."""
+
+    async def answer(_: Request) -> Response:
+        text = await run_sync(exposition)
+        return Response(text, headers={"content-type": METRICS_MEDIA_TYPE})
+
+    tells = Operation(
+        "Operations",
+        "metrics",
+        "Prometheus metrics",
+        answer_of("The metrics", "text/plain", {"type": "string"}),
+        "Text exposition format, for all worker processes of this server.",
+    )
+    return Route("GET", "/metrics", answer, tells, is_open=is_open)
+
+
+def _fixed(path: str, document: Document, tells: Operation | None = None) -> Route:
+    async def answer(request: Request) -> Response:
+        return document.answer(request)
+
+    return Route("GET", path, answer, tells)
+
+
+def _object(description: str) -> Schema:
+    return answer_of(description, JSON_MEDIA_TYPE, {"type": "object"})
+
+
+_PROBLEM_TYPE = Operation(
+    "Documents",
+    "problemType",
+    "What a problem type means and what to do",
+    page_answer(),
+    "Every `type` in a problem links here.",
+    (NOT_FOUND,),
+    parameters=(
+        {
+            "name": "slug",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "enum": list(PROBLEM_TYPES)},
+        },
+    ),
+)
+
+
+async def _problem_type(request: Request) -> Response:
+    kind = PROBLEM_TYPES.get(request.path_params["slug"])
+    if kind is None:
+        raise Problem(NOT_FOUND, "there is no such problem type")
+    return page(_problem_page(kind)).answer(request)
+
+
+def _problem_page(kind: ProblemType) -> str:
     """Write the page of a problem type."""
     title, cause, remedy = (html.escape(text) for text in (kind.title, kind.cause, kind.remedy))
     return (

@@ -26,9 +26,11 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-CLIENT_GONE = "serving.client_gone"  # in a request's scope: what is to be called when it has left
+from serving.door.edge import CLIENT_GONE
+
 # RFC 5482: what is sent has to be received in time, or the connection ends. Not on all systems.
 TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+MAX_HEAD_BYTES = 65_536
 MAX_JOINED_BYTES = 65_536
 GOODBYE_S = 1.0
 LAST_CALL_S = 0.1  # as long as uvicorn itself waits when it has asked its connections to close
@@ -83,7 +85,7 @@ class HttpProtocol(HttpToolsProtocol):
     """Reads every request as plain HTTP/1.1."""
 
     head_timeout_s = 10.0
-    max_head_bytes = 65_536
+    max_head_bytes = MAX_HEAD_BYTES
 
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0  # so far, of a head or trailer that comes in parts, without the first of them
@@ -254,7 +256,7 @@ class HttpProtocol(HttpToolsProtocol):
         return b"\r\n".join((*lines, b"", b""))
 
 
-def install_protocol(head_timeout_s: float, max_head_bytes: int) -> None:
+def install_protocol(head_timeout_s: float) -> None:
     """Make uvicorn's choice of a protocol, which BentoML leaves to it, fall on this one."""
-    limits = {"head_timeout_s": head_timeout_s, "max_head_bytes": max_head_bytes}
+    limits = {"head_timeout_s": head_timeout_s}
     auto.AutoHTTPProtocol = type("LimitedHttpProtocol", (HttpProtocol,), limits)

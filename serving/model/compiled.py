@@ -1,4 +1,6 @@
-"""The compiled model: a fitted estimator as an ONNX graph, which training has proven to be alike.
+"""The compiled estimator: a fitted one as an ONNX graph, which training has proven to be alike.
+
+It computes in the estimator's place, but for the rows about which its proof says nothing.
 
 A graph takes one matrix of doubles, a column for each feature: NaN where a value is missing, and
 for a category its place among all that the table or an encoder knows, or how many these are if
@@ -11,14 +13,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from serving.model.values import Row
+from serving.model.description import Compiled, Description
+from serving.model.estimator import Model, Reach
+from serving.model.features import Row
+from serving.model.outputs import TIE_TOLERANCE, Array, Prediction, WrongOutputError, tied
 
 Doubles: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 CATEGORIES = "categories"  # under which a graph names them, in JSON
 
 
-class CompiledEstimator:
+class CompiledGraph:
     """Computes rows with ONNX Runtime."""
 
     def __init__(self, graph: bytes) -> None:
@@ -56,3 +61,78 @@ class CompiledEstimator:
         """Give each class's probability, or one number, for each row of such a matrix."""
         (scores,) = self._session.run([self._output], {self._input: table})
         return scores  # type: ignore[no-any-return]
+
+
+class CompiledEstimator:
+    """A graph, and the estimator to which it hands what it may not answer."""
+
+    runtime = "onnx"
+
+    def __init__(
+        self, graph: CompiledGraph, description: Description, estimator: Model | None
+    ) -> None:
+        """Take a graph with its proof; an exact one needs no estimator beside it."""
+        self.description = description
+        self.graph = graph
+        self._estimator = estimator
+        proof = description.compiled
+        assert isinstance(proof, Compiled)  # noqa: S101 (or there were no graph)
+        self._is_exact = proof.exact
+        self._tie = max(TIE_TOLERANCE, 4 * proof.tolerance)
+        self._labels = next(iter(description.classes_by_target), None)
+        self._reach = Reach(description)
+
+    def warm_up(self) -> Prediction:
+        """Ask for the example's prediction, alone and in company: what is lazy happens now.
+
+        Raises:
+            Exception: what the estimator raises, on its own example.
+        """
+        example = tuple(feature.example for feature in self.description.features)
+        if self._estimator is not None:
+            self._estimator.warm_up()
+        self.predict([example, example])
+        (prediction,) = self.predict([example])
+        assert prediction is not None  # noqa: S101 (a row alone is always answered)
+        return prediction
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction | None]:
+        """Predict rows as `Model.predict` does.
+
+        Raises:
+            Exception: what the estimator raises.
+            WrongOutputError: it gave what no estimator may.
+        """
+        table = self.graph.table(rows)
+        scores = self.graph(table)
+        predictions = self._predictions(scores)
+        if self._is_exact:
+            if not np.isfinite(scores).all():
+                raise WrongOutputError("the estimator gave scores that are not finite")
+            return predictions
+        sensitive = np.flatnonzero(self.sensitive(table, scores))
+        if len(sensitive) and len(rows) == 1 and self._estimator is not None:
+            return self._estimator.predict(rows)
+        for index in sensitive:
+            predictions[index] = None
+        return predictions
+
+    def sensitive(self, table: Array, scores: Array) -> Array:
+        """Tell for each row whether it is for the estimator itself to answer.
+
+        ``table`` is what the graph was given, and ``scores`` what it gave.
+        """
+        numbers = table if self._reach.all_are_numbers else table[:, self._reach.columns]
+        others = self._reach.far(numbers) | ~np.isfinite(scores).all(axis=1)
+        return others if self._labels is None else others | tied(scores, self._tie)
+
+    def _predictions(self, scores: Array) -> list[Prediction | None]:
+        """Make predictions of what the graph gave."""
+        if self._labels is None:
+            return [Prediction(value) for value in scores[:, 0].tolist()]
+        labels = self._labels
+        best = scores.argmax(axis=1).tolist()
+        return [
+            Prediction(labels[index], probabilities)
+            for index, probabilities in zip(best, scores.tolist(), strict=True)
+        ]

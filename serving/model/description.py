@@ -1,8 +1,6 @@
 """What a model says of itself: written by training, kept beside the estimator, read by serving.
 
-The features here guard the door (``schemas.py``) and fill ``/model/info`` and the OpenAPI document.
-They hold what later comparisons with the training data need, and nothing that gives away a person
-in it: examples are synthetic, rare categories are counted but not named, texts are only measured.
+Its features have a room of their own, `serving.model.features`.
 """
 
 import json
@@ -10,16 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    field_validator,
-)
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator
+
+from serving.model.domains import Frozen
+from serving.model.features import Feature
 
 Label = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
 Task = Literal["classification", "regression", "clustering", "outlier-detection"]
@@ -33,113 +25,7 @@ def label_key(label: Label) -> str:
     return label if isinstance(label, str) else json.dumps(label)
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Interval(_Frozen):
-    """A closed interval of numbers, or of whole numbers."""
-
-    minimum: StrictInt | float
-    maximum: StrictInt | float
-
-
-class Lengths(_Frozen):
-    """A closed interval of lengths of strings, in characters."""
-
-    min_length: int
-    max_length: int
-
-
-class Choices(_Frozen):
-    """Some strings or numbers, and more that are not told."""
-
-    values: tuple[str, ...] | tuple[StrictInt | StrictFloat, ...]
-    rare: int
-
-
-class Frequencies(_Frozen):
-    """How many rows of the training data had each category, the commonest first.
-
-    Categories of few rows are left out, and counted together instead.
-    """
-
-    categories: Mapping[str, int]
-    rare_categories: int
-    rare_rows: int
-
-
-class Number(_Frozen):
-    """A number, or a whole number.
-
-    ``trained`` is the range seen in training, ``domain`` the range in which every prediction was
-    seen to be finite (the service accepts no number outside it), ``quantiles`` what divides the
-    training rows, by the share below. ``known`` has the numbers of training where the estimator
-    takes them for categories. Another is accepted with a warning, unless the estimator fails on it.
-    """
-
-    name: str
-    type: Literal["number", "integer"]
-    nullable: bool
-    missing: int
-    trained: Interval
-    domain: Interval | Choices
-    known: tuple[StrictInt | StrictFloat, ...] | None = None
-    quantiles: Mapping[str, float]
-    example: StrictInt | StrictFloat
-
-    @property
-    def bounds(self) -> Interval:
-        """Within which numbers are accepted, if they are known where they have to be."""
-        return self.domain if isinstance(self.domain, Interval) else self.trained
-
-
-class Boolean(_Frozen):
-    """A boolean; ``trained`` counts false and true."""
-
-    name: str
-    type: Literal["boolean"]
-    nullable: bool
-    missing: int
-    trained: Frequencies
-    domain: None = None
-    example: StrictBool
-
-
-class Category(_Frozen):
-    """A string out of few.
-
-    Another than those of training is accepted with a warning, unless the estimator fails on it:
-    then those of training are ``known``. They are not published, for the rare ones among them.
-    """
-
-    name: str
-    type: Literal["category"]
-    nullable: bool
-    missing: int
-    trained: Frequencies
-    domain: Lengths | Choices
-    known: tuple[str, ...] | None = None
-    example: str
-
-
-class Text(_Frozen):
-    """Any string; ``trained`` has the lengths seen in training."""
-
-    name: str
-    type: Literal["text"]
-    nullable: bool
-    missing: int
-    trained: Lengths
-    domain: Lengths
-    example: str
-
-
-# All have ``nullable`` if a row of the training data lacked the value; ``missing`` counts those.
-Feature = Annotated[Number | Boolean | Category | Text, Field(discriminator="type")]
-
-
-class Metrics(_Frozen):
+class Metrics(Frozen):
     """Scores of the model and of a dummy that ignores the features, on the same rows.
 
     ``split`` tells which rows: such as the scored model was not fitted on, unless it says so.
@@ -150,14 +36,14 @@ class Metrics(_Frozen):
     dummy: Mapping[str, float]
 
 
-class Training(_Frozen):
+class Training(Frozen):
     """What the served estimator was fitted on: the number of rows, and a digest of the data."""
 
     rows: int
     fingerprint: str
 
 
-class Categories(_Frozen):
+class Categories(Frozen):
     """A column of pandas' dtype ``category``: its values in order, and the dtype of these."""
 
     values: tuple[Label, ...]
@@ -165,7 +51,7 @@ class Categories(_Frozen):
     ordered: bool = False
 
 
-class Asked(_Frozen):
+class Asked(Frozen):
     """How the estimator has to be asked, so that its answers are those that it gives in process.
 
     ``input`` is what it is given: an array, or what training saw to be the only form that gives
@@ -197,7 +83,7 @@ class Asked(_Frozen):
         return isinstance(self.dtypes.get(name), Categories)
 
 
-class Compiled(_Frozen):
+class Compiled(Frozen):
     """That the estimator was compiled to an ONNX graph, and how that was proven.
 
     For ``rows`` rows, of the table and such as are likeliest to differ, the graph gave the labels
@@ -220,7 +106,7 @@ class Compiled(_Frozen):
     sha256: str
 
 
-class Description(_Frozen):
+class Description(Frozen):
     """All that training knows about a model.
 
     ``targets`` names what is predicted, and is empty where nothing was given to learn. ``classes``

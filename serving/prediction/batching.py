@@ -16,7 +16,9 @@ than there is room for, is refused at once with 503.
 """
 
 import asyncio
+import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,9 +26,8 @@ from math import ceil
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
-from serving.prediction.lanes import Again, Job, Lane
+from serving.prediction.lanes import Job, Lane
 from serving.problems import OVERLOADED, Problem
-from serving.telemetry import MODEL_THREAD
 
 # Of what a caller's patience is spent: waiting in line, and in one batch. What is left is for the
 # batches of other lanes, and for errors of the estimate.
@@ -43,14 +44,14 @@ class Batcher(Generic[Item, Result]):
     """Runs a function over many items at a time, for callers that bring a few each.
 
     ``run`` is called in the batcher's own thread with at most ``max_items`` items (never less than
-    one caller's) and returns one result for each, in order, or `Again.ALONE` for those of several
-    that it wants to be asked for again. ``observe`` is told, on the event loop, how many items
+    one caller's) and returns one result for each, in order, or None for those of several that it
+    wants to be asked for again, alone. ``observe`` is told, on the event loop, how many items
     start now and how many wait. Callers are expected to leave after ``patience_s``.
     """
 
     def __init__(
         self,
-        run: Callable[[list[Item]], Sequence[Result | Again]],
+        run: Callable[[list[Item]], Sequence[Result | None]],
         observe: Callable[[int, int], None],
         *,
         max_items: int,
@@ -73,7 +74,7 @@ class Batcher(Generic[Item, Result]):
         self._started_s: float | None = None
         self._batches: SimpleQueue[list[Job[Item, Result]] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name=MODEL_THREAD, daemon=True)
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
 
     async def submit(self, items: list[Item]) -> list[Result]:
@@ -128,6 +129,11 @@ class Batcher(Generic[Item, Result]):
         """For how many seconds the batch that is running has run; 0 when there is none."""
         return 0.0 if self._started_s is None else self._loop.time() - self._started_s
 
+    def stack(self) -> str:
+        """Tell where the thread is, without the values that it works on."""
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        return "".join(traceback.format_stack(frame)) if frame else ""
+
     def close(self) -> None:
         """Let the thread end after the batch that it is running; nothing may be submitted later."""
         self._batches.put(None)
@@ -176,7 +182,7 @@ class Batcher(Generic[Item, Result]):
         """Run batches until told to end; this is the thread."""
         while (batch := self._batches.get()) is not None:
             items = [item for job in batch for item in job.items]
-            results: Sequence[Result | Again] | Exception
+            results: Sequence[Result | None] | Exception
             try:
                 results = self._run(items)
                 if len(results) != len(items):
@@ -191,11 +197,11 @@ class Batcher(Generic[Item, Result]):
                 self._loop.call_soon_threadsafe(self._finish, batch, results)
 
     def _finish(
-        self, batch: list[Job[Item, Result]], results: Sequence[Result | Again] | Exception
+        self, batch: list[Job[Item, Result]], results: Sequence[Result | None] | Exception
     ) -> None:
         """Give each caller its own results, and start what has collected meanwhile."""
         lane = self._turns[-1]  # its turn was the last
-        apart = 0 if isinstance(results, Exception) else results.count(Again.ALONE)
+        apart = 0 if isinstance(results, Exception) else results.count(None)
         lane.pace.learn(sum(len(job.items) for job in batch), apart, self.running_s)
         if isinstance(results, Exception) and len(batch) > 1:
             batch = [job for job in batch if not job.future.done()]
@@ -215,7 +221,7 @@ class Batcher(Generic[Item, Result]):
                 start = end
         self._start_next()
 
-    def _take_in(self, job: Job[Item, Result], results: Sequence[Result | Again]) -> None:
+    def _take_in(self, job: Job[Item, Result], results: Sequence[Result | None]) -> None:
         """Give a caller its results, or have what has to run again run apart, item by item."""
         if job.results:
             index, _ = job.again.popleft()
@@ -225,7 +231,7 @@ class Batcher(Generic[Item, Result]):
             job.again.extend(
                 (index, item)
                 for index, (item, result) in enumerate(zip(job.items, results, strict=True))
-                if isinstance(result, Again)
+                if result is None
             )
         if job.again:
             job.items = [job.again[0][1]]

@@ -6,7 +6,7 @@ with it, so that no answer outlives the version that gave it. What fails is neve
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -16,8 +16,8 @@ from typing import TypeAlias
 import orjson
 from cachetools import TTLCache
 
-from serving.dialects.ours import Prediction
-from serving.model.values import Row
+from serving.model.features import Row
+from serving.model.outputs import Prediction
 
 
 class Lookup(StrEnum):
@@ -26,14 +26,6 @@ class Lookup(StrEnum):
     HIT = "hit"
     MISS = "miss"
     COLLAPSED = "collapsed"
-
-
-# The Cache-Status header (RFC 9211) of an answer.
-CACHE_STATUS: Mapping[str | None, bytes] = {
-    Lookup.HIT: b"model-api; hit",
-    Lookup.MISS: b"model-api; fwd=miss; stored",
-    Lookup.COLLAPSED: b"model-api; fwd=miss; collapsed",
-}
 
 
 # A prediction under way, as a list of one, and what to call when nobody waits for it any more.

@@ -7,7 +7,6 @@ it what they took.
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from enum import Enum
 from math import ceil, inf
 from typing import Generic, TypeVar
 
@@ -20,12 +19,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Again(Enum):
-    """What stands for a result when the item has to be asked for again."""
-
-    ALONE = "alone"
-
-
 @dataclass(slots=True, eq=False)
 class Job(Generic[Item, Result]):
     """What one caller asks for: its items, and a future of one result for each, in order."""
@@ -36,7 +29,7 @@ class Job(Generic[Item, Result]):
     counted: int = 0  # of its items, as waiting there
     is_in_line: bool = False
     # Once it has run: its results so far, and what of it has to run again, by its place there.
-    results: list[Result | Again] = field(default_factory=list, repr=False)
+    results: list[Result | None] = field(default_factory=list, repr=False)
     again: deque[tuple[int, Item]] = field(default_factory=deque, repr=False)
 
 

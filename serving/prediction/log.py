@@ -5,27 +5,24 @@ request hands its rows over and goes on; a thread writes them. What finds no roo
 counted as lost, and no request waits for it or fails by it.
 """
 
-import fcntl
-import os
-import stat
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
 
-from serving.dialects.ours import Prediction
 from serving.metrics import PREDICTIONS_LOGGED
-from serving.model.values import Row
-from serving.settings import OFF, PREFIX, STDOUT
-from serving.telemetry import append_whole, log, stack_trace
+from serving.model.about import About
+from serving.model.features import Row
+from serving.model.outputs import Prediction
+from serving.prediction.sinks import Sink
+from serving.telemetry import Listener, Predicted, log, stack_trace
 
+MAX_WAITING_ROWS = 10_000
 _GATHER_S = 0.05  # a thread that woke for each request would take its time from answering them
 _RETRY_S = 0.5
 _CLOSE_S = 3.0  # less than the margin after which a worker that drains is killed
@@ -35,139 +32,42 @@ _ROWS_AT_ONCE = 1000
 class _Entry(NamedTuple):
     time_s: float
     request_id: str
+    about: About
     rows: Sequence[Row]
     predictions: Sequence[Prediction]
 
 
-class _File:
-    """A file that several processes append to, and that may be moved away, as logrotate does."""
-
-    keeps_nothing_of_a_failure = True
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def write(self, lines: list[bytes]) -> None:
-        """Append all lines or, if that fails, none."""
-        descriptor = self._opened()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # or a line might follow the half that is cut off
-        try:
-            append_whole(descriptor, b"".join(lines))
-        finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-    def _opened(self) -> int:
-        """Open the file, again if another or none is at its path by now."""
-        if self._descriptor is not None:
-            with suppress(OSError):
-                if os.path.samestat(os.stat(self._path), os.fstat(self._descriptor)):
-                    return self._descriptor
-            self.close()
-        self._descriptor = _open(self._path)
-        return self._descriptor
-
-    def close(self) -> None:
-        """Close what is open."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _open(path: str) -> int:
-    """Open a file to append to; a new one is for this user alone, since it holds inputs.
-
-    Raises:
-        OSError: it can't be opened, or is something else than a file: a FIFO would block.
-    """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-    descriptor = os.open(path, flags, 0o600)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError("it is no regular file")
-    return descriptor
-
-
-class _Stdout:
-    """The stdout of the process, which log lines share."""
-
-    keeps_nothing_of_a_failure = False
-
-    def write(self, lines: list[bytes]) -> None:
-        """Write line by line, through the buffer that log lines go through, so that none tears."""
-        if sys.__stdout__ is None:
-            raise OSError("stdout is closed")
-        stream = sys.__stdout__.buffer
-        for line in lines:
-            stream.write(line)
-            stream.flush()
-
-    def close(self) -> None:
-        """Leave it open."""
-
-
-def check(target: str) -> None:
-    """See, before a worker starts, that the log can be written.
-
-    Raises:
-        SystemExit: with a line that names the variable and what is wrong.
-    """
-    if target in (OFF, STDOUT):
-        return
-    try:
-        os.close(_open(target))
-    except (OSError, ValueError) as exc:
-        problem = getattr(exc, "strerror", None) or str(exc)
-        raise SystemExit(
-            f"{PREFIX}PREDICTION_LOG: can't write to {target}: {problem} (`stdout`, or a file that "
-            "gets a JSON line for each prediction)"
-        ) from None
-
-
-class PredictionLog:
+class PredictionLog(Listener):
     """Writes predictions down, in a thread of its own; as many rows wait for it as are allowed.
 
     Invariant, under ``_changed``: ``_waiting_rows`` counts the rows in ``_queue``. An entry leaves
     the queue when it is written or lost, so that rows being written count as waiting.
     """
 
-    def __init__(
-        self,
-        target: str,
-        max_rows: int,
-        *,
-        features: Sequence[str],
-        model: Mapping[str, str],
-        describe: Callable[[Prediction], dict[str, Any]],
-    ) -> None:
-        """Take ``stdout``, ``off`` or a path, and how an answer names features and predictions."""
-        self._features = tuple(features)
-        self._model = dict(model)
-        self._describe = describe
-        self._max_rows = max_rows
+    def __init__(self, sink: Sink, max_waiting_rows: int = MAX_WAITING_ROWS) -> None:
+        """Take where the lines go, and start the thread."""
+        self._sink = sink
+        self._max_rows = max_waiting_rows
         self._queue: deque[_Entry] = deque()
         self._waiting_rows = 0
         self._changed = threading.Condition()
         self._is_full = self._fails = self._closing = False
-        self._thread: threading.Thread | None = None
-        if target != OFF:
-            self._sink = _Stdout() if target == STDOUT else _File(target)
-            self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
-            self._thread.start()
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._thread.start()
 
-    def note(self, request_id: str, rows: Sequence[Row], predictions: Sequence[Prediction]) -> None:
+    def predicted(self, event: Predicted) -> None:
         """Take what a request was answered; rows that find no room are lost. Waits for nothing."""
-        if self._thread is None or not rows:
+        if not event.rows:
             return
         with self._changed:
             room = 0 if self._closing else self._max_rows - self._waiting_rows
             if room:
-                taken = rows[:room], predictions[:room]
-                self._queue.append(_Entry(time.time(), request_id, *taken))
+                taken = event.rows[:room], event.predictions[:room]
+                self._queue.append(_Entry(time.time(), event.request_id, event.about, *taken))
                 self._waiting_rows += len(taken[0])
                 if len(self._queue) == 1 or self._waiting_rows == self._max_rows:
                     self._changed.notify()
-            lost = len(rows) - room
+            lost = len(event.rows) - room
             begins = lost > 0 and not self._is_full
             self._is_full |= begins
         if lost > 0:
@@ -177,8 +77,6 @@ class PredictionLog:
 
     def close(self) -> None:
         """Write what waits, unless that takes too long; count the rest as lost."""
-        if self._thread is None:
-            return
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -223,6 +121,7 @@ class PredictionLog:
             return entries
 
     def _lines(self, entry: _Entry) -> list[bytes]:
+        about = entry.about
         moment = datetime.fromtimestamp(entry.time_s, UTC).isoformat(timespec="microseconds")
         head: dict[str, Any] = {
             "timestamp": moment.replace("+00:00", "Z"),
@@ -233,9 +132,9 @@ class PredictionLog:
         return [
             orjson.dumps(
                 head
-                | {"row": index, "model": self._model}
-                | {"features": dict(zip(self._features, row, strict=True))}
-                | self._describe(prediction),
+                | {"row": index, "model": about.named}
+                | {"features": dict(zip(about.features, row, strict=True))}
+                | about.document(prediction),
                 option=orjson.OPT_APPEND_NEWLINE,
             )
             for index, (row, prediction) in enumerate(

@@ -12,10 +12,9 @@ os.environ["BENTOML_HOME"] = tempfile.mkdtemp(prefix="model-api-unit-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(dir=os.environ["BENTOML_HOME"])
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-from serving.door.edge import Edge
-from serving.metrics import ServiceMetrics
+from serving.metrics import Metrics
 from serving.settings import PREFIX
-from serving.telemetry import RequestRecord, open_record
+from serving.telemetry import LogLine, RequestRecord, open_record
 from tests.unit.fakes import RecordingLog, service_labels
 
 
@@ -43,9 +42,9 @@ def _no_settings_from_outside() -> None:
 
 
 @pytest.fixture
-def metrics(request: pytest.FixtureRequest) -> ServiceMetrics:
+def metrics(request: pytest.FixtureRequest) -> Metrics:
     """Give metrics that no other test counts on: the test's name is the service's."""
-    return ServiceMetrics(service_labels(request.node.name), worker_index=0)
+    return Metrics(service_labels(request.node.name), worker_index=0)
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def record() -> RequestRecord:
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    """Give the lines that the edge logs."""
+    """Give the lines that requests log."""
     recording = RecordingLog()
-    monkeypatch.setattr(f"{Edge.__module__}.log", recording)
+    monkeypatch.setattr(f"{LogLine.__module__}.log", recording)
     return recording.lines

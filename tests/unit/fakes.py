@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +15,8 @@ import structlog
 from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Scope
 
-from serving.dialects.ours import Prediction
-from serving.model.description import Label
-from serving.model.estimator import Model
-from serving.model.values import Row
-from serving.prediction.predictor import Predictor
-from serving.telemetry import FRAMEWORK_LOGGERS, log
+from serving.host.logs import FRAMEWORK_LOGGERS
+from serving.telemetry import Answered, Listener, Predicted, log
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -240,28 +236,26 @@ def restored_logging() -> Iterator[None]:
         vars(log).pop("bind", None)  # where structlog keeps what it has set up
 
 
-class Counts:
-    """Takes the place of the metrics."""
+class Heard(Listener):
+    """Keeps what it hears."""
 
     def __init__(self) -> None:
         """Start with nothing."""
-        self.observed: list[Mapping[Label, int]] = []
-        self.lookups: list[str] = []
+        self.routes: list[str] = []
+        self.answers: list[Answered] = []
+        self.predictions: list[Predicted] = []
 
-    def predicted(self, labels: Mapping[Label, int]) -> None:
-        """Note the labels."""
-        self.observed.append(labels)
+    def started(self, route: str) -> None:
+        """Keep the route."""
+        self.routes.append(route)
 
-    def looked_up(self, lookup: str) -> None:
-        """Note a look into the cache."""
-        self.lookups.append(lookup)
+    def answered(self, event: Answered) -> None:
+        """Keep the event."""
+        self.answers.append(event)
 
-
-def computing(model: Model, counts: Counts) -> Predictor:
-    """Give a predictor that is asked in the model's thread alone: it has no other parts."""
-    absent: Any = None
-    metrics: Any = counts
-    return Predictor(model, absent, metrics, absent, absent)
+    def predicted(self, event: Predicted) -> None:
+        """Keep the event."""
+        self.predictions.append(event)
 
 
 class StillClock:
@@ -274,15 +268,3 @@ class StillClock:
     def __call__(self) -> float:
         """Tell the time in seconds."""
         return self.now_s
-
-
-class ListedPredictions:
-    """Takes the place of the prediction log."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.notes: list[tuple[str, list[Row], list[Prediction]]] = []
-
-    def note(self, request_id: str, rows: Sequence[Row], predictions: Sequence[Prediction]) -> None:
-        """Keep what a request was answered."""
-        self.notes.append((request_id, list(rows), list(predictions)))

@@ -5,22 +5,9 @@ from typing import Any
 
 import sklearn
 
-from serving.model.description import (
-    Asked,
-    Boolean,
-    Category,
-    Choices,
-    Description,
-    Feature,
-    Frequencies,
-    Interval,
-    Label,
-    Lengths,
-    Metrics,
-    Number,
-    Text,
-    Training,
-)
+from serving.model.description import Asked, Description, Label, Metrics, Training
+from serving.model.domains import Choices, Frequencies, Interval, Lengths
+from serving.model.features import Boolean, Category, Feature, Number, Text
 
 CREATED = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 LIMIT = 1e12

@@ -28,10 +28,10 @@ from sklearn.preprocessing import StandardScaler
 
 from serving.door.edge import Edge
 from serving.door.pages import CONTENT_SECURITY_POLICY
+from serving.keys import ApiKey
 from serving.model.store import ModelError, save
 from serving.prediction.cache import PredictionCache
 from serving.problems import OVERLOADED, Problem
-from serving.settings import ApiKey
 from tests.unit.fakes import (
     Answer,
     Headers,

@@ -9,17 +9,15 @@ import joblib
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from serving.host.process import forbid_usage_reports, pin_model, prepare_process
+from serving.keys import ApiKey
 from serving.settings import (
     OPEN_ROUTES,
-    ApiKey,
     LogFormat,
     LogLevel,
     Settings,
-    forbid_usage_reports,
     load_settings,
     metrics_folder,
-    pin_model,
-    prepare_process,
     unknown_variables,
 )
 

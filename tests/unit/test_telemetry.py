@@ -21,6 +21,7 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from serving.host.logs import FRAMEWORK_LOGGERS, PrintsAsLog, configure_logging
 from serving.metrics import (
     MAX_NAMED_SERIES,
     OTHERS,
@@ -32,15 +33,8 @@ from serving.metrics import (
     tell_lost_metrics,
 )
 from serving.model.description import Label
-from serving.telemetry import (
-    FRAMEWORK_LOGGERS,
-    PrintsAsLog,
-    RequestRecord,
-    append_whole,
-    configure_logging,
-    current_record,
-    stack_trace,
-)
+from serving.prediction.sinks import append_whole
+from serving.telemetry import RequestRecord, current_record, stack_trace
 from tests.unit.fakes import restored_logging, sample, service_labels
 
 INPUT = "31415926"  # a value that must not be told
@@ -274,7 +268,8 @@ def test_an_interrupt_from_the_keyboard_is_no_crash() -> None:
 
 _CRASHES = """
 import sys, threading, warnings
-from serving.telemetry import configure_logging, log
+from serving.host.logs import configure_logging
+from serving.telemetry import log
 configure_logging("info", as_json=True)
 log.info("started")
 warnings.warn("worn out")
@@ -470,7 +465,8 @@ def test_what_an_estimator_prints_is_a_log_line_for_those_who_ask() -> None:
 
 
 _ENDS = """
-from serving.telemetry import configure_logging, end_process
+from serving.host.logs import configure_logging
+from serving.telemetry import end_process
 configure_logging("info", as_json=True)
 try:
     end_process("model.refused", reason="damaged")

@@ -20,7 +20,8 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import r2_score
 
 from serving.model.description import Description, InputForm, label_key
-from serving.model.estimator import Array, Estimator, Model, Outputs, TableLike, WrongOutputError
+from serving.model.estimator import Estimator, Model, TableLike
+from serving.model.outputs import Array, Outputs, WrongOutputError
 from training.card.plots import MAX_TARGETS, STYLE, codes, columns, number, plots_of, signed
 from training.fitting.evaluation import Evaluation
 

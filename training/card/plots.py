@@ -25,7 +25,7 @@ from sklearn.metrics import (
 )
 
 from serving.model.description import Description, Label, label_key
-from serving.model.estimator import Array, Outputs
+from serving.model.outputs import Array, Outputs
 from training.fitting.evaluation import Evaluation
 
 FEW_ROWS = 5  # fewer may be somebody, so they are not drawn by themselves

@@ -40,7 +40,8 @@ from sklearn.tree import (
 )
 from sklearn.utils._missing import is_scalar_nan
 
-from serving.model.estimator import Array, Estimator
+from serving.model.estimator import Estimator
+from serving.model.outputs import Array
 from training.describing.domain import UNSEEN
 from training.fitting.pipeline import parts_of
 

@@ -26,18 +26,12 @@ from skl2onnx.common.data_types import DoubleTensorType
 from skl2onnx.common.exceptions import MissingShapeCalculator
 from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 
-from serving.model.compiled import CATEGORIES, CompiledEstimator
-from serving.model.description import (
-    Category,
-    Compiled,
-    Description,
-    Feature,
-    Interval,
-    Lengths,
-    Number,
-)
-from serving.model.estimator import Array, Estimator, Model, Outputs
-from serving.model.values import Row
+from serving.model.compiled import CATEGORIES, CompiledEstimator, CompiledGraph
+from serving.model.description import Compiled, Description
+from serving.model.domains import Interval, Lengths
+from serving.model.estimator import Estimator, Model
+from serving.model.features import Category, Feature, Number, Row
+from serving.model.outputs import Array, Outputs
 from training.compiling.company import keep_rows_apart
 from training.compiling.converters import CannotConvertError, register, vocabulary_of
 from training.compiling.rounding import is_alike_everywhere
@@ -90,7 +84,7 @@ def _compiled(
     keep_rows_apart(converted)
     graph = bytes(converted.SerializeToString())
     try:
-        compiled = CompiledEstimator(graph)
+        computed = CompiledGraph(graph)
     except Exception as exc:
         raise CannotConvertError("ONNX Runtime does not take its graph") from exc
     proof = Compiled(
@@ -103,9 +97,10 @@ def _compiled(
         sha256=hashlib.sha256(graph).hexdigest(),
     )
     model = Model(estimator, description.model_copy(update={"compiled": proof}))
+    compiled = CompiledEstimator(computed, model.description, model)
     asked = [*some(rows, MAX_ROWS, rng), *_hostile(model, rows, rng)]
     proof = _prove(model, compiled, proof, some(asked, len(asked), rng))
-    _check_speed(model, Model(estimator, model.description, compiled), rows)
+    _check_speed(model, compiled, rows)
     return proof.model_copy(update={"exact": proof.exact and may_be_exact}), graph
 
 
@@ -232,16 +227,17 @@ def _prove(
     numbers = outputs.probabilities[0] if outputs.probabilities else outputs.values[:, np.newaxis]
     told = [prediction.value for prediction in model.predictions(outputs)]
     classes = model.description.classes_by_target
-    table = compiled.table(rows)
-    whole = compiled(table)
+    graph = compiled.graph
+    table = graph.table(rows)
+    whole = graph(table)
     largest, exact, same_bits = 0.0, True, True
     for size in (1, *BATCH_SIZES, len(rows)):
         count = min(len(rows), size * MAX_BATCHES)
         batches = [table[start : min(start + size, count)] for start in range(0, count, size)]
-        scores = np.concatenate([compiled(batch) for batch in batches])
+        scores = np.concatenate([graph(batch) for batch in batches])
         if scores.shape[1:] != numbers.shape[1:]:
             raise CannotConvertError(f"it gives {scores.shape[1]} numbers for a row")
-        sure = ~model.sensitive(table[:count], scores)
+        sure = ~compiled.sensitive(table[:count], scores)
         differences = np.abs(scores - numbers[:count]) / (1 + np.abs(numbers[:count]))
         largest = max(largest, differences[sure].max(initial=0.0))
         if not largest <= proof.tolerance:
@@ -279,14 +275,14 @@ def _answered(model: Model, rows: Sequence[Row]) -> tuple[list[Row], Outputs]:
     return rows, outputs
 
 
-def _check_speed(model: Model, compiled: Model, rows: Sequence[Row]) -> None:
+def _check_speed(model: Model, compiled: CompiledEstimator, rows: Sequence[Row]) -> None:
     """Refuse a graph that gains nothing.
 
     Raises:
         CannotConvertError: it takes longer than the estimator.
     """
 
-    def seconds(model: Model, rows: list[Row]) -> float:
+    def seconds(model: Model | CompiledEstimator, rows: list[Row]) -> float:
         """Take the shortest time, which nothing else on the machine has lengthened."""
         times = [time.perf_counter()]
         for _ in range(TIMED_RUNS):

@@ -13,22 +13,10 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from serving.model.description import (
-    Asked,
-    Boolean,
-    Category,
-    Description,
-    Feature,
-    Frequencies,
-    Interval,
-    Lengths,
-    Metrics,
-    Number,
-    Text,
-    Training,
-)
+from serving.model.description import Asked, Description, Metrics, Training
+from serving.model.domains import Frequencies, Interval, Lengths
 from serving.model.estimator import Estimator
-from serving.model.values import Row
+from serving.model.features import Boolean, Category, Feature, Number, Row, Text
 from training.describing.domain import UNSEEN
 from training.describing.forms import NO_EVIDENCE, Evidence
 from training.describing.probe import asked_around

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from serving.model.description import Category, Choices, Feature, Interval, Number
-from serving.model.estimator import Array, Model
-from serving.model.values import Row
+from serving.model.domains import Choices, Interval
+from serving.model.estimator import Model
+from serving.model.features import Category, Feature, Number, Row
+from serving.model.outputs import Array
 from training.errors import TrainingError
 from training.fitting.pipeline import MIN_CATEGORY_ROWS
 from training.table.faults import MAX_WHOLE

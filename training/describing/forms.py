@@ -15,16 +15,10 @@ import numpy as np
 import pandas as pd
 from pyarrow.parquet import read_schema
 
-from serving.model.description import (
-    Asked,
-    Categories,
-    Category,
-    Description,
-    InputForm,
-    ScoringMethod,
-)
-from serving.model.estimator import Array, Estimator, Model
-from serving.model.values import Row
+from serving.model.description import Asked, Categories, Description, InputForm, ScoringMethod
+from serving.model.estimator import Estimator, Model
+from serving.model.features import Category, Row
+from serving.model.outputs import Array
 from training.describing.domain import UNSEEN
 from training.describing.tellers import Column
 from training.errors import TrainingError, UndecidedError

@@ -15,7 +15,8 @@ from typing import Any
 
 from serving.model.description import Description
 from serving.model.estimator import Estimator
-from serving.model.store import CLOUDPICKLE, pickle_estimator
+from serving.model.store import pickle_estimator
+from serving.model.stored import CLOUDPICKLE
 from training.errors import TrainingError
 
 ROOT = Path(__file__).parents[2]

@@ -12,16 +12,10 @@ from typing import Any, get_args
 import numpy as np
 from pydantic import ValidationError
 
-from serving.model.description import (
-    Category,
-    Description,
-    Feature,
-    Label,
-    Number,
-    ScoringMethod,
-)
-from serving.model.estimator import Array, Estimator, Model, Outputs, tied
-from serving.model.values import Row
+from serving.model.description import Description, Label, ScoringMethod
+from serving.model.estimator import Estimator, Model
+from serving.model.features import Category, Feature, Number, Row
+from serving.model.outputs import Array, Outputs, tied
 from training.describing.domain import answers, domains_of
 from training.describing.forms import Evidence, alike, with_form
 from training.errors import TrainingError, UndecidedError

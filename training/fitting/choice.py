@@ -20,7 +20,8 @@ from sklearn.utils import get_tags
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.model.description import Task
-from serving.model.estimator import Array, Estimator
+from serving.model.estimator import Estimator
+from serving.model.outputs import Array
 from training.errors import TrainingError
 from training.fitting.pipeline import build_pipeline
 from training.table.table import Table

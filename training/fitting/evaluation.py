@@ -23,7 +23,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 from serving.model.description import Metrics, Task
-from serving.model.estimator import Array, Estimator, TableLike
+from serving.model.estimator import Estimator, TableLike
+from serving.model.outputs import Array
 from training.errors import TrainingError
 from training.fitting.pipeline import fit
 from training.table.table import Table

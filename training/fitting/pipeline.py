@@ -19,7 +19,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.utils import get_tags
 
-from serving.model.estimator import Array, Estimator, TableLike
+from serving.model.estimator import Estimator, TableLike
+from serving.model.outputs import Array
 from training.errors import TrainingError
 from training.table.table import FeatureType
 

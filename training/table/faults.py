@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from serving.model.description import Task
-from serving.model.estimator import Array
+from serving.model.outputs import Array
 from training.advice import option
 from training.errors import TrainingError
 from training.table.dates import are_compact, are_dates

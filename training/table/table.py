@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from serving.model.description import Task
-from serving.model.estimator import Array
+from serving.model.outputs import Array
 from training.errors import TrainingError
 from training.table.cells import Remarks
 from training.table.faults import (

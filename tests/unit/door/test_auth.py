@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from serving.door import auth
 from serving.door.auth import Keyring, main, new_key
+from serving.keys import ApiKey
 from serving.problems import UNAUTHORIZED, Problem
-from serving.settings import ApiKey
 from tests.unit.fakes import Headers
 
 BARE = 'Bearer realm="model-api"'

@@ -18,9 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.door.auth import Keyring
 from serving.door.edge import UNMATCHED, Edge, RouteTable
 from serving.door.quotas import Quotas
+from serving.keys import ApiKey
 from serving.metrics import ServiceMetrics
 from serving.problems import INVALID_INPUT, FieldError, Problem
-from serving.settings import MEMORY, ApiKey, Settings
+from serving.settings import MEMORY, Settings
 from serving.telemetry import current_record
 from tests.unit.fakes import Answer, Headers, ask, http_scope, lifespan, sample, service_labels
 

@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from serving.dialects.ours import AnswerWriter, Prediction
+from serving.dialects.ours import AnswerWriter
 from serving.door.openapi import openapi_document
 from serving.host.bento import BatchOutput, InstanceOutput
-from serving.model.description import Description, Feature, Label
+from serving.keys import ApiKey
+from serving.model.description import Description, Label
+from serving.model.features import Feature
+from serving.model.outputs import Prediction
 from serving.model.rows import RequestSchema
 from serving.model.store import ARTIFACT, VerifiedModel, model_info
 from serving.problems import PROBLEM_TYPES, FieldError, Problem
-from serving.settings import ApiKey, Settings
+from serving.settings import Settings
 from tests.unit.samples import (
     EACH_TASK,
     LIMIT,

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from serving.door import quotas
 from serving.door.quotas import Memory, Quota, Quotas, RedisWindows, Window
+from serving.keys import ApiKey
 from serving.problems import QUOTA_EXCEEDED, Problem
-from serving.settings import MEMORY, ApiKey
+from serving.settings import MEMORY
 from serving.telemetry import RequestRecord
 from tests.unit.fakes import RecordingLog, sample
 

@@ -9,13 +9,8 @@ import uvicorn
 from uvicorn.protocols.http import auto
 from uvicorn.server import ServerState
 
-from serving.host.protocol import (
-    CLIENT_GONE,
-    MAX_JOINED_BYTES,
-    HttpProtocol,
-    JoinedWrites,
-    install_protocol,
-)
+from serving.door.edge import CLIENT_GONE
+from serving.host.protocol import MAX_JOINED_BYTES, HttpProtocol, JoinedWrites, install_protocol
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 TIMEOUT_S = 10.0

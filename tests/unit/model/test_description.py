@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serving.model.description import Description, Feature, Interval, Label, label_key
+from serving.model.description import Description, Label, label_key
+from serving.model.domains import Interval
+from serving.model.features import Feature
 from tests.unit.samples import (
     EACH_TASK,
     MIXED,

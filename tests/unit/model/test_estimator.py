@@ -19,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from serving.dialects.ours import Prediction
-from serving.model.description import INLIER, OUTLIER, Asked, Description, Feature, Task
-from serving.model.estimator import TIE_TOLERANCE, Estimator, Model, WrongOutputError
-from serving.model.values import Row
+from serving.model.description import INLIER, OUTLIER, Asked, Description, Task
+from serving.model.estimator import Estimator, Model
+from serving.model.features import Feature, Row
+from serving.model.outputs import TIE_TOLERANCE, Prediction, WrongOutputError
 from tests.unit.fakes import FixedEstimator, ProbaEstimator, SignEstimator
 from tests.unit.samples import (
     EACH_TASK,

@@ -12,19 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.dialects.ours import AnswerWriter, Prediction
-from serving.model.description import (
-    Boolean,
-    Category,
-    Choices,
-    Description,
-    Feature,
-    Label,
-    Lengths,
-    Number,
-)
-from serving.model.rows import MAX_NAME_CHARS, MAX_PROBLEMS, Instances, RequestSchema, parse_json
-from serving.model.values import Row
+from serving.dialects.ours import AnswerWriter
+from serving.json_text import parse_json
+from serving.model.description import Description, Label
+from serving.model.domains import Choices, Lengths
+from serving.model.features import Boolean, Category, Feature, Number, Row
+from serving.model.outputs import Prediction
+from serving.model.rows import MAX_NAME_CHARS, MAX_PROBLEMS, Instances, RequestSchema
 from serving.problems import FieldError, Problem
 from tests.unit.samples import (
     LIMIT,

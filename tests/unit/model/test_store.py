@@ -16,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from packaging.version import Version
 from sklearn.linear_model import LogisticRegression
 
-from serving.dialects.ours import Prediction
 from serving.model.compiled import CompiledEstimator
 from serving.model.description import Compiled, Description, Label
-from serving.model.estimator import Model, WrongOutputError
+from serving.model.estimator import Model
+from serving.model.outputs import Prediction, WrongOutputError
 from serving.model.store import (
     ARTIFACT,
     CARD,

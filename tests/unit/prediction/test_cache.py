@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.dialects.ours import Prediction
-from serving.model.values import Row
+from serving.model.features import Row
+from serving.model.outputs import Prediction
 from serving.prediction.cache import CACHE_STATUS, Begun, Lookup, PredictionCache
 from serving.problems import OVERLOADED, Problem
 from tests.unit.fakes import StillClock

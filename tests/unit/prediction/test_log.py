@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from serving.dialects.ours import AnswerWriter, Prediction
+from serving.dialects.ours import AnswerWriter
+from serving.model.outputs import Prediction
 from serving.prediction import log as prediction_log
 from serving.prediction.log import PredictionLog, check
-from serving.telemetry import append_whole
+from serving.prediction.sinks import append_whole
 from tests.server import eventually
 from tests.unit.fakes import RecordingLog, sample
 from tests.unit.samples import PROBABILITIES, description
@@ -152,9 +153,10 @@ def test_lines_are_written_soon_and_counted(file: Path, counted: Callable[[str],
 
 
 _PRINTS = """
-from serving.dialects.ours import Prediction
+from serving.model.outputs import Prediction
 from serving.prediction.log import PredictionLog
-from serving.telemetry import configure_logging, log
+from serving.host.logs import configure_logging
+from serving.telemetry import log
 import sys
 configure_logging("info", as_json=True)
 sys.stdout = None
@@ -206,7 +208,7 @@ def test_a_file_that_was_moved_away_is_made_anew(file: Path) -> None:
 
 _APPENDS = """
 import sys
-from serving.dialects.ours import Prediction
+from serving.model.outputs import Prediction
 from serving.prediction.log import PredictionLog
 log = PredictionLog(sys.argv[1], 10_000, features=["x"], model={}, describe=lambda _: {})
 for number in range(20):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.dialects.ours import Prediction
 from serving.model.description import Description, Label
 from serving.model.estimator import Estimator, Model
-from serving.model.values import Row
+from serving.model.features import Row
+from serving.model.outputs import Prediction
 from serving.prediction.batching import Batcher
 from serving.prediction.cache import CACHE_STATUS, Lookup, PredictionCache
 from serving.prediction.lanes import Again

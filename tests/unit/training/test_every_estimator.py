@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from serving.dialects.ours import AnswerWriter
-from serving.model.description import Compiled, Description, Metrics, Number
+from serving.model.description import Compiled, Description, Metrics
 from serving.model.estimator import Estimator, Model
+from serving.model.features import Number
 from serving.model.rows import RequestSchema
 from serving.model.store import load, model_info, save, verify
 from serving.prediction.lanes import Again

@@ -22,24 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 from sklearn.svm import LinearSVC
 
-from serving.model.description import (
-    Asked,
-    Boolean,
-    Category,
-    Choices,
-    Description,
-    Feature,
-    Frequencies,
-    Interval,
-    Lengths,
-    Metrics,
-    Number,
-    ScoringMethod,
-    Task,
-    Text,
-    Training,
-)
-from serving.model.estimator import Array, Estimator
+from serving.model.description import Asked, Description, Metrics, ScoringMethod, Task, Training
+from serving.model.domains import Choices, Frequencies, Interval, Lengths
+from serving.model.estimator import Estimator
+from serving.model.features import Boolean, Category, Feature, Number, Text
+from serving.model.outputs import Array
 from training.card.card import MAX_BARS, card, command, score
 from training.card.plots import MINUS
 from training.fitting.evaluation import Evaluation

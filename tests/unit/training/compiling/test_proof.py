@@ -59,11 +59,11 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from skrub import SquashingScaler
 from xgboost import XGBRegressor
 
-from serving.dialects.ours import Prediction
 from serving.model.compiled import CompiledEstimator
 from serving.model.description import Compiled, Description, Metrics
 from serving.model.estimator import Model, to_array
-from serving.model.values import Row
+from serving.model.features import Row
+from serving.model.outputs import Prediction
 from tests.unit.samples import number, regression
 from training.compiling import converters
 from training.compiling import proof as compiling

@@ -13,20 +13,10 @@ import sklearn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.model.description import (
-    Boolean,
-    Category,
-    Choices,
-    Description,
-    Feature,
-    Interval,
-    Lengths,
-    Metrics,
-    Number,
-    Text,
-)
+from serving.model.description import Description, Metrics
+from serving.model.domains import Choices, Interval, Lengths
+from serving.model.features import Boolean, Category, Feature, Number, Row, Text
 from serving.model.rows import RequestSchema
-from serving.model.values import Row
 from training.describing.describe import describe, rows_of
 from training.errors import TrainingError
 from training.table.table import FeatureType, Table

@@ -33,7 +33,7 @@ from xgboost import XGBClassifier
 import train
 from serving.model.description import Description, Metrics
 from serving.model.estimator import Model
-from serving.model.values import Row
+from serving.model.features import Row
 from training.describing.describe import before_asking, describe, rows_of
 from training.describing.forms import Evidence, with_form
 from training.errors import TrainingError

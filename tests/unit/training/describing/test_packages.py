@@ -14,7 +14,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
-from serving.model.description import Asked, Description, Feature
+from serving.model.description import Asked, Description
+from serving.model.features import Feature
 from tests.unit.samples import asked, category, description, number, regression
 from tests.wire.estimators import Fragile
 from training.describing.packages import Needed, needed_by

@@ -32,17 +32,10 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from serving.model.description import (
-    Category,
-    Choices,
-    Description,
-    Interval,
-    Lengths,
-    Metrics,
-    Number,
-    Task,
-)
+from serving.model.description import Description, Metrics, Task
+from serving.model.domains import Choices, Interval, Lengths
 from serving.model.estimator import Model
+from serving.model.features import Category, Number
 from training.describing.describe import describe, rows_of
 from training.describing.forms import NO_EVIDENCE, Evidence
 from training.describing.probe import MAX_COMPARED_ROWS

@@ -1,0 +1,127 @@
+"""Routes: what is at which path, found once for each request.
+
+A route is one value: method, path, who answers, whether it is open, whether it counts against a
+quota, and what it tells the OpenAPI document. What is no route is `UNMATCHED` in logs and metrics,
+so that these never have a series for each path.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import compile_path
+
+from serving.model.domains import Schema
+from serving.problems import MEDIA_TYPE, METHOD_NOT_ALLOWED, Problem, ProblemType
+
+UNMATCHED = "unmatched"
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+Refuse: TypeAlias = Callable[[Problem, str, str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the OpenAPI document says of a route, beside what holds for all.
+
+    ``answer`` is a Response Object of OpenAPI 3.1, ``body`` a Request Body Object, ``parameters``
+    are Parameter Objects, and ``schemas`` what these refer to, by name. ``headers`` has the Header
+    Objects of the answer.
+    """
+
+    tag: str
+    name: str
+    summary: str
+    answer: Schema
+    description: str = ""
+    problems: Sequence[ProblemType] = ()
+    body: Schema | None = None
+    parameters: Sequence[Schema] = ()
+    headers: Mapping[str, Schema] = field(default_factory=dict)
+    schemas: Mapping[str, Schema] = field(default_factory=dict)
+
+
+def answer_of(description: str, media_type: str, schema: Schema, **more: Any) -> Schema:  # noqa: ANN401
+    """Describe an answer of one media type; ``more`` has an example, perhaps."""
+    return {"description": description, "content": {media_type: {"schema": schema, **more}}}
+
+
+def page_answer(description: str = "A page") -> Schema:
+    """Describe an answer for people."""
+    return answer_of(description, "text/html", {"type": "string"})
+
+
+def problem_json(problem: Problem, request_id: str, path: str) -> bytes:
+    """Write a problem as this service does; another dialect may have a way of its own."""
+    return problem.body(request_id, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path; ``{name}`` in it stands for a segment, ``{name:path}`` for many."""
+
+    method: str
+    path: str
+    answer: Handler
+    tells: Operation | None = None  # what is not told of is for pages alone
+    is_open: bool = False  # to who has no key
+    counts: bool = False  # against a client's quota
+    refuse: Refuse = problem_json
+    problem_media_type: str = MEDIA_TYPE
+
+
+class Found(NamedTuple):
+    """What is at a path: its template, the routes by method, and what stands in the template."""
+
+    template: str
+    routes: Mapping[str, Route]
+    parts: Mapping[str, Any]
+
+    @property
+    def any(self) -> Route:
+        """A route of the path, which says for all its methods who may ask."""
+        return next(iter(self.routes.values()))
+
+    def not_allowed(self) -> Problem:
+        """Refuse another method (RFC 9110, 15.5.6: Allow is due)."""
+        allowed = sorted(self.routes)
+        return Problem(
+            METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED.cause, headers={"Allow": ", ".join(allowed)}
+        )
+
+
+class Routes:
+    """All routes, by their paths."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """Take routes; what answers GET answers HEAD."""
+        self._routes = tuple(routes)
+        by_path: dict[str, dict[str, Route]] = {}
+        for route in self._routes:
+            methods = by_path.setdefault(route.path, {})
+            methods[route.method] = route
+            if route.method == "GET":
+                methods["HEAD"] = route
+        self._exact: dict[str, Found] = {}
+        self._patterns = []
+        for path, methods in by_path.items():
+            pattern, template, convertors = compile_path(path)
+            if convertors:
+                self._patterns.append((pattern, template, methods))
+            else:
+                self._exact[path] = Found(path, methods, {})
+
+    def __iter__(self) -> Iterator[Route]:
+        """Give the routes in their order."""
+        return iter(self._routes)
+
+    def find(self, path: str) -> Found | None:
+        """Find what is at a path, if anything is."""
+        if (found := self._exact.get(path)) is not None:
+            return found
+        for pattern, template, methods in self._patterns:
+            if match := pattern.match(path):
+                return Found(template, methods, match.groupdict())
+        return None

@@ -1,0 +1,107 @@
+"""What surrounds this process: environment, folders, garbage collection.
+
+Beside the settings, the only room that knows ``os.environ``, and the only one that writes it.
+"""
+
+import atexit
+import gc
+import os
+import shutil
+import tempfile
+from ipaddress import ip_network
+from pathlib import Path
+
+from serving.settings import PREFIX, Settings
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (Linux has it for such files, and others have not)
+LETTERS = "MODEL_API_LETTERS"
+YOUNG_OBJECTS = 10_000  # looked at together: a millisecond's work, and many requests' objects
+
+
+def prepare_environment(settings: Settings, bentoml_config: Path) -> None:
+    """Pass on what libraries and worker processes read from the environment themselves.
+
+    What the operator has set stays. Nothing here is read before BentoML starts its workers, except
+    the thread limits, which reach the libraries in the workers alone.
+    """
+    threads = str(settings.threads)
+    for name, value in {
+        "BENTOML_CONFIG": str(bentoml_config.resolve()),
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "LOKY_MAX_CPU_COUNT": threads,
+    }.items():
+        os.environ.setdefault(name, value)
+    forbid_usage_reports()
+    # uvicorn believes X-Forwarded-For from these alone; its own default is every local process.
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(map(_with_mapped, settings.trusted_proxies))
+
+
+def _with_mapped(proxy: str) -> str:
+    """Add how an IPv4 address looks to a socket of both families (RFC 4291, 2.5.5.2)."""
+    network = ip_network(proxy, strict=False)
+    if network.version == 6:
+        return proxy
+    return f"{proxy},::ffff:{network.network_address}/{96 + network.prefixlen}"
+
+
+def forbid_usage_reports() -> None:
+    """Keep BentoML from reporting its use to its makers, unless the operator has decided."""
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+
+
+def pin_model(tag: str) -> None:
+    """Fix the model's version for the workers of this server, those started later among them."""
+    os.environ[f"{PREFIX}MODEL"] = tag
+
+
+def letters_folder() -> Path | None:
+    """Tell where the workers of this server leave letters to their supervisor, if they do."""
+    folder = os.environ.get(LETTERS)
+    return Path(folder) if folder else None
+
+
+def make_letters_folder() -> None:
+    """Make that folder, for the workers that this process will start.
+
+    Raises:
+        SystemExit: it can't be made.
+    """
+    os.environ[LETTERS] = make_folder("letters")
+
+
+def make_folder(purpose: str) -> str:
+    """Make a folder of this process's own, which is gone when it ends.
+
+    It is in memory where that can be: a disk may be full, or slow.
+
+    Raises:
+        SystemExit: with a line that says why that can't be done, and what to do.
+    """
+    prefix = f"model-api-{purpose}-"
+    try:
+        folder = tempfile.mkdtemp(prefix=prefix, dir=SHARED_MEMORY)
+    except OSError:  # there is none, or none for us
+        try:
+            folder = tempfile.mkdtemp(prefix=prefix)
+        except OSError as exc:
+            reason = exc.strerror or str(exc)
+            raise SystemExit(
+                f"no folder for temporary files can be written to ({reason}): name one with TMPDIR"
+            ) from None
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def leave_out_of_collection() -> None:
+    """Leave all that lives by now out of garbage collection, which was off until here.
+
+    A full collection over all imported modules takes 100 to 200 ms, the worst case of a request
+    that it falls on. None runs before either: they would be a sixth of the time that a start takes,
+    for a megabyte of garbage, which stays. Those of young objects would come by the hundred; as
+    many belong to requests under way, and are looked at in vain.
+    """
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+    gc.enable()

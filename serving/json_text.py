@@ -1,0 +1,74 @@
+"""JSON as RFC 8259 has it: text to values, and what a double can't hold.
+
+Read with jiter, which refuses what is no JSON, and keys that are given twice. Refuses with 400.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jiter
+
+from serving.problems import INVALID_INPUT, MALFORMED_BODY, Problem
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+# What a number has that a double may not hold: a long exponent, or a long integer part.
+_PERHAPS_HUGE = re.compile(rb"[eE]\+?[0-9]{2}|(?<![0-9])[0-9]{299}")
+
+Read = TypeVar("Read")
+
+
+def parse_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
+    """Read JSON text.
+
+    Raises:
+        Problem: 400, when it is not what RFC 8259 calls JSON, or a key is given twice.
+    """
+    try:
+        text = body.removeprefix(BYTE_ORDER_MARK)  # RFC 8259, 8.1: a parser may ignore it
+        return jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError as exc:
+        reason, _, place = str(exc).rpartition(" at ")
+        if reason.startswith("Detected duplicate key"):
+            reason = "a key is given twice"  # its name may be long
+        raise Problem(MALFORMED_BODY, f"{reason} at {place}") from None
+
+
+def read_json(body: bytes, read: Callable[[Any], Read]) -> Read:
+    """Read what a body says.
+
+    Raises:
+        Problem: what ``read`` raises. But where that is `INVALID_INPUT`, it is 400 if any number of
+            the body overflows a double, wherever it stands: the body can't be read for what it
+            says.
+    """
+    try:
+        return read(parse_json(body))
+    except Problem as problem:
+        is_invalid = problem.kind is INVALID_INPUT
+        if is_invalid and _PERHAPS_HUGE.search(body) and overflows(parse_json(body)):
+            raise Problem(MALFORMED_BODY, "a number overflows a double") from None
+        raise
+
+
+def overflows(document: object) -> bool:
+    """Tell whether JSON holds a number beyond the doubles, which jiter gives as infinity or int."""
+    containers = [document] if type(document) in {dict, list} else [[document]]
+    while containers:
+        container = containers.pop()
+        for value in container.values() if type(container) is dict else container:  # type: ignore[attr-defined]
+            kind = type(value)
+            if kind is float or kind is int:
+                if not -sys.float_info.max <= value <= sys.float_info.max:
+                    return True
+            elif kind is list or kind is dict:
+                containers.append(value)
+    return False
+
+
+def kind_of(value: object) -> str:
+    """Name the JSON type of a value."""
+    kinds = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
+    return kinds.get(type(value), "null" if value is None else "a number")

@@ -1,0 +1,84 @@
+"""What is public about a model: the answer to ``GET /model/info``, and its schema."""
+
+from typing import Any
+
+from serving.model.description import Asked, Compiled, Description
+from serving.model.domains import Schema, closed
+from serving.model.stored import VerifiedModel, compiled_form
+from serving.settings import Runtime
+
+
+def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict[str, Any]:
+    """Tell all that is public about a model: the answer to ``GET /model/info``."""
+    info = verified.description.model_dump(
+        mode="json",
+        exclude={
+            "artifact_sha256": True,
+            "asked": True,
+            "compiled": True,
+            "features": {"__all__": {"known"}},
+        },
+    )
+    return info | {
+        "version": str(verified.tag.version),
+        "runtime": _told(compiled_form(verified, runtime), verified.description.asked),
+        "size_bytes": verified.size_bytes,
+    }
+
+
+def _told(proof: Compiled | str, asked: Asked) -> dict[str, Any]:
+    """Tell what computes a model, and what was proven about that."""
+    if isinstance(proof, str):
+        return {
+            "name": "sklearn",
+            "proven": "the fitted estimator itself answers",
+            # Alike bit for bit on one processor would say little of others: ADR 7.
+            "same_bits": asked.batching != "tolerant",
+            "not_compiled": proof,
+        }
+    return {
+        "name": "onnx",
+        "proven": f"for {proof.rows} rows, of the table and such as are likeliest to differ, it "
+        "gave the labels of the fitted estimator, and its numbers within the tolerance, alone and "
+        "in batches"
+        + ("" if proof.exact else "; rows for which that says nothing go to the estimator itself"),
+        "tolerance": proof.tolerance,
+        "largest_difference": proof.largest_difference,
+        "same_bits": proof.same_bits or proof.exact,
+    }
+
+
+def model_info_schemas() -> dict[str, Schema]:
+    """Describe it, as ``ModelInfo``: what `Description` publishes, and three more."""
+    schema = Description.model_json_schema(
+        mode="serialization", ref_template="#/components/schemas/{model}"
+    )
+    parts = schema.pop("$defs")
+    properties = schema["properties"]
+    for private in ("artifact_sha256", "asked", "compiled"):
+        del properties[private]
+    for private in ("Asked", "Categories", "Compiled"):
+        del parts[private]
+    for kind in ("Category", "Number"):
+        del parts[kind]["properties"]["known"]
+    text: Schema = {"type": "string"}
+    properties |= {
+        "version": text,
+        "runtime": closed(
+            {
+                "name": {"enum": ["onnx", "sklearn"]},
+                "proven": text,
+                "tolerance": {"type": "number"},
+                "largest_difference": {"type": "number"},
+                "same_bits": {
+                    "type": "boolean",
+                    "description": "whether a row gets the same bits alone, in any batch and "
+                    "from any worker of one machine; if not, its last bits may differ",
+                },
+                "not_compiled": text,
+            },
+            ("tolerance", "largest_difference", "not_compiled"),
+        ),
+        "size_bytes": {"type": "integer"},
+    }
+    return {**parts, "ModelInfo": closed(properties)}

@@ -1,0 +1,161 @@
+"""A model of the store, verified: what it is, and whether it can be served here.
+
+Loading runs the pickle's code, so the description is checked first: the files must be those that
+training wrote, scikit-learn the version that fitted it, and whatever else it needs must be
+installed.
+"""
+
+import hashlib
+import platform
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import bentoml
+from bentoml.exceptions import BentoMLException
+from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
+from pydantic import ValidationError
+
+from serving.model.description import Compiled, Description
+from serving.settings import Runtime
+
+ARTIFACT = "saved_model.pkl"
+GRAPH = "model.onnx"
+DESCRIPTION = "description.json"
+CARD = "card.html"
+SKLEARN = "scikit-learn"
+CLOUDPICKLE = "cloudpickle"
+
+
+class ModelError(BentoMLException):
+    """The model can't be served; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedModel:
+    """A model in the store whose description was read and whose file is the one described."""
+
+    tag: bentoml.Tag
+    path: Path
+    description: Description
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the estimator's file."""
+        return (self.path / ARTIFACT).stat().st_size
+
+    @property
+    def card(self) -> str:
+        """The model card, an HTML page."""
+        return (self.path / CARD).read_text("utf-8")
+
+
+def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
+    """Check a model in the store against its description, without loading it.
+
+    What it needs beside the service's packages has to be ``installed`` where it is to be loaded.
+
+    Raises:
+        ModelError: it is damaged, or another scikit-learn fitted it.
+    """
+    path = Path(stored.path)
+    try:
+        description = Description.model_validate_json((path / DESCRIPTION).read_bytes())
+        wanted = {ARTIFACT: description.artifact_sha256}
+        if isinstance(description.compiled, Compiled):
+            wanted[GRAPH] = description.compiled.sha256
+        damaged = [name for name, digest in wanted.items() if sha256(path / name) != digest]
+        (path / CARD).stat()
+    except FileNotFoundError as exc:
+        missing = Path(exc.filename).name
+        raise ModelError(f"model {stored.tag} has no {missing}: save it with train.py") from exc
+    except ValidationError as exc:
+        raise ModelError(
+            f"model {stored.tag} has a {DESCRIPTION} that this service can't read "
+            f"({exc.error_count()} problems): train it again"
+        ) from exc
+    if damaged:
+        raise ModelError(f"model {stored.tag} is damaged: {damaged[0]} is not the file saved")
+    _check_version(stored.tag, description.versions.get(SKLEARN, ""))
+    _check_python(stored.tag, description)
+    for requirement in description.requirements if installed else ():
+        _check_requirement(stored.tag, requirement)
+    return VerifiedModel(stored.tag, path, description)
+
+
+def _check_version(tag: bentoml.Tag, fitted: str) -> None:
+    """Refuse a model of another minor version: scikit-learn promises nothing across them.
+
+    https://scikit-learn.org/stable/model_persistence.html#security-maintainability-limitations
+    """
+    ours = Version(version(SKLEARN))
+    try:
+        theirs = Version(fitted)
+    except InvalidVersion as exc:
+        raise ModelError(f"model {tag} does not tell which scikit-learn fitted it") from exc
+    if ours.release[:2] != theirs.release[:2]:
+        raise ModelError(
+            f"model {tag} was fitted with scikit-learn {theirs}, but {ours} is installed: "
+            f"install scikit-learn {theirs.major}.{theirs.minor}, or train the model again"
+        )
+    if ours != theirs:
+        warnings.warn(
+            f"model {tag} was fitted with scikit-learn {theirs}; {ours} serves it", stacklevel=2
+        )
+
+
+def _check_python(tag: bentoml.Tag, description: Description) -> None:
+    """Refuse byte code, as cloudpickle keeps it, of another minor version of Python."""
+    names = {Requirement(requirement).name for requirement in description.requirements}
+    ours, theirs = platform.python_version(), description.versions.get("python", "")
+    if CLOUDPICKLE in names and _minor(ours) != _minor(theirs):
+        raise ModelError(
+            f"model {tag} has functions that were saved by cloudpickle with Python {theirs}, and "
+            f"Python {ours} can't run them: serve it with Python {_minor(theirs)}"
+        )
+
+
+def _check_requirement(tag: bentoml.Tag, requirement: str) -> None:
+    """Refuse a model that was fitted with a package that is not here."""
+    try:
+        ours = version(Requirement(requirement).name)
+    except PackageNotFoundError:
+        raise ModelError(f"model {tag} needs {requirement}: pip install {requirement}") from None
+    if not Requirement(requirement).specifier.contains(ours, prereleases=True):
+        warnings.warn(f"model {tag} was fitted with {requirement}; {ours} serves it", stacklevel=3)
+
+
+def sha256(file: Path) -> str:
+    """Give the digest of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def compiled_form(stored: VerifiedModel, runtime: Runtime) -> Compiled | str:
+    """Tell how it was proven that the compiled model may answer, or why the estimator does.
+
+    Raises:
+        ModelError: only the compiled one is wanted, and it can't answer.
+    """
+    if runtime is Runtime.SKLEARN:
+        return "SERVING_RUNTIME=sklearn"
+    found = stored.description.compiled
+    if isinstance(found, Compiled) and (ours := _onnxruntime()) != _minor(found.onnxruntime):
+        found = f"it was proven with onnxruntime {found.onnxruntime}, not with {ours or 'none'}"
+    if isinstance(found, str) and runtime is Runtime.ONNX:
+        raise ModelError(f"model {stored.tag} can't be served with SERVING_RUNTIME=onnx: {found}")
+    return found
+
+
+def _onnxruntime() -> str | None:
+    """Tell which minor version of ONNX Runtime is installed, if it is."""
+    try:
+        return _minor(version("onnxruntime"))
+    except PackageNotFoundError:
+        return None
+
+
+def _minor(text: str) -> str:
+    return ".".join(text.split(".")[:2])

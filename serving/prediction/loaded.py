@@ -1,0 +1,59 @@
+"""A loaded version of a model, and all that belongs to it alone."""
+
+from functools import partial
+
+from serving.metrics import Metrics
+from serving.model.about import About
+from serving.model.facts import model_info
+from serving.model.rows import Rows
+from serving.model.store import load
+from serving.model.stored import VerifiedModel
+from serving.prediction.batching import Batcher
+from serving.prediction.cache import PredictionCache
+from serving.prediction.predictor import Predictor, compute
+from serving.settings import Settings
+from serving.telemetry import Listeners, log
+
+
+class Loaded:
+    """Reads rows for it, predicts them, and knows what is public about it."""
+
+    def __init__(
+        self, verified: VerifiedModel, settings: Settings, metrics: Metrics, listeners: Listeners
+    ) -> None:
+        """Load a verified model; its batcher belongs to the running event loop.
+
+        Raises:
+            ModelError: it can't be loaded, or fails on its own example.
+        """
+        model = load(verified, settings.runtime)
+        description = verified.description
+        self.about = About(description, str(verified.tag.version))
+        self.example = model.warm_up()
+        self.info = model_info(verified, settings.runtime)
+        self.card = verified.card
+        self.rows = Rows(description.features, settings.max_batch_rows, description.ignored)
+        self.compute = partial(compute, model)
+        self.batcher = Batcher(
+            self.compute,
+            metrics.batch_started,
+            max_items=settings.max_batch_rows,
+            max_waiting_items=settings.max_queue_rows,
+            patience_s=settings.request_timeout_s,
+        )
+        cache = None
+        self.keeps_predictions = settings.keeps_predictions
+        if self.keeps_predictions:
+            cache = PredictionCache(settings.cache_entries, settings.cache_ttl_s)
+        self.predictor = Predictor(self.about, self.batcher, cache, metrics.looked_up, listeners)
+        metrics.serves(self.about.name, self.about.version, description.task)
+        log.info(
+            "model.loaded",
+            model=str(verified.tag),
+            runtime=model.runtime,
+            size_bytes=verified.size_bytes,
+        )
+
+    def close(self) -> None:
+        """Let its thread end."""
+        self.batcher.close()
