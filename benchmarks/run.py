@@ -23,7 +23,6 @@ from peers import SERVERS
 from report import Plan, insert, report
 from servers import (
     HERE,
-    ROOT,
     Answer,
     Server,
     ask,
@@ -180,7 +179,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
     parser.add_argument("--connections", type=int, nargs="*", default=[1, 16, 64])
     parser.add_argument("--rates", type=int, nargs="*", default=[100, 1000])
-    parser.add_argument("--readme", type=Path, nargs="?", const=ROOT / "README.md",
+    parser.add_argument("--readme", type=Path, nargs="?", const=HERE / "RESULTS.md",
                         help="write the report there too, between its markers")  # fmt: skip
     parser.add_argument("--guard", action="store_true",
                         help="a short run that fails below wide bounds")  # fmt: skip

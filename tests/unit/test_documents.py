@@ -31,16 +31,16 @@ def default_of(name: str) -> str:
     return "`none`" if field.default == () else f"`{field.default}`"
 
 
-def test_the_readme_lists_exactly_the_settings_there_are() -> None:
-    listed = [variable for variable, _, _ in SETTING.findall(read("README.md"))]
+def test_the_document_on_settings_lists_exactly_the_settings_there_are() -> None:
+    listed = [variable for variable, _, _ in SETTING.findall(read("docs/settings.md"))]
     assert sorted(listed) == sorted(PREFIX + name.upper() for name in Settings.model_fields)
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_the_readme_tells_the_default_and_the_meaning_of_a_setting(name: str) -> None:
+def test_the_document_on_settings_tells_the_default_and_the_meaning_of_a_setting(name: str) -> None:
     rows = {
         variable: (default, meaning)
-        for variable, default, meaning in SETTING.findall(read("README.md"))
+        for variable, default, meaning in SETTING.findall(read("docs/settings.md"))
     }
     default, meaning = rows[PREFIX + name.upper()]
     assert default == default_of(name)
