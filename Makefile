@@ -7,7 +7,7 @@ SOURCES := service.py train.py serving training examples deploy tests benchmarks
 PYTEST_ON_ALL_CORES = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
-.PHONY: serve key train image sbom check test test-system image-test bench picture soak overload audit format lock clean
+.PHONY: serve key train image sbom check test test-system image-test bench soak overload audit format lock clean
 
 serve: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## everything, then the service on port 8000
 	$(BIN)/bentoml serve
@@ -48,10 +48,6 @@ image-test: $(VENV)/dev  ## builds the image and runs it; needs docker or podman
 
 bench: $(VENV)/train  ## this service beside its peers; ARGS=--guard for a short run that fails below wide bounds
 	$(BIN)/python benchmarks/run.py $(ARGS)
-
-picture: $(VENV)/dev $(BENTO_STORE)/models/iris/latest  ## docs/dashboard.png anew: the dashboard under load
-	PATH="$$PATH:/usr/sbin" .ci/system-packages prometheus=prometheus
-	PYTHONPATH=. $(BIN)/python benchmarks/picture.py $(ARGS)
 
 soak: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## mixed traffic for minutes, all of it checked
 	$(BIN)/python benchmarks/soak.py $(ARGS)

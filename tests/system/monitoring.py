@@ -1,7 +1,6 @@
 """What ``deploy`` has for monitoring, read and put to work: rules, dashboard, a real Prometheus.
 
 Queries come from the files alone. Variables in them become what Grafana would make of them.
-``benchmarks/picture.py`` draws with it too.
 """
 
 import json
@@ -48,17 +47,8 @@ class Panel:
     """What is drawn in one place of the dashboard."""
 
     title: str
-    kind: str
-    unit: str
-    stacked: bool
     limit: float | None  # where a line is drawn across
-    maximum: float | None
-    colours: tuple[tuple[str, str], ...]  # a pattern of names, and the colour of such series
     queries: tuple[Query, ...]
-
-    def colour(self, name: str) -> str | None:
-        """Give the colour that a series has by its name, if any."""
-        return next((colour for like, colour in self.colours if re.search(like, name)), None)
 
 
 def dashboard() -> Document:
@@ -74,20 +64,11 @@ def panels() -> list[Panel]:
 
 def _panel(panel: Document) -> Panel:
     defaults = panel["fieldConfig"]["defaults"]
-    custom = defaults.get("custom", {})
-    dashed = custom.get("thresholdsStyle", {}).get("mode") == "dashed"
+    style = defaults.get("custom", {}).get("thresholdsStyle", {})
+    is_drawn = style.get("mode") == "dashed"
     return Panel(
         title=panel["title"],
-        kind=panel["type"],
-        unit=defaults["unit"],
-        stacked=custom.get("stacking", {}).get("mode") == "normal",
-        limit=defaults["thresholds"]["steps"][-1]["value"] if dashed else None,
-        maximum=defaults.get("max"),
-        colours=tuple(
-            (override["matcher"]["options"].strip("/"), chosen["value"]["fixedColor"])
-            for override in panel["fieldConfig"]["overrides"]
-            for chosen in override["properties"]
-        ),
+        limit=defaults["thresholds"]["steps"][-1]["value"] if is_drawn else None,
         queries=tuple(Query(each["expr"], each["legendFormat"]) for each in panel["targets"]),
     )
 
