@@ -14,12 +14,18 @@ from statistics import median
 
 from load import Load
 from models import ESTIMATORS
+from peers import OURS, PEERS
 from servers import ROOT, Server
-from targets import AFTER, BATCH, BEFORE, IN_PROCESS, Point, Results, targets
+from targets import AFTER, BATCH, BEFORE, IN_PROCESS, ONE, SOME, Point, Results, targets
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 LATENCIES = ("p50", "p95", "p99")
 APART = (BEFORE, AFTER, BATCH, IN_PROCESS)
+COMPARED = {
+    "ms for 1 client": (ONE, "p50"),
+    "answers/s for 16": (SOME, "rps"),
+    "their p99 in ms": (SOME, "p99"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,12 @@ def report(plan: Plan, results: Results) -> str:
     return "\n".join([*lines, *(f"- {line}" for line in commands(plan))])
 
 
+def comparison(plan: Plan, results: Results) -> str:
+    """Write the few figures that the README shows, of this service and its peers."""
+    headers = [f"{ESTIMATORS[model]}: {' | '.join(COMPARED)}" for model in plan.models]
+    return "\n".join(table(" | ".join(["server", *headers]), compared_rows(plan, results))[:-1])
+
+
 def table(header: str, rows: Iterable[str], left: int = 1) -> list[str]:
     """Write a Markdown table of cells that bars part; all but the first few stand at the right."""
     rule = "|" + "---|" * left + "---:|" * (header.count("|") + 1 - left)
@@ -80,6 +92,18 @@ def load_rows(plan: Plan, results: Results, model: str) -> Iterable[str]:
     for server in plan.servers:
         cells = [load_cell(results, model, server.name, load) for load in plan.loads]
         yield " | ".join([server.title, *cells])
+
+
+def compared_rows(plan: Plan, results: Results) -> Iterable[str]:
+    """Write a row for each server that is compared, with the same figures for each model."""
+    for server in plan.servers:
+        if server in (OURS, *PEERS):
+            cells = [
+                median_of(results, model, server.name, load, key)
+                for model in plan.models
+                for load, key in COMPARED.values()
+            ]
+            yield " | ".join([server.title, *cells])
 
 
 def load_cell(results: Results, model: str, server: str, load: Load) -> str:

@@ -20,9 +20,10 @@ from pathlib import Path
 from load import Load, Sample, rows
 from models import ESTIMATORS, find, train
 from peers import SERVERS
-from report import Plan, insert, report
+from report import Plan, comparison, insert, report
 from servers import (
     HERE,
+    ROOT,
     Answer,
     Server,
     ask,
@@ -179,8 +180,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
     parser.add_argument("--connections", type=int, nargs="*", default=[1, 16, 64])
     parser.add_argument("--rates", type=int, nargs="*", default=[100, 1000])
-    parser.add_argument("--readme", type=Path, nargs="?", const=HERE / "RESULTS.md",
-                        help="write the report there too, between its markers")  # fmt: skip
+    parser.add_argument("--publish", action="store_true",
+                        help="write the report into RESULTS.md, and six rows of it into the README,"
+                        " between their markers")  # fmt: skip
     parser.add_argument("--guard", action="store_true",
                         help="a short run that fails below wide bounds")  # fmt: skip
     return parser.parse_args()
@@ -215,11 +217,13 @@ def main() -> None:
             train(store, "--name", model, "--estimator", ESTIMATORS[model])
         if args.guard:
             guard(plan, store)
-        text = report(plan, measure(plan, store))
+        results = measure(plan, store)
+    text = report(plan, results)
     print(text)
-    (HERE / "results.md").write_text(f"# Benchmark results\n\n{text}\n")
-    if args.readme:
-        insert(text, args.readme)
+    (HERE / "latest.md").write_text(f"# The latest benchmark\n\n{text}\n")
+    if args.publish:
+        insert(text, HERE / "RESULTS.md")
+        insert(comparison(plan, results), ROOT / "README.md")
 
 
 if __name__ == "__main__":

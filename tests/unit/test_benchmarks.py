@@ -104,6 +104,21 @@ def test_the_tables_have_targets_medians_and_failures(
     ]
 
 
+def test_the_readme_shows_this_service_and_its_peers_alone(
+    bench: SimpleNamespace, results: Results
+) -> None:
+    servers = [bench.peers.SERVERS[name] for name in ("ours", "plain", "cached", "fastapi")]
+    plan = SimpleNamespace(models=[LOGISTIC], servers=servers)
+    for server in servers:
+        add(bench, results, server.name, 500)
+    assert bench.report.comparison(plan, results).splitlines() == [
+        "| server | LogisticRegression: ms for 1 client | answers/s for 16 | their p99 in ms |",
+        "|---|---:|---:|---:|",
+        "| this service |  | 500 | 3 |",
+        "| FastAPI by hand |  | 500 | 3 |",
+    ]
+
+
 def test_a_report_is_put_between_the_markers_of_a_file(
     bench: SimpleNamespace, tmp_path: Path
 ) -> None:
