@@ -48,7 +48,7 @@ class Served:
 
 @contextmanager
 def serving_tls(home: Path, folder: Path) -> Iterator[Served]:
-    """Serve as the README tells, and wait until it answers."""
+    """Serve as docs/operations.md tells, and wait until it answers."""
     make_certificate(folder)
     port = free_port()
     files = [f"--ssl-certfile={folder}/certificate.pem", f"--ssl-keyfile={folder}/key.pem"]

@@ -1,6 +1,8 @@
-"""What the documents say of settings and problems is what the code says."""
+"""What the documents say is what the code says: settings, problems, metrics, log events."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,15 +12,55 @@ from serving.problems import PROBLEM_TYPES, ProblemType
 from serving.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
-SETTING = re.compile(rf"^\| `({PREFIX}\w+)` \| (.*?) \| (.*) \|$", re.MULTILINE)
+MOST_LINES = 240  # of the README: what a person reads in five minutes
 PROBLEM = re.compile(
     r"^## `([\w-]+)`$.*?Status: (\d+)\. Title: (.+?)\.?$", re.MULTILINE | re.DOTALL
 )
+METRIC_TYPES = {"Counter", "Gauge", "Histogram", "Summary"}
+ALARMING = {"error", "critical", "end_process"}  # what logs an event that an operator acts on
+EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
+SETTINGS = "variable | default | meaning"
+ENDPOINTS = "endpoint | answer"
 
 
 def read(name: str) -> str:
     """Read a document."""
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+def table(name: str, header: str) -> list[list[str]]:
+    """Read the cells of the table with this header, links without where they lead."""
+    _, begin, rest = re.sub(r"\]\([^)]*\)", "]", read(name)).partition(f"| {header} |\n")
+    assert begin, f"{name} has no table with the header {header}"
+    rows = rest.partition("\n\n")[0].splitlines()[1:]
+    return [[cell.strip() for cell in row[1:-1].split("|")] for row in rows]
+
+
+def in_code(text: str) -> list[str]:
+    """Give what stands in code style."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def calls() -> Iterator[tuple[str, list[ast.expr]]]:
+    """Give the calls in the service whose first argument is a text: what is called, and with what.
+
+    They are read from the syntax trees, so that it does not matter which room says it.
+    """
+    for file in (ROOT / "service.py", *(ROOT / "serving").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and node.args and is_text(node.args[0]):
+                called = node.func
+                name = called.attr if isinstance(called, ast.Attribute) else ast.unparse(called)
+                yield name, node.args
+
+
+def is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def text_of(node: ast.expr) -> str:
+    value: str = ast.literal_eval(node)
+    return value
 
 
 def default_of(name: str) -> str:
@@ -31,25 +73,42 @@ def default_of(name: str) -> str:
     return "`none`" if field.default == () else f"`{field.default}`"
 
 
-def test_the_document_on_settings_lists_exactly_the_settings_there_are() -> None:
-    listed = [variable for variable, _, _ in SETTING.findall(read("docs/settings.md"))]
+def test_the_readme_is_read_in_five_minutes() -> None:
+    assert len(read("README.md").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize(
+    ("header", "document"), [(SETTINGS, "docs/settings.md"), (ENDPOINTS, "docs/api.md")]
+)
+def test_what_the_readme_shows_of_a_table_is_what_the_document_has(
+    header: str, document: str
+) -> None:
+    whole = table(document, header)
+    assert [row for row in table("README.md", header) if row not in whole] == []
+
+
+def test_the_settings_that_are_listed_are_those_that_there_are() -> None:
+    listed = [variable.strip("`") for variable, _, _ in table("docs/settings.md", SETTINGS)]
     assert sorted(listed) == sorted(PREFIX + name.upper() for name in Settings.model_fields)
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_the_document_on_settings_tells_the_default_and_the_meaning_of_a_setting(name: str) -> None:
-    rows = {
-        variable: (default, meaning)
-        for variable, default, meaning in SETTING.findall(read("docs/settings.md"))
-    }
-    default, meaning = rows[PREFIX + name.upper()]
+def test_the_default_and_the_meaning_of_a_setting_are_told(name: str) -> None:
+    rows = {variable: rest for variable, *rest in table("docs/settings.md", SETTINGS)}
+    default, meaning = rows[f"`{PREFIX}{name.upper()}`"]
     assert default == default_of(name)
     assert meaning
 
 
 def test_the_document_on_errors_has_exactly_the_problem_types_there_are() -> None:
-    listed = [slug for slug, _, _ in PROBLEM.findall(read("docs/errors.md"))]
-    assert listed == list(PROBLEM_TYPES)
+    text = read("docs/errors.md")
+    assert [slug for slug, _, _ in PROBLEM.findall(text)] == list(PROBLEM_TYPES)
+    listed = [
+        (int(status), slug)
+        for status, slugs, _ in table("docs/errors.md", "status | type | when")
+        for slug in in_code(slugs)
+    ]
+    assert listed == [(kind.status, kind.slug) for kind in PROBLEM_TYPES.values()]
 
 
 @pytest.mark.parametrize("kind", PROBLEM_TYPES.values(), ids=lambda kind: kind.slug)
@@ -61,12 +120,30 @@ def test_the_document_on_errors_tells_status_and_title(kind: ProblemType) -> Non
     assert told[kind.slug] == (kind.status, kind.title)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/errors.md"],
-)
-def test_links_between_documents_lead_somewhere_and_nothing_is_left_to_fill_in(name: str) -> None:
-    assert not re.search(r"@@|TODO", read(name))
-    links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", read(name))
-    for link in links:
-        assert ((ROOT / name).parent / link).exists(), f"{name} links to {link}"
+def test_the_metrics_and_labels_that_are_listed_are_those_that_there_are() -> None:
+    declared = {}
+    for name, arguments in calls():
+        if name in METRIC_TYPES:
+            labels = [
+                text_of(label)
+                for argument in arguments[2:3]
+                for label in getattr(argument, "elts", [])
+                if is_text(label)  # those that BentoML's metrics share are told once
+            ]
+            declared[text_of(arguments[0])] = labels
+    listed = {
+        metric.strip("`"): [label for label in labels.split(", ") if label]
+        for metric, labels, _ in table("docs/monitoring.md", "metric | labels | counts")
+    }
+    assert listed == declared
+
+
+def test_the_events_that_are_listed_are_logged_and_none_that_matters_is_left_out() -> None:
+    logged: dict[str, set[str]] = {}
+    for name, arguments in calls():
+        if EVENT.fullmatch(event := text_of(arguments[0])):
+            logged.setdefault(event, set()).add(name)
+    rows = table("docs/monitoring.md", "event | level | what has happened")
+    listed = {event for names, _, _ in rows for event in in_code(names)}
+    assert listed - logged.keys() == set()
+    assert {event for event, names in logged.items() if names & ALARMING} - listed == set()
