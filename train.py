@@ -26,7 +26,7 @@ from serving.console import show, take_any_text
 from serving.host.process import forbid_usage_reports
 from serving.model.about import About
 from serving.model.description import Compiled, Description, Metrics, Task
-from serving.model.estimator import Estimator, Model, to_array
+from serving.model.estimator import Estimator, FittedEstimator, to_array
 from serving.model.store import save
 from training.card.card import card
 from training.compiling.proof import compile_estimator
@@ -142,7 +142,7 @@ def adopt(args: argparse.Namespace) -> Description:
     unknown = Metrics(split="none: the reference has no target", values={}, dummy={})
     description = described(args, estimator, table, unknown, evidence)
     told = answerable(table, description)
-    asked = Model(estimator, description).table(rows_of(told))
+    asked = FittedEstimator(estimator, description).table(rows_of(told))
     metrics = unknown
     if len(table.target.columns) or table.task not in {"classification", "regression"}:
         split = f"{len(asked)} rows of the reference, which may be those it was fitted on"
@@ -251,7 +251,7 @@ def publish(
     description = description.model_copy(
         update={"requirements": needed.packages, "compiled": proof}
     )
-    example = Model(estimator, description).warm_up()
+    example = FittedEstimator(estimator, description).warm_up()
     answer = About(description, version="").document(example)
     steps = steps_of(estimator)
     with progress("writing the model card"), threadpool_limits(limits=1):

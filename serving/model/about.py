@@ -30,6 +30,8 @@ class About:
         """Count predictions by label, those without one label of few as one, under no name."""
         if not self._has_labels:
             return {"": len(predictions)}
+        if len(predictions) == 1:
+            return {label_key(predictions[0].value): 1}  # type: ignore[arg-type]
         values: list[Any] = [prediction.value for prediction in predictions]
         return {label_key(label): count for label, count in Counter(values).items()}
 

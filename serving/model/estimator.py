@@ -36,10 +36,11 @@ class Reach:
         return np.asarray((np.abs(numbers) > self._usual).any(axis=1))
 
 
-class Model:
+class FittedEstimator:
     """A fitted estimator and what is known of it, ready to be asked."""
 
     runtime = "sklearn"
+    max_at_once = 0  # an estimator may take its time, and may hang
 
     def __init__(self, estimator: Estimator, description: Description) -> None:
         """Take an estimator with ``predict`` and the methods that the description names."""
@@ -92,6 +93,8 @@ class Model:
             for index in np.flatnonzero(sensitive):
                 predictions[index] = None
         return predictions
+
+    at_once = predict
 
     def ask(self, table: TableLike) -> Outputs:
         """Put rows to the estimator, and check the shapes of what it gives.

@@ -14,7 +14,7 @@ import joblib
 
 from serving.model.compiled import CompiledEstimator, CompiledGraph
 from serving.model.description import Compiled, Description
-from serving.model.estimator import Estimator, Model
+from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.stored import (
     ARTIFACT,
     CARD,
@@ -28,7 +28,7 @@ from serving.model.stored import (
 )
 from serving.settings import Runtime
 
-LoadedModel: TypeAlias = Model | CompiledEstimator
+LoadedModel: TypeAlias = FittedEstimator | CompiledEstimator
 
 
 class ServedModel(bentoml.models.BentoModel):
@@ -107,7 +107,7 @@ def load(stored: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> LoadedModel:
     proof = compiled_form(stored, runtime)
     graph = _graph(stored) if isinstance(proof, Compiled) else None
     needs_estimator = isinstance(proof, str) or not proof.exact
-    fitted = Model(_unpickled(stored), stored.description) if needs_estimator else None
+    fitted = FittedEstimator(_unpickled(stored), stored.description) if needs_estimator else None
     model = CompiledEstimator(graph, stored.description, fitted) if graph else fitted
     assert model is not None  # noqa: S101 (what has no graph needs the estimator)
     try:

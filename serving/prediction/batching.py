@@ -3,7 +3,8 @@
 While the model is idle, rows start as soon as the event loop has read what has arrived with them;
 while it is busy, rows collect, and the next batch takes all that fit. So the batch grows with the
 load and shrinks with it, and a lone client never waits for company. One thread runs the model, so
-that the event loop goes on answering probes and reading requests meanwhile.
+that the event loop goes on answering probes and reading requests meanwhile. What is known to be
+quicker than handing it to a thread, and can't hang, runs at once.
 
 No job can harm another. Jobs wait in lanes that take turns at the model: few items, many items, and
 what has to run apart; so nobody waits for more than a batch of each other kind. A batch that fails
@@ -24,7 +25,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import ceil
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from serving.prediction.lanes import Job, Lane
 from serving.problems import OVERLOADED, Problem
@@ -38,6 +39,7 @@ MANY_SHARE = 0.9  # jobs of many items leave the rest of the room to those of fe
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Run: TypeAlias = Callable[[list[Item]], Sequence[Result | None]]
 
 
 class Batcher(Generic[Item, Result]):
@@ -47,16 +49,21 @@ class Batcher(Generic[Item, Result]):
     one caller's) and returns one result for each, in order, or None for those of several that it
     wants to be asked for again, alone. ``observe`` is told, on the event loop, how many items
     start now and how many wait. Callers are expected to leave after ``patience_s``.
+
+    ``run_at_once``, if there is one, does the same for at most ``max_at_once`` items, on the event
+    loop: it has to be quick, and may ask for any item again.
     """
 
     def __init__(
         self,
-        run: Callable[[list[Item]], Sequence[Result | None]],
+        run: Run[Item, Result],
         observe: Callable[[int, int], None],
         *,
         max_items: int,
         max_waiting_items: int,
         patience_s: float,
+        run_at_once: Run[Item, Result] | None = None,
+        max_at_once: int = 0,
     ) -> None:
         """Start the thread; submit from one event loop only."""
         self._run = run
@@ -69,9 +76,15 @@ class Batcher(Generic[Item, Result]):
         self._many: Lane[Item, Result] = Lane(max_items, max_batch_s)
         self._apart: Lane[Item, Result] = Lane(0, max_batch_s)
         self._turns = deque([self._few, self._apart, self._many])
+        self._run_at_once = run_at_once
+        self._max_at_once = max_at_once
+        # What found all idle, and starts unless others join it first.
+        self._first: Job[Item, Result] | None = None
+        self._told_waiting = 0
         # True from the moment a batch is due until the model is found idle with nothing waiting.
         self._active = False
         self._started_s: float | None = None
+        self._running, self._running_items = self._few, 0
         self._batches: SimpleQueue[list[Job[Item, Result]] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
@@ -101,28 +114,40 @@ class Batcher(Generic[Item, Result]):
         if not items:
             job.future.set_result([])
             return job
-        lane = self._few if len(items) <= self._max_few else self._many
+        lane = self._lane_for(job)
+        if not self._active and not lane.pace.share_apart:  # it waits for nothing
+            self._begin()
+            self._first = job
+            return job
+        if self._first is not None:  # it has company, and waits in line as all do
+            self._lane_for(self._first).add([self._first])
+            self._first = None
         self._refuse_beyond(lane, len(items))
         lane.add([job])
-        if self._active:
-            self._observe(0, self.waiting_items)
-        else:
-            self._active = True
-            # One turn later: what the sockets hold by now is read in between, and joins.
-            self._loop.call_soon(self._loop.call_soon, self._start_next)
+        if not self._active:
+            self._begin()
+        self._tell(0)
         return job
+
+    def _begin(self) -> None:
+        """Start one turn later: what the sockets hold by now is read in between, and joins."""
+        self._active = True
+        self._loop.call_soon(self._loop.call_soon, self._start_first)
+
+    def _lane_for(self, job: Job[Item, Result]) -> Lane[Item, Result]:
+        return self._few if len(job.items) <= self._max_few else self._many
 
     def leave(self, job: Job[Item, Result]) -> None:
         """Take a job out of line that nobody waits for any more."""
         job.future.cancel()
         if job.lane is not None:
             job.lane.leave(job)
-            self._observe(0, self.waiting_items)
+            self._tell(0)
 
     @property
     def waiting_items(self) -> int:
         """How many items wait for the model."""
-        return sum(lane.waiting_items for lane in self._turns)
+        return self._few.waiting_items + self._many.waiting_items + self._apart.waiting_items
 
     @property
     def running_s(self) -> float:
@@ -164,35 +189,52 @@ class Batcher(Generic[Item, Result]):
             if other is not lane
         )
 
+    def _tell(self, started: int) -> None:
+        """Tell how many items start, and how many wait if that is another number than before."""
+        waiting = self.waiting_items
+        if started or waiting != self._told_waiting:
+            self._told_waiting = waiting
+            self._observe(started, waiting)
+
+    def _start_first(self) -> None:
+        """Start what found all idle, or with its company what that has made a line."""
+        job, self._first = self._first, None
+        if job is None:
+            self._start_next()
+        elif job.future.done():  # its caller has left
+            self._active = False
+        else:
+            self._start([job], self._lane_for(job))
+
     def _start_next(self) -> None:
-        """Hand the thread a batch of the next lane that has one."""
-        batch: list[Job[Item, Result]] = []
-        for _ in range(len(self._turns)):
-            batch = self._turns[0].take()
+        """Start a batch of the next lane that has one."""
+        waiting = self.waiting_items
+        for _ in range(len(self._turns) if waiting else 0):
+            lane = self._turns[0]
             self._turns.rotate(-1)
-            if batch:
-                break
-        self._active = bool(batch)
-        self._started_s = self._loop.time() if batch else None
-        if batch:
+            if batch := lane.take():
+                self._start(batch, lane)
+                return
+        self._active = False
+        if self._told_waiting != waiting:
+            self._tell(0)
+
+    def _start(self, batch: list[Job[Item, Result]], lane: Lane[Item, Result]) -> None:
+        """Run a batch at once, or hand it to the thread."""
+        self._running = lane
+        self._started_s = self._loop.time()
+        count = sum([len(job.items) for job in batch])
+        self._running_items = count
+        self._tell(count)
+        if self._run_at_once is None or count > self._max_at_once or lane is self._apart:
             self._batches.put(batch)
-        self._observe(sum(len(job.items) for job in batch), self.waiting_items)
+        else:
+            self._finish(batch, _results(self._run_at_once, batch))
 
     def _work(self) -> None:
         """Run batches until told to end; this is the thread."""
         while (batch := self._batches.get()) is not None:
-            items = [item for job in batch for item in job.items]
-            results: Sequence[Result | None] | Exception
-            try:
-                results = self._run(items)
-                if len(results) != len(items):
-                    raise ValueError(f"{len(results)} results for {len(items)} items")
-            except BaseException as exc:
-                if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
-                    results = exc
-                else:  # a future takes no StopIteration, and SystemExit would end the event loop
-                    results = RuntimeError("the batch failed")
-                    results.__cause__ = exc
+            results = _results(self._run, batch)
             with suppress(RuntimeError):  # the loop has ended, and nobody waits
                 self._loop.call_soon_threadsafe(self._finish, batch, results)
 
@@ -200,9 +242,9 @@ class Batcher(Generic[Item, Result]):
         self, batch: list[Job[Item, Result]], results: Sequence[Result | None] | Exception
     ) -> None:
         """Give each caller its own results, and start what has collected meanwhile."""
-        lane = self._turns[-1]  # its turn was the last
         apart = 0 if isinstance(results, Exception) else results.count(None)
-        lane.pace.learn(sum(len(job.items) for job in batch), apart, self.running_s)
+        self._running.pace.learn(self._running_items, apart, self.running_s)
+        self._started_s = None
         if isinstance(results, Exception) and len(batch) > 1:
             batch = [job for job in batch if not job.future.done()]
             middle = len(batch) // 2
@@ -216,8 +258,12 @@ class Batcher(Generic[Item, Result]):
                     pass  # its caller has left
                 elif isinstance(results, Exception):
                     job.future.set_exception(results)
-                else:
+                    if job.lane is not None:  # what of it had to run again
+                        job.lane.leave(job)
+                elif apart or job.results:
                     self._take_in(job, results[start:end])
+                else:
+                    job.future.set_result(results[start:end])  # type: ignore[arg-type]
                 start = end
         self._start_next()
 
@@ -238,3 +284,22 @@ class Batcher(Generic[Item, Result]):
             self._apart.add([job])
         else:
             job.future.set_result(job.results)  # type: ignore[arg-type]
+
+
+def _results(
+    run: Run[Item, Result], batch: Sequence[Job[Item, Any]]
+) -> Sequence[Result | None] | Exception:
+    """Run a batch; what it raises is its result."""
+    items = [item for job in batch for item in job.items]
+    try:
+        results = run(items)
+        if len(results) != len(items):
+            raise ValueError(f"{len(results)} results for {len(items)} items")
+    except BaseException as exc:
+        if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
+            return exc
+        # A future takes no StopIteration, and SystemExit would end the event loop.
+        failed = RuntimeError("the batch failed")
+        failed.__cause__ = exc
+        return failed
+    return results

@@ -107,6 +107,8 @@ class Lane(Generic[Item, Result]):
         job.again.clear()
         if job.is_in_line:  # otherwise they run
             job.items = []
+        if not self.waiting_items:  # all who are in line have left
+            self._groups.clear()
 
     def _count(self, job: Job[Item, Result], items: int) -> None:
         self.waiting_items += items - job.counted

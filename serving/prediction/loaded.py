@@ -33,13 +33,15 @@ class Loaded:
         self.info = model_info(verified, settings.runtime)
         self.card = verified.card
         self.rows = Rows(description.features, settings.max_batch_rows, description.ignored)
-        self.compute = partial(compute, model)
+        self.compute = partial(compute, model.predict)
         self.batcher = Batcher(
             self.compute,
             metrics.batch_started,
             max_items=settings.max_batch_rows,
             max_waiting_items=settings.max_queue_rows,
             patience_s=settings.request_timeout_s,
+            run_at_once=partial(compute, model.at_once),
+            max_at_once=model.max_at_once,
         )
         cache = None
         self.keeps_predictions = settings.keeps_predictions

@@ -7,7 +7,7 @@ model, whatever its class says: it leaves here as `EstimatorError`.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 from serving.model.about import About
 from serving.model.features import Row
@@ -17,16 +17,11 @@ from serving.prediction.batching import Batcher
 from serving.prediction.cache import Begun, Lookup, PredictionCache
 from serving.telemetry import Listeners, Predicted, current_record
 
+Predict: TypeAlias = Callable[[list[Row]], list[Prediction | None]]
+
 
 class EstimatorError(Exception):
     """The estimator failed; its own exception is the cause."""
-
-
-class Predicts(Protocol):
-    """What a predictor needs of a loaded model."""
-
-    def predict(self, rows: list[Row]) -> list[Prediction | None]:
-        """Give a prediction for each row, or None for one of several that has to be alone."""
 
 
 class Outcome(NamedTuple):
@@ -79,13 +74,13 @@ class Predictor:
         self._count_lookup(lookup)
 
 
-def compute(model: Predicts, rows: list[Row]) -> list[Prediction | None]:
+def compute(predict: Predict, rows: list[Row]) -> list[Prediction | None]:
     """Give a prediction for each row, in order, or None for those that need to be alone.
 
     Raises:
         EstimatorError: the estimator raised, or gave what no estimator may.
     """
     try:
-        return model.predict(rows)
+        return predict(rows)
     except BaseException as exc:  # a SystemExit in a model is no reason to end the service
         raise EstimatorError from exc

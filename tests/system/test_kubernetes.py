@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import redis
 import uvicorn
+from serving.host.workers import MARGIN_S
 
 from serving.door.auth import new_key
-from serving.host.workers import MARGIN_S
 from serving.settings import PREFIX, Settings
 from tests.kubernetes import (
     KEYS_FILE,

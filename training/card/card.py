@@ -20,7 +20,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import r2_score
 
 from serving.model.description import Description, InputForm, label_key
-from serving.model.estimator import Estimator, Model, TableLike
+from serving.model.estimator import Estimator, FittedEstimator, TableLike
 from serving.model.outputs import Array, Outputs, WrongOutputError
 from training.card.plots import MAX_TARGETS, STYLE, codes, columns, number, plots_of, signed
 from training.fitting.evaluation import Evaluation
@@ -117,10 +117,12 @@ def _ask(description: Description, estimator: Estimator, table: TableLike) -> Ou
     It was fitted on fewer rows, so that it may know fewer classes.
     """
     try:
-        return Model(estimator, description).ask(table)
+        return FittedEstimator(estimator, description).ask(table)
     except (AttributeError, NotImplementedError, ValueError, WrongOutputError):
         asked = description.asked.model_copy(update={"scored_by": None})
-        return Model(estimator, description.model_copy(update={"asked": asked})).ask(table)
+        return FittedEstimator(estimator, description.model_copy(update={"asked": asked})).ask(
+            table
+        )
 
 
 def _clusters(outputs: Outputs) -> Sequence[Bar]:

@@ -29,7 +29,7 @@ from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 from serving.model.compiled import CATEGORIES, CompiledEstimator, CompiledGraph
 from serving.model.description import Compiled, Description
 from serving.model.domains import Interval, Lengths
-from serving.model.estimator import Estimator, Model
+from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Category, Feature, Number, Row
 from serving.model.outputs import Array, Outputs
 from training.compiling.company import keep_rows_apart
@@ -96,7 +96,7 @@ def _compiled(
         onnxruntime=version("onnxruntime"),
         sha256=hashlib.sha256(graph).hexdigest(),
     )
-    model = Model(estimator, description.model_copy(update={"compiled": proof}))
+    model = FittedEstimator(estimator, description.model_copy(update={"compiled": proof}))
     compiled = CompiledEstimator(computed, model.description, model)
     asked = [*some(rows, MAX_ROWS, rng), *_hostile(model, rows, rng)]
     proof = _prove(model, compiled, proof, some(asked, len(asked), rng))
@@ -105,7 +105,7 @@ def _compiled(
 
 
 def _check(description: Description) -> None:
-    """Refuse what a graph would not answer as `Model` reads its answers."""
+    """Refuse what a graph would not answer as `FittedEstimator` reads its answers."""
     if description.task not in {"classification", "regression"}:
         raise CannotConvertError(f"{description.task} is not compiled")
     if len(description.targets) > 1:
@@ -164,7 +164,9 @@ def _take_a_matrix(model: ModelProto, names: Sequence[str]) -> None:
     model.graph.node.insert(0, split)
 
 
-def _hostile(model: Model, rows: Sequence[Row], rng: np.random.Generator) -> Iterator[Row]:
+def _hostile(
+    model: FittedEstimator, rows: Sequence[Row], rng: np.random.Generator
+) -> Iterator[Row]:
     """Make rows whose answers may be changed by rounding, or by what is unusual."""
     features = model.description.features
     columns = zip(features, zip(*rows, strict=True), strict=True)
@@ -214,7 +216,7 @@ def _numbers(feature: Number, domain: Interval, seen: Array, rng: np.random.Gene
 
 
 def _prove(
-    model: Model, compiled: CompiledEstimator, proof: Compiled, rows: Sequence[Row]
+    model: FittedEstimator, compiled: CompiledEstimator, proof: Compiled, rows: Sequence[Row]
 ) -> Compiled:
     """Compare answers, alone and in batches of several sizes, and tell how alike they are.
 
@@ -263,7 +265,7 @@ def _same_bits(some: Array, others: Array) -> bool:
     )
 
 
-def _answered(model: Model, rows: Sequence[Row]) -> tuple[list[Row], Outputs]:
+def _answered(model: FittedEstimator, rows: Sequence[Row]) -> tuple[list[Row], Outputs]:
     """Ask the estimator, and leave out the rows for which it has no finite answer."""
     rows = list(rows)
     try:
@@ -275,14 +277,14 @@ def _answered(model: Model, rows: Sequence[Row]) -> tuple[list[Row], Outputs]:
     return rows, outputs
 
 
-def _check_speed(model: Model, compiled: CompiledEstimator, rows: Sequence[Row]) -> None:
+def _check_speed(model: FittedEstimator, compiled: CompiledEstimator, rows: Sequence[Row]) -> None:
     """Refuse a graph that gains nothing.
 
     Raises:
         CannotConvertError: it takes longer than the estimator.
     """
 
-    def seconds(model: Model | CompiledEstimator, rows: list[Row]) -> float:
+    def seconds(model: FittedEstimator | CompiledEstimator, rows: list[Row]) -> float:
         """Take the shortest time, which nothing else on the machine has lengthened."""
         times = [time.perf_counter()]
         for _ in range(TIMED_RUNS):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from serving.model.domains import Choices, Interval
-from serving.model.estimator import Model
+from serving.model.estimator import FittedEstimator
 from serving.model.features import Category, Feature, Number, Row
 from serving.model.outputs import Array
 from training.errors import TrainingError
@@ -26,7 +26,7 @@ UNSEEN_LAST = "\U0010fffd"  # in the order of any encoding
 
 
 def domains_of(
-    model: Model, known: Mapping[str, tuple[Any, ...]], rows: Sequence[Row], seed: int
+    model: FittedEstimator, known: Mapping[str, tuple[Any, ...]], rows: Sequence[Row], seed: int
 ) -> tuple[Feature, ...]:
     """Give the features of a model with their domains, and with examples that it answers.
 
@@ -72,7 +72,7 @@ def domains_of(
 
 
 def _example_of_known(
-    model: Model, example: Row, known: Mapping[str, tuple[Any, ...]], theirs: Set[Row]
+    model: FittedEstimator, example: Row, known: Mapping[str, tuple[Any, ...]], theirs: Set[Row]
 ) -> Row | None:
     """Give an example whose numbers are some of training's, and which is no row of it.
 
@@ -93,7 +93,9 @@ def _example_of_known(
     return nearest
 
 
-def _takes_only_known(model: Model, example: Row, index: int, seen: tuple[Any, ...]) -> bool:
+def _takes_only_known(
+    model: FittedEstimator, example: Row, index: int, seen: tuple[Any, ...]
+) -> bool:
     """Tell whether an estimator of categories fails on values that training has not seen.
 
     Some find them among those that they know by order, and fail only on what comes last. Of plain
@@ -137,12 +139,12 @@ def _choices(known: tuple[Any, ...], column: Sequence[Any]) -> Choices:
     return Choices(values=named, rare=len(known) - len(named))
 
 
-def answers(model: Model, rows: list[Row]) -> bool:
+def answers(model: FittedEstimator, rows: list[Row]) -> bool:
     """Tell whether the estimator has a finite answer to each row."""
     return _failure(model, rows) is None
 
 
-def _failure(model: Model, rows: list[Row]) -> str | None:
+def _failure(model: FittedEstimator, rows: list[Row]) -> str | None:
     """Tell in the estimator's words what is wrong with rows, if it has no answer to them."""
     try:
         model.predictions(model.ask(model.table(rows)))
@@ -151,7 +153,7 @@ def _failure(model: Model, rows: list[Row]) -> str | None:
     return None
 
 
-def _intervals(model: Model, example: Row, seed: int) -> dict[int, Interval]:
+def _intervals(model: FittedEstimator, example: Row, seed: int) -> dict[int, Interval]:
     """Find within which numbers answers stay finite, for each feature that is a number.
 
     The same power of ten for all, with any signs, if there is one beyond what training saw. Else
@@ -208,7 +210,7 @@ def _signs(count: int, seed: int) -> Array:
     return np.concatenate([corners, axes, -axes])
 
 
-def _own_interval(model: Model, example: Row, at: int, trained: Interval) -> Interval:
+def _own_interval(model: FittedEstimator, example: Row, at: int, trained: Interval) -> Interval:
     """Find the ends of one feature, while the others are typical."""
     feature = model.description.features[at]
 
@@ -230,7 +232,7 @@ def _largest(beyond: float, fails: Callable[[int], bool]) -> int | None:
     return largest if largest >= smallest else None
 
 
-def _fails(model: Model, rows: list[Row]) -> bool:
+def _fails(model: FittedEstimator, rows: list[Row]) -> bool:
     """Tell whether the estimator fails on a row, or gets beyond the doubles on its way."""
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         return not answers(model, rows)

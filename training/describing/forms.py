@@ -16,7 +16,7 @@ import pandas as pd
 from pyarrow.parquet import read_schema
 
 from serving.model.description import Asked, Categories, Description, InputForm, ScoringMethod
-from serving.model.estimator import Estimator, Model
+from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Category, Row
 from serving.model.outputs import Array
 from training.describing.domain import UNSEEN
@@ -267,7 +267,7 @@ def _told_of_all(
     Raises:
         Exception: what the estimator raises for the rows themselves.
     """
-    model = Model(estimator, description)
+    model = FittedEstimator(estimator, description)
     told = _all_told(estimator, model, rows)
     for at, feature in list(enumerate(description.features))[:MAX_UNSEEN]:
         if isinstance(feature, Category) and None not in rows[0]:
@@ -279,7 +279,7 @@ def _told_of_all(
     return told
 
 
-def _all_told(estimator: Estimator, model: Model, rows: Sequence[Row]) -> list[Array]:
+def _all_told(estimator: Estimator, model: FittedEstimator, rows: Sequence[Row]) -> list[Array]:
     """Give what all of its methods tell, each as an array or several."""
     table = model.table(rows)
     told = [model.ask(table).values]

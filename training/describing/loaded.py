@@ -52,13 +52,13 @@ def main() -> None:
     import joblib  # scikit-learn imports pandas if it finds it, so not before
 
     from serving.model.description import Description
-    from serving.model.estimator import Model
+    from serving.model.estimator import FittedEstimator
 
     before = set(sys.modules)
     folder = Path(sys.argv[1])
     description = Description.model_validate_json((folder / "description.json").read_bytes())
     try:
-        Model(joblib.load(folder / "estimator"), description).warm_up()
+        FittedEstimator(joblib.load(folder / "estimator"), description).warm_up()
     except BaseException as exc:
         for cause in causes(exc):
             missed = (getattr(cause, "name", None) or "").partition(".")[0]

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from serving.model.description import Description, Label, ScoringMethod
-from serving.model.estimator import Estimator, Model
+from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Category, Feature, Number, Row
 from serving.model.outputs import Array, Outputs, tied
 from training.describing.domain import answers, domains_of
@@ -108,7 +108,9 @@ def _labels(values: Iterable[Any]) -> tuple[Label, ...]:
     return labels
 
 
-def boundary_rows(model: Model, rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+def boundary_rows(
+    model: FittedEstimator, rows: Sequence[Row], rng: np.random.Generator
+) -> list[Row]:
     """Find rows, two and two, with different labels and no number between theirs.
 
     There rounding decides the label. Of two rows, one takes on the numbers of the other, and the
@@ -151,7 +153,7 @@ def measured(description: Description, feature: Feature) -> bool:
     return feature.type == "number" and not description.asked.takes_for_category(feature.name)
 
 
-def _labels_of(model: Model, rows: Sequence[Row]) -> list[str]:
+def _labels_of(model: FittedEstimator, rows: Sequence[Row]) -> list[str]:
     """Give the labels of rows, or what tells several targets' labels apart."""
     return [repr(value) for value in model.ask(model.table(rows)).values.tolist()]
 
@@ -208,7 +210,7 @@ def _agreement(description: Description, outputs: Outputs) -> float:
     return min(float(agrees[outputs.values == label].mean()) for label in set(outputs.values))
 
 
-def _ties(model: Model, boundary: Sequence[Row] | None) -> bool:
+def _ties(model: FittedEstimator, boundary: Sequence[Row] | None) -> bool:
     """Tell whether the best scores are all but equal wherever the label is seen to change."""
     if not boundary:
         return boundary is not None
@@ -250,7 +252,7 @@ def _with_batching(
     return _knowing(description, **changes)
 
 
-def _in_batches(model: Model, rows: Sequence[Row], *, exactly: bool) -> bool:
+def _in_batches(model: FittedEstimator, rows: Sequence[Row], *, exactly: bool) -> bool:
     """Tell whether rows in batches get what they get alone: in all, or in numbers, and closely."""
 
     def told(size: int) -> list[Array]:
@@ -280,7 +282,7 @@ def _mixed(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
 
 
 def _scaled(
-    model: Model, rows: Sequence[Row], factor: float, rng: np.random.Generator
+    model: FittedEstimator, rows: Sequence[Row], factor: float, rng: np.random.Generator
 ) -> list[Row]:
     """Give rows whose numbers are up to so many times those of others, and of their signs."""
 
@@ -294,9 +296,9 @@ def _scaled(
     return [tuple(map(scaled, model.description.features, row)) for row in rows]
 
 
-def _asked(estimator: Estimator, description: Description, **changes: Any) -> Model:  # noqa: ANN401
+def _asked(estimator: Estimator, description: Description, **changes: Any) -> FittedEstimator:  # noqa: ANN401
     """Give the model as it is asked when some of what is known so far is otherwise."""
-    return Model(estimator, _knowing(description, **changes))
+    return FittedEstimator(estimator, _knowing(description, **changes))
 
 
 def _knowing(description: Description, **changes: Any) -> Description:  # noqa: ANN401 (as Asked has them)

@@ -22,6 +22,7 @@ from bentoml._internal.utils.analytics import usage_stats
 from bentoml.exceptions import BentoMLException
 from bentoml.serving import ensure_prometheus_dir
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from serving.host.workers import Life
 from starlette._utils import is_async_callable
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -36,7 +37,6 @@ from serving.host.bento import (
     prepare_bentoml,
     service_metrics,
 )
-from serving.host.workers import Life
 from serving.settings import Settings
 from tests.unit.fakes import Answer, ask, lifespan
 

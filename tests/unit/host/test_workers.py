@@ -22,8 +22,6 @@ from circus.arbiter import Arbiter  # type: ignore[import-untyped]
 from circus.controller import Controller  # type: ignore[import-untyped]
 from circus.exc import ConflictError  # type: ignore[import-untyped]
 from circus.sighandler import SysHandler  # type: ignore[import-untyped]
-
-from serving.host import workers
 from serving.host.workers import (
     Life,
     Workers,
@@ -34,6 +32,8 @@ from serving.host.workers import (
     stack_of,
     stacks_file,
 )
+
+from serving.host import workers
 from serving.settings import Settings
 from serving.telemetry import MODEL_THREAD
 from tests.unit.fakes import RecordingLog

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from serving.model.description import INLIER, OUTLIER, Asked, Description, Task
-from serving.model.estimator import Estimator, Model
+from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Feature, Row
 from serving.model.outputs import TIE_TOLERANCE, Prediction, WrongOutputError
 from tests.unit.fakes import FixedEstimator, ProbaEstimator, SignEstimator
@@ -47,7 +47,7 @@ FAR: Row = (1e6, 0.0)
 NAN = float("nan")
 
 
-def answers(model: Model, rows: list[Row]) -> list[Prediction]:
+def answers(model: FittedEstimator, rows: list[Row]) -> list[Prediction]:
     """Ask as the batcher does: in company, and again alone where the model wants that."""
     predictions, sensitive = model.predict(rows)
     again = {index: model.predict([rows[index]])[0][0] for index in sensitive}
@@ -58,7 +58,7 @@ def given(features: tuple[Feature, ...], rows: list[Row], **changes: Any) -> Any
     """Tell what table an estimator is given."""
     estimator = FixedEstimator(np.zeros(len(rows)))
     described = regression("price", features=features, asked=asked(**changes))
-    Model(estimator, described).predict(rows)
+    FittedEstimator(estimator, described).predict(rows)
     (table,) = estimator.tables
     return table
 
@@ -119,7 +119,7 @@ def test_an_estimator_is_not_asked_to_check_what_was_checked_at_the_door() -> No
             configurations.append(sklearn.get_config())
             return super().predict(features)
 
-    Model(Curious(), description()).predict(ROWS)
+    FittedEstimator(Curious(), description()).predict(ROWS)
     (inside,) = configurations
     assert inside["skip_parameter_validation"]
     assert not inside["assume_finite"]  # what it computes on its way may not be
@@ -133,7 +133,7 @@ def test_an_estimator_fitted_on_a_frame_may_be_given_arrays_without_a_warning() 
         estimator.predict(frame.to_numpy())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        predictions = answers(Model(estimator, description()), [(-1.0, 0.0), (1.0, 0.0)])
+        predictions = answers(FittedEstimator(estimator, description()), [(-1.0, 0.0), (1.0, 0.0)])
         assert [prediction.value for prediction in predictions] == ["ham", "spam"]
         with pytest.raises(UserWarning, match="another"):
             warnings.warn("another", UserWarning, stacklevel=1)
@@ -141,7 +141,7 @@ def test_an_estimator_fitted_on_a_frame_may_be_given_arrays_without_a_warning() 
 
 def test_where_the_estimator_is_given_a_frame_all_warnings_are_kept() -> None:
     before = list(warnings.filters)
-    Model(SignEstimator(), description(asked=asked(input="frame")))
+    FittedEstimator(SignEstimator(), description(asked=asked(input="frame")))
     assert list(warnings.filters) == before
 
 
@@ -155,7 +155,9 @@ def sensitive(
     estimator: Estimator, rows: list[Row], described: Description | None = None
 ) -> list[int]:
     """Tell which rows have to be asked for alone."""
-    return Model(estimator, described or description(asked=PROBABILITIES)).predict(rows)[1]
+    return FittedEstimator(estimator, described or description(asked=PROBABILITIES)).predict(rows)[
+        1
+    ]
 
 
 def test_rows_far_from_what_was_seen_in_training_are_asked_for_alone() -> None:
@@ -206,7 +208,7 @@ def test_where_no_scores_decide_there_are_no_ties() -> None:
 
 def test_a_model_of_one_class_has_no_ties() -> None:
     described = description(("spam",), asked=PROBABILITIES)
-    model = Model(ProbaEstimator([1.0]), described)
+    model = FittedEstimator(ProbaEstimator([1.0]), described)
     rows: list[Row] = [(1.0, 0.0)] * 2
     assert model.predict(rows) == ([Prediction("spam", [1.0])] * 2, [])
 
@@ -225,7 +227,9 @@ def test_a_model_whose_rows_do_not_touch_each_other_needs_none_of_them_alone() -
 @pytest.mark.parametrize("form", ["array", "frame"])
 def test_a_model_whose_rows_may_not_meet_is_given_one_at_a_time(form: str) -> None:
     estimator = FixedEstimator(np.array([7.0]))
-    model = Model(estimator, regression("price", asked=asked(batching="alone", input=form)))
+    model = FittedEstimator(
+        estimator, regression("price", asked=asked(batching="alone", input=form))
+    )
     assert model.predict([*ROWS, FAR]) == ([], [0, 1, 2, 3])
     assert estimator.tables == []
     assert [model.predict([row]) for row in (*ROWS, FAR)] == [([Prediction(7.0)], [])] * 4
@@ -257,11 +261,11 @@ def test_without_numbers_nothing_is_far() -> None:
 
 def test_a_model_without_scores_gives_labels_alone() -> None:
     expected = [Prediction("ham"), Prediction("spam"), Prediction("spam")]
-    assert answers(Model(SignEstimator(), description()), ROWS) == expected
+    assert answers(FittedEstimator(SignEstimator(), description()), ROWS) == expected
 
 
 def test_the_label_is_that_of_predict_and_not_of_the_largest_probability() -> None:
-    model = Model(ProbaEstimator([0.9, 0.1]), description(asked=PROBABILITIES))
+    model = FittedEstimator(ProbaEstimator([0.9, 0.1]), description(asked=PROBABILITIES))
     assert answers(model, [(1.0, 0.0)]) == [Prediction("spam", [0.9, 0.1])]
 
 
@@ -281,7 +285,7 @@ def test_a_label_is_given_as_it_stands_in_the_classes(
     values: Any,  # noqa: ANN401 (whatever numpy takes)
     expected: list[Any],
 ) -> None:
-    predictions = answers(Model(FixedEstimator(values), description(classes)), ROWS)
+    predictions = answers(FittedEstimator(FixedEstimator(values), description(classes)), ROWS)
     assert repr([prediction.value for prediction in predictions]) == repr(expected)
 
 
@@ -299,7 +303,7 @@ def test_scores_come_with_one_for_each_class_where_they_belong_to_classes(
 ) -> None:
     described = description(asked=asked(scored_by="decision_function", scores_by_class=by_class))
     estimator = FixedEstimator(["ham"] * 3, scores=scores)
-    predictions = Model(estimator, described).predict(ROWS)[0]
+    predictions = FittedEstimator(estimator, described).predict(ROWS)[0]
     assert predictions == [Prediction("ham", scores=score) for score in expected]
 
 
@@ -313,7 +317,7 @@ def test_several_labels_come_with_probabilities_for_each_target() -> None:
             np.array([[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]]),
         ],
     )
-    predictions = Model(estimator, described).predict(ROWS[:2])[0]
+    predictions = FittedEstimator(estimator, described).predict(ROWS[:2])[0]
     assert predictions == [
         Prediction([1, "a"], [[0.25, 0.75], [0.5, 0.25, 0.25]]),
         Prediction([0, "c"], [[1.0, 0.0], [0.0, 0.0, 1.0]]),
@@ -325,7 +329,7 @@ def test_several_labels_may_have_their_probabilities_in_one_array() -> None:
     scored = asked(scored_by="predict_proba", batching="invariant")
     each = np.array([[0.75, 0.25], [0.25, 1.0]])
     estimator = FixedEstimator([[1, 0], [0, 1]], probabilities=each)
-    model = Model(estimator, several_labels((0, 1), (0, 1), asked=scored))
+    model = FittedEstimator(estimator, several_labels((0, 1), (0, 1), asked=scored))
     assert model.predict(ROWS[:2])[0] == [
         Prediction([1, 0], [[0.25, 0.75], [0.75, 0.25]]),
         Prediction([0, 1], [[0.75, 0.25], [0.0, 1.0]]),
@@ -334,37 +338,37 @@ def test_several_labels_may_have_their_probabilities_in_one_array() -> None:
 
 @pytest.mark.parametrize("values", [[1.5, -2.0, 3.0], [[1.5], [-2.0], [3.0]]], ids=["flat", "one"])
 def test_a_number_is_given_for_each_row_whichever_shape_they_come_in(values: list[Any]) -> None:
-    model = Model(FixedEstimator(values), regression("price"))
+    model = FittedEstimator(FixedEstimator(values), regression("price"))
     assert model.predict(ROWS)[0] == [Prediction(1.5), Prediction(-2.0), Prediction(3.0)]
 
 
 def test_several_numbers_are_given_in_the_order_of_the_targets() -> None:
-    model = Model(FixedEstimator([[1.5, 2.5], [3.0, 4.0]]), regression("price", "weight"))
+    model = FittedEstimator(FixedEstimator([[1.5, 2.5], [3.0, 4.0]]), regression("price", "weight"))
     assert model.predict(ROWS[:2])[0] == [Prediction([1.5, 2.5]), Prediction([3.0, 4.0])]
 
 
 def test_numbers_are_python_s_own() -> None:
     for value in (np.float32(0.5), np.int64(3)):
-        model = Model(FixedEstimator(np.array([value])), regression("price"))
+        model = FittedEstimator(FixedEstimator(np.array([value])), regression("price"))
         ((prediction,), _) = model.predict(ROWS[:1])
         assert type(prediction.value) in {float, int}
 
 
 def test_a_cluster_is_given_by_its_number() -> None:
-    model = Model(FixedEstimator(np.array([2, 0, 1], dtype=np.int32)), clustering())
+    model = FittedEstimator(FixedEstimator(np.array([2, 0, 1], dtype=np.int32)), clustering())
     assert repr([p.value for p in model.predict(ROWS)[0]]) == "[2, 0, 1]"
 
 
 def test_an_outlier_is_given_by_name_with_its_score() -> None:
     estimator = FixedEstimator(np.array([1, -1]), scores=np.array([0.25, -0.5]))
-    assert Model(estimator, outlier_detection()).predict(ROWS[:2])[0] == [
+    assert FittedEstimator(estimator, outlier_detection()).predict(ROWS[:2])[0] == [
         Prediction(INLIER, scores=0.25),
         Prediction(OUTLIER, scores=-0.5),
     ]
 
 
 def test_warming_up_gives_the_prediction_of_the_example() -> None:
-    assert Model(SignEstimator(), description()).warm_up() == Prediction("spam")
+    assert FittedEstimator(SignEstimator(), description()).warm_up() == Prediction("spam")
 
 
 def test_warming_up_asks_in_company_and_alone() -> None:
@@ -375,7 +379,7 @@ def test_warming_up_asks_in_company_and_alone() -> None:
             lengths.append(len(features))
             return super().predict(features)
 
-    Model(Counting(), description()).warm_up()
+    FittedEstimator(Counting(), description()).warm_up()
     assert lengths == [2, 1]
 
 
@@ -391,7 +395,7 @@ def test_warming_up_asks_in_company_and_alone() -> None:
     ],
 )
 def test_labels_are_few_where_each_prediction_is_one_of_them(task: str, few: bool) -> None:
-    assert Model(SignEstimator(), EACH_TASK[task]).labels_are_few == few
+    assert FittedEstimator(SignEstimator(), EACH_TASK[task]).labels_are_few == few
 
 
 # What is no answer
@@ -493,7 +497,7 @@ NO_ANSWERS: dict[str, tuple[Estimator, Description, str]] = {
 def test_an_answer_that_is_no_answer_is_an_error(name: str) -> None:
     estimator, described, complaint = NO_ANSWERS[name]
     with pytest.raises(WrongOutputError, match=complaint):
-        Model(estimator, described).predict(ROWS)
+        FittedEstimator(estimator, described).predict(ROWS)
 
 
 def test_what_the_estimator_raises_comes_out() -> None:
@@ -502,7 +506,7 @@ def test_what_the_estimator_raises_comes_out() -> None:
             raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
-        Model(Broken(), description()).predict(ROWS)
+        FittedEstimator(Broken(), description()).predict(ROWS)
 
 
 # Fidelity
@@ -568,7 +572,7 @@ def fitted(name: str) -> Estimator:
     return case.estimator.fit(IRIS.data, case.target)
 
 
-def served(name: str) -> Model:
+def served(name: str) -> FittedEstimator:
     """Serve one of the estimators."""
     case, estimator = CASES[name], fitted(name)
     features = tuple(number(name) for name in IRIS.feature_names)
@@ -584,7 +588,7 @@ def served(name: str) -> Model:
         targets=tuple(f"target {index}" for index in range(count)),
         asked=case.asked,
     )
-    return Model(estimator, described)
+    return FittedEstimator(estimator, described)
 
 
 @cache

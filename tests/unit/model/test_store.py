@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from serving.model.compiled import CompiledEstimator
 from serving.model.description import Compiled, Description, Label
-from serving.model.estimator import Model
+from serving.model.estimator import FittedEstimator
 from serving.model.outputs import Prediction, WrongOutputError
 from serving.model.store import (
     ARTIFACT,
@@ -181,7 +181,7 @@ def stored_compiled(graph: bytes, **changes: Any) -> bentoml.Model:  # noqa: ANN
     return bentoml.models.get(save(ProbaEstimator([0.75, 0.25]), described, PAGE, graph))
 
 
-def who_answers(model: Model, row: tuple[float, ...] = (1.0, 2.0)) -> list[float] | None:
+def who_answers(model: FittedEstimator, row: tuple[float, ...] = (1.0, 2.0)) -> list[float] | None:
     """Ask for a row alone."""
     return model.predict([row])[0][0].probabilities
 

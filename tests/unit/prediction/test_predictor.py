@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from serving.model.description import Description, Label
-from serving.model.estimator import Estimator, Model
+from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.prediction.batching import Batcher
@@ -50,7 +50,7 @@ class Fixture:
         """Put them together."""
         counts = Counts()
         self.observed = counts.observed
-        self.predictor = computing(Model(estimator, described or description()), counts)
+        self.predictor = computing(FittedEstimator(estimator, described or description()), counts)
 
     def predict(self, *first_features: float) -> list[Prediction | Again]:
         """Predict rows of which only the first feature counts."""
@@ -189,7 +189,7 @@ class Service:
         )
         metrics: Any = self.counts
         log: Any = self.log
-        model = Model(self.estimator, description())
+        model = FittedEstimator(self.estimator, description())
         self.predictor = Predictor(model, self.batcher, metrics, self.cache, log)
 
     def one(self, row: Row, request_id: str = "id") -> "Asked":

@@ -11,7 +11,7 @@ import pytest
 
 from serving.dialects.ours import AnswerWriter
 from serving.model.description import Compiled, Description, Metrics
-from serving.model.estimator import Estimator, Model
+from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Number
 from serving.model.rows import RequestSchema
 from serving.model.store import load, model_info, save, verify
@@ -92,7 +92,7 @@ def far_rows(estimator: Estimator, description: Description, rows: list[Any]) ->
     return far
 
 
-def assert_keeps_bits(model: Model, rows: list[Any]) -> None:
+def assert_keeps_bits(model: FittedEstimator, rows: list[Any]) -> None:
     """Compare what rows get in company, to the last bit, with what they get alone."""
     predictor = computing(model, Counts())
     alone = [predictor.compute([row])[0] for row in rows]
@@ -103,7 +103,9 @@ def assert_keeps_bits(model: Model, rows: list[Any]) -> None:
             assert answer is Again.ALONE or repr(answer) == repr(right)
 
 
-def assert_served(model: Model, estimator: Estimator, table: Table, rows: list[Any]) -> None:
+def assert_served(
+    model: FittedEstimator, estimator: Estimator, table: Table, rows: list[Any]
+) -> None:
     """Send rows as bytes, all in one batch, and compare the bytes of the answers."""
     schema = RequestSchema(model.description.features, max_batch_rows=len(rows))
     writer = AnswerWriter(model.description, "v1")

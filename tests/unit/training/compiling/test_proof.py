@@ -61,7 +61,7 @@ from xgboost import XGBRegressor
 
 from serving.model.compiled import CompiledEstimator
 from serving.model.description import Compiled, Description, Metrics
-from serving.model.estimator import Model, to_array
+from serving.model.estimator import FittedEstimator, to_array
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from tests.unit.samples import number, regression
@@ -126,29 +126,33 @@ def compiled(
     return compile_estimator(estimator, description, rows_of(table), tolerance, seed=0)
 
 
-def served(estimator: Estimator, description: Description, table: Table) -> tuple[Model, Compiled]:
+def served(
+    estimator: Estimator, description: Description, table: Table
+) -> tuple[FittedEstimator, Compiled]:
     """Serve an estimator by its compiled form, with itself beside it only where that is needed."""
     proof, graph = compiled(estimator, description, table)
     assert isinstance(proof, Compiled), proof
     assert graph is not None
     assert proof.same_bits
     told = description.model_copy(update={"compiled": proof})
-    return Model(None if proof.exact else estimator, told, CompiledEstimator(graph)), proof
+    return FittedEstimator(
+        None if proof.exact else estimator, told, CompiledEstimator(graph)
+    ), proof
 
 
 def others(description: Description, estimator: Estimator, table: Table) -> list[Row]:
     """Make rows that the proof has not seen, those where the label changes among them."""
     rng = np.random.default_rng(7)
-    made = list(compiling._hostile(Model(estimator, description), rows_of(table), rng))
+    made = list(compiling._hostile(FittedEstimator(estimator, description), rows_of(table), rng))
     return made[:200] + made[compiling.MAX_ROWS :]
 
 
-def assert_alike(model: Model, estimator: Estimator, rows: list[Row]) -> None:
+def assert_alike(model: FittedEstimator, estimator: Estimator, rows: list[Row]) -> None:
     """Compare what is served, in batches and alone, with the estimator itself, in process.
 
     The answers in batches have to be those alone to the last bit.
     """
-    itself = Model(estimator, model.description)
+    itself = FittedEstimator(estimator, model.description)
     expected = [itself.predict([row])[0][0] for row in rows]
     alone = [repr(answer) for row in rows for answer in answers(model, [row])]
     for size in (1, 7, 64, len(rows)):
@@ -172,7 +176,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def answers(model: Model, rows: list[Row]) -> list[Prediction]:
+def answers(model: FittedEstimator, rows: list[Row]) -> list[Prediction]:
     """Ask a model as the predictor does: what has to be alone, alone."""
     predictions, again = model.predict(rows)
     answered = list(predictions) or [Prediction(None)] * len(rows)  # type: ignore[arg-type]
@@ -492,13 +496,13 @@ def test_labels_by_another_rule_than_the_largest_probability_are_found_out(
 ) -> None:
     table = flowers()
     estimator, description = fitted(LogisticRegression(), table)
-    given = Model.predictions
+    given = FittedEstimator.predictions
 
-    def flipped(self: Model, outputs: Any) -> list[Prediction]:  # noqa: ANN401 (Outputs)
+    def flipped(self: FittedEstimator, outputs: Any) -> list[Prediction]:  # noqa: ANN401 (Outputs)
         first, *rest = given(self, outputs)
         return [replace(first, value="setosa" if first.value != "setosa" else "virginica"), *rest]
 
-    monkeypatch.setattr(Model, "predictions", flipped)
+    monkeypatch.setattr(FittedEstimator, "predictions", flipped)
     told, _ = compiled(estimator, description, table)
     assert isinstance(told, str)
     assert re.fullmatch("1 of .* labels differ from the estimator's", told)
@@ -555,7 +559,7 @@ def test_rows_that_the_estimator_fails_on_are_left_out_of_the_proof() -> None:
                 raise ValueError("too small")
             return super().predict(rows)  # type: ignore[no-any-return]
 
-    model = Model(
+    model = FittedEstimator(
         Picky().fit([[0.0], [1.0]], [0, 1]), regression("price", features=(number("length"),))
     )
     rows, outputs = compiling._answered(model, [(5e-324,), (1.0,), (0.0,)])

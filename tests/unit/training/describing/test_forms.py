@@ -32,7 +32,7 @@ from xgboost import XGBClassifier
 
 import train
 from serving.model.description import Description, Metrics
-from serving.model.estimator import Model
+from serving.model.estimator import FittedEstimator
 from serving.model.features import Row
 from training.describing.describe import before_asking, describe, rows_of
 from training.describing.forms import Evidence, with_form
@@ -209,7 +209,7 @@ def test_what_is_served_is_the_estimators_own_whatever_form_it_was_fitted_on(
     description, _ = brought(estimator, form(frame), labels, tmp_path, kind=kind)
 
     others, _ = houses(ASKED, seed=1)
-    model = Model(estimator, description)
+    model = FittedEstimator(estimator, description)
     table = model.table(sent(form(others), description))
 
     assert (estimator.predict(table) == estimator.predict(form(others))).all()
@@ -231,7 +231,7 @@ def test_the_categories_that_an_estimator_keeps_decide_and_not_that_it_answers_a
     assert description.asked.input == "frame"
     array = np.array(rows_of(table), dtype=float)
     assert (estimator.predict(array) != estimator.predict(given)).any()
-    asked = Model(estimator, description).table(rows_of(table))
+    asked = FittedEstimator(estimator, description).table(rows_of(table))
     assert (estimator.predict(asked) == estimator.predict(given)).all()
 
 
@@ -305,7 +305,7 @@ def test_what_an_estimator_tells_is_found_wherever_it_stands(
 
     description, table = brought(estimator, given, labels, tmp_path)
 
-    asked = Model(estimator, description).table(rows_of(table))
+    asked = FittedEstimator(estimator, description).table(rows_of(table))
     assert (estimator.predict(asked) == estimator.predict(given)).all()
 
 
@@ -323,7 +323,7 @@ def test_texts_that_a_file_turns_into_numbers_are_texts_where_the_estimator_know
     description, table = brought(estimator, given, labels, tmp_path)
 
     assert description.features[0].type == "category"
-    asked = Model(estimator, description).table(rows_of(table))
+    asked = FittedEstimator(estimator, description).table(rows_of(table))
     np.testing.assert_array_equal(estimator.predict_proba(asked), estimator.predict_proba(given))
 
 
@@ -377,7 +377,7 @@ def test_words_that_a_file_turns_into_booleans_are_words_where_the_estimator_kno
     description, _ = brought(estimator, form(frame), labels, tmp_path)
 
     others, _ = houses(ASKED, seed=1)
-    asked = Model(estimator, description).table(sent(form(others), description))
+    asked = FittedEstimator(estimator, description).table(sent(form(others), description))
     assert (estimator.predict(asked) == estimator.predict(form(others))).all()
 
 
@@ -426,7 +426,7 @@ def test_an_encoder_of_what_a_step_has_made_of_columns_tells_nothing_of_their_va
 
     description, table = brought(estimator, frame[columns], labels, tmp_path)
 
-    asked = Model(estimator, description).table(rows_of(table))
+    asked = FittedEstimator(estimator, description).table(rows_of(table))
     np.testing.assert_array_equal(
         estimator.predict_proba(asked), estimator.predict_proba(frame[columns])
     )
@@ -443,7 +443,7 @@ def test_columns_with_blanks_are_those_that_lightgbm_writes_with_underscores(
     description, table = brought(estimator, given, labels, tmp_path)
 
     assert [feature.name for feature in description.features] == ["rooms in all", "x"]
-    asked = Model(estimator, description).table(rows_of(table))
+    asked = FittedEstimator(estimator, description).table(rows_of(table))
     assert (estimator.predict(asked) == estimator.predict(given)).all()
 
 
@@ -469,7 +469,7 @@ def test_a_vectorizer_of_tables_is_asked_as_it_answers(tmp_path: Path) -> None:
 
     description, table = brought(estimator, frame, labels, tmp_path)
 
-    asked = Model(estimator, description).table(rows_of(table))
+    asked = FittedEstimator(estimator, description).table(rows_of(table))
     np.testing.assert_allclose(
         estimator.predict_proba(asked), estimator.predict_proba(frame), rtol=1e-12
     )
@@ -490,7 +490,7 @@ def test_an_estimator_of_texts_is_given_a_list_of_them(
     description, table = brought(estimator, pd.DataFrame({"text": texts}), labels, tmp_path)
 
     assert description.asked.input == "texts"
-    assert Model(estimator, description).table(rows_of(table)) == texts
+    assert FittedEstimator(estimator, description).table(rows_of(table)) == texts
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -525,7 +525,7 @@ def test_an_estimator_of_dicts_is_given_a_list_of_them(tmp_path: Path) -> None:
     description, table = brought(estimator, frame, labels, tmp_path)
 
     assert description.asked.input == "dicts"
-    asked = Model(estimator, description).table(rows_of(table))
+    asked = FittedEstimator(estimator, description).table(rows_of(table))
     np.testing.assert_array_equal(estimator.predict_proba(asked), estimator.predict_proba(rows))
 
 
@@ -536,7 +536,7 @@ def test_numbers_that_were_texts_in_dicts_are_texts(tmp_path: Path) -> None:
 
     description, table = brought(estimator, frame, labels, tmp_path)
 
-    asked = Model(estimator, description).table(rows_of(table))
+    asked = FittedEstimator(estimator, description).table(rows_of(table))
     np.testing.assert_array_equal(estimator.predict_proba(asked), estimator.predict_proba(rows))
 
 
@@ -559,7 +559,7 @@ def test_what_is_missing_has_no_key_in_dicts_if_the_estimator_takes_no_gaps(
 
     description, table = brought(estimator, frame, labels, tmp_path)
 
-    assert Model(estimator, description).table(rows_of(table)) == rows
+    assert FittedEstimator(estimator, description).table(rows_of(table)) == rows
 
 
 def test_where_dicts_with_and_without_gaps_are_answered_otherwise_training_refuses(

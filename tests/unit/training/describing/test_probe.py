@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.model.description import Description, Metrics, Task
 from serving.model.domains import Choices, Interval, Lengths
-from serving.model.estimator import Model
+from serving.model.estimator import FittedEstimator
 from serving.model.features import Category, Number
 from training.describing.describe import describe, rows_of
 from training.describing.forms import NO_EVIDENCE, Evidence
@@ -445,7 +445,7 @@ def test_an_exponential_has_a_narrow_domain_in_which_all_answers_are_finite() ->
     assert 10 <= high < 1e6
     random = np.random.default_rng(0).uniform(low, high, size=(500, 4))
     rows = [tuple(row) for row in random.tolist()]
-    assert len(Model(estimator, description).predict(rows)[0]) == 500
+    assert len(FittedEstimator(estimator, description).predict(rows)[0]) == 500
 
 
 @pytest.mark.parametrize("estimator", [LinearRegression(), DecisionTreeRegressor()], ids=str)
@@ -508,7 +508,7 @@ def test_every_number_in_the_domain_has_a_finite_answer(estimator: Estimator) ->
     points = np.clip(random.choice((-1, 1), size=(100, 4)) * 10**exponents, low, high)
     corners = random.choice((low, high, 0.0), size=(50, 4))
 
-    model = Model(estimator, description)
+    model = FittedEstimator(estimator, description)
     for batch in (points, corners):
         with np.errstate(over="raise", invalid="raise"):
             predictions, _ = model.predict([tuple(row) for row in batch.tolist()])
@@ -691,7 +691,7 @@ def test_what_was_fitted_on_categories_is_asked_so_that_it_answers_alike() -> No
 
     description = asked_as_it_is(estimator, table_of(PETS, KINDS))
 
-    predictions, _ = Model(estimator, description).predict(rows_of(table_of(PETS, KINDS)))
+    predictions, _ = FittedEstimator(estimator, description).predict(rows_of(table_of(PETS, KINDS)))
     assert [found.value for found in predictions] == list(estimator.predict(frame))
 
 
