@@ -18,7 +18,7 @@ import bentoml
 from deploy.image.engine import find_engine, has_buildx
 from deploy.image.sbom import write_sbom
 from serving.console import show
-from serving.model.store import verify
+from serving.model.stored import verify
 
 ROOT = Path(__file__).parents[2]
 # https://github.com/distribution/reference/blob/main/reference.go, of which `:` is for a port alone

@@ -32,7 +32,8 @@ def save_slow() -> None:
     # Not above: importing BentoML warns, and tests import this module.
     import bentoml
 
-    from serving.model.store import ServedModel, save, verify
+    from serving.model.store import ServedModel, save
+    from serving.model.stored import verify
 
     verified = verify(ServedModel("iris:latest").resolve())
     changes = {"name": "slow", "compiled": "it is not the estimator that was"}

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import redis
 import uvicorn
-from serving.host.workers import MARGIN_S
 
 from serving.door.auth import new_key
+from serving.host.life import HANG_DELAY_S
+from serving.host.supervisor import MARGIN_S
 from serving.settings import PREFIX, Settings
 from tests.kubernetes import (
     KEYS_FILE,
@@ -180,7 +181,7 @@ def test_a_pod_that_hangs_has_ended_itself_before_it_is_killed(
         "timeoutSeconds"
     ]
     # Its watchdog ticks each second, and a thread in C waits for as long once more.
-    assert killed_after_s > settings.request_timeout_s + settings.hang_delay_s + 2
+    assert killed_after_s > settings.request_timeout_s + HANG_DELAY_S + 2
     for name in ("startupProbe", "readinessProbe", "livenessProbe"):
         probe = rendered.container()[name]
         assert probe["timeoutSeconds"] <= probe["periodSeconds"]
