@@ -20,8 +20,10 @@ _UNITS_S = {
     "month": 30 * _DAY_S,
     "year": 360 * _DAY_S,  # twelve of these months
 }
+# Of text in small letters: to re.IGNORECASE the long s, U+017F, is an s too. Of as many digits as
+# MOST has: int() reads only some thousands.
 _QUOTA = re.compile(
-    rf"\s*([0-9]+)\s*(?:/|per)\s*([0-9]*)\s*({'|'.join(_UNITS_S)})s?\s*", re.IGNORECASE
+    rf"\s*0*([0-9]{{1,10}})\s*(?:/|per)\s*(?:0*([0-9]{{1,10}}))?\s*({'|'.join(_UNITS_S)})s?\s*"
 )
 _KEY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -43,9 +45,9 @@ class Quota:
         """
         if text.lower() == OFF:
             return None
-        if match := _QUOTA.fullmatch(text):
+        if match := _QUOTA.fullmatch(text.lower()):
             amount, times, unit = match.groups()
-            quota = cls(int(amount), int(times or 1) * _UNITS_S[unit.lower()])
+            quota = cls(int(amount), int(times or 1) * _UNITS_S[unit])
             if 1 <= quota.amount <= MOST and 1 <= quota.window_s <= MOST:
                 return quota
         raise ValueError(f"{text!r} is no quota such as 100/minute, 5/second or off")
