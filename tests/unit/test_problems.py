@@ -15,6 +15,7 @@ from serving.problems import (
     OVERLOADED,
     PROBLEM_TYPES,
     UNAVAILABLE,
+    UNSUPPORTED_MEDIA_TYPE,
     FieldError,
     Problem,
     ProblemType,
@@ -83,6 +84,10 @@ def test_who_is_unavailable_says_when_to_try_again() -> None:
     assert Problem(UNAVAILABLE, "starting").headers == {"Retry-After": "1"}
     later = Problem(UNAVAILABLE, "draining", headers={"Retry-After": "5"})
     assert later.headers == {"Retry-After": "5"}
+
+
+def test_what_is_not_taken_says_what_is() -> None:
+    assert Problem(UNSUPPORTED_MEDIA_TYPE, "text").headers == {"Accept-Post": "application/json"}
 
 
 def test_a_problem_does_not_share_the_headers_that_it_was_given() -> None:
