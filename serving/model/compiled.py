@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from serving.model.description import Compiled, Description
-from serving.model.estimator import FittedEstimator, Reach
+from serving.model.estimator import FittedEstimator, Reach, try_example
 from serving.model.features import Row
 from serving.model.outputs import TIE_TOLERANCE, Array, Prediction, WrongOutputError, tied
 
@@ -88,25 +88,18 @@ class CompiledEstimator:
         self.max_at_once = 0
 
     def warm_up(self) -> Prediction:
-        """Ask for the example's prediction, alone and in company: what is lazy happens now.
-
-        Raises:
-            Exception: what the estimator raises, on its own example.
-        """
-        example = tuple(feature.example for feature in self.description.features)
+        """See that it answers, as `try_example` does, and how many rows are quick."""
         if self._estimator is not None:
             self._estimator.warm_up()
-        self.predict([example, example])
-        (prediction,) = self.predict([example])
-        assert prediction is not None  # noqa: S101 (a row alone is always answered)
-        self.max_at_once = self._quick_rows(example)
+        prediction = try_example(self.description, self.predict)
+        self.max_at_once = self._quick_rows()
         return prediction
 
-    def _quick_rows(self, example: Row) -> int:
+    def _quick_rows(self) -> int:
         """Find out how many rows take no longer than handing them to a thread would."""
         quick = 0
         for count in AT_ONCE_ROWS:
-            if _seconds(self.at_once, [example] * count) > AT_ONCE_S:
+            if _seconds(self.at_once, [self.description.example] * count) > AT_ONCE_S:
                 break
             quick = count
         return quick

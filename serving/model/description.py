@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator
 
 from serving.model.domains import Frozen
-from serving.model.features import Feature
+from serving.model.features import Feature, Row
 
 Label = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
 Task = Literal["classification", "regression", "clustering", "outlier-detection"]
@@ -147,6 +147,11 @@ class Description(Frozen):
     def classes_by_target(self) -> tuple[tuple[Label, ...], ...]:
         """The classes of each target; none, where there are none."""
         return _by_target(self.classes)
+
+    @property
+    def example(self) -> Row:
+        """A row of all features' examples."""
+        return tuple(feature.example for feature in self.features)
 
 
 def _by_target(

@@ -5,7 +5,7 @@ gives is checked before it becomes predictions.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ from serving.model.outputs import Array, OutputChecks, Outputs, Prediction, tied
 
 Estimator: TypeAlias = Any  # scikit-learn has no type for it
 TableLike: TypeAlias = Any  # an array or a pandas DataFrame, with one row for each instance
+Predict: TypeAlias = Callable[[Sequence[Row]], Sequence[Prediction | None]]
 
 
 class Reach:
@@ -55,16 +56,8 @@ class FittedEstimator:
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
 
     def warm_up(self) -> Prediction:
-        """Ask for the example's prediction, alone and in company: what is lazy happens now.
-
-        Raises:
-            Exception: what the estimator raises, on its own example.
-        """
-        example = tuple(feature.example for feature in self.description.features)
-        self.predict([example, example])
-        (prediction,) = self.predict([example])
-        assert prediction is not None  # noqa: S101 (a row alone is always answered)
-        return prediction
+        """See that it answers, as `try_example` does."""
+        return try_example(self.description, self.predict)
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction | None]:
         """Predict rows of values in the order of the features; None where a value is missing.
@@ -164,6 +157,19 @@ class FittedEstimator:
         if asked.label_by != asked.scored_by:  # as with SVC: its probabilities may say otherwise
             return np.asarray(getattr(self._estimator, str(asked.label_by))(table))
         return outputs.deciding
+
+
+def try_example(description: Description, predict: Predict) -> Prediction:
+    """Give the example's prediction, asked for in company and alone: what is lazy happens now.
+
+    Raises:
+        Exception: what the estimator raises, on its own example.
+    """
+    example = description.example
+    predict([example, example])
+    (prediction,) = predict([example])
+    assert prediction is not None  # noqa: S101 (a row alone is always answered)
+    return prediction
 
 
 def to_array(rows: Sequence[Row], *, has_strings: bool) -> Array:
