@@ -127,6 +127,7 @@ def test_a_variable_sets_the_field_of_its_name(
         ("SERVING_MAX_BATCH_ROWS", "1000001", "less than or equal to 1000000"),
         ("SERVING_THREADS", "0", "greater than or equal to 1"),
         ("SERVING_THREADS", "1.5", "a valid integer"),
+        ("SERVING_CORS_ORIGINS", "https://a.example, b.example", "'b.example' is no origin"),
         ("SERVING_TRUSTED_PROXIES", "10.0.0.0/33", "addresses or networks"),
         ("SERVING_TRUSTED_PROXIES", "::1, proxy.example", "addresses or networks"),
         ("SERVING_API_KEYS", " , \n # none\n", "there is no key in it"),

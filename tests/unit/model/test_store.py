@@ -56,6 +56,14 @@ def test_the_store_knows_the_task_the_scores_and_the_data(saved: bentoml.Model) 
     assert saved.info.context.framework_versions == {"scikit-learn": sklearn.__version__}
 
 
+def test_an_estimator_of_no_module_is_saved_with_its_code() -> None:
+    class Local(SignEstimator):
+        """No pickle could find it."""
+
+    tag = save(Local(), description(), PAGE)
+    assert load(verify(bentoml.models.get(tag))).predict([(-1.0, 0.0)]) == [Prediction("ham")]
+
+
 def test_two_models_of_one_name_are_two_versions(saved: bentoml.Model) -> None:
     again = save(SignEstimator(), description(), PAGE)
     assert again.name == saved.tag.name
