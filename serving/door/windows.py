@@ -105,10 +105,9 @@ class RedisWindows:
             RedisError: it was not counted, or is not known to be.
         """
         now = time.time()
-        answer = await self._script(
+        passed, oldest, used = await self._script(
             [f"{REDIS_PREFIX}:{client}"], [now, quota.amount, quota.window_s]
         )
-        passed, (oldest, used) = answer
         return Window(bool(passed), float(oldest), used)
 
 
