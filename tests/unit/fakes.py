@@ -268,3 +268,48 @@ class StillClock:
     def __call__(self) -> float:
         """Tell the time in seconds."""
         return self.now_s
+
+
+class FakeRedis:
+    """A server that speaks Redis' protocol, and answers each script as it is told."""
+
+    def __init__(self) -> None:
+        """Answer that the request passed, and is the only one in its window."""
+        self.answer = b"*3\r\n:1\r\n$1\r\n0\r\n:1\r\n"
+        self.hangs = False
+        self.knows_scripts = True
+        self.commands: list[str] = []
+        self.url = ""
+        self.writers: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def listening(self, port: int = 0) -> AsyncIterator[int]:
+        """Take connections at a port."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        port = server.sockets[0].getsockname()[1]
+        self.url = f"redis://:hunter2@127.0.0.1:{port}/0"
+        try:
+            yield port
+        finally:
+            server.close()
+            for writer in self.writers:
+                writer.close()
+            self.writers.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        while line := await reader.readline():
+            words = []
+            for _ in range(int(line[1:])):
+                size = int((await reader.readline())[1:])
+                words.append((await reader.readexactly(size + 2))[:-2])
+            command = words[0].decode().upper()
+            self.commands.append(command)
+            if command == "EVALSHA" and not self.hangs:
+                unknown = b"-NOSCRIPT No matching script.\r\n"
+                writer.write(self.answer if self.knows_scripts else unknown)
+            elif command == "SCRIPT":
+                self.knows_scripts = True
+                writer.write(b"$40\r\n" + b"a" * 40 + b"\r\n")
+            elif command != "EVALSHA":
+                writer.write(b"+OK\r\n")
