@@ -459,7 +459,7 @@ def test_a_server_that_drains_or_hangs_is_unready_but_not_dead(
 def test_the_service_is_as_its_operator_has_set_it_and_ends_whole(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    alice = ApiKey("alice", hashlib.sha256(b"secret").digest(), "2/minute")
+    alice = ApiKey("alice", hashlib.sha256(b"secret").digest(), "3/minute")
     settings = {
         "api_keys": (alice,),
         "metrics_need_key": True,
@@ -488,9 +488,14 @@ def test_the_service_is_as_its_operator_has_set_it_and_ends_whole(
             answer = await post("/predict", ROW, key, (b"Origin", b"https://example.org"))
             assert answer.status == 200
             assert answer.headers["access-control-allow-origin"] == "https://example.org"
-            assert answer.headers["ratelimit"].startswith('"key";r=1;')
+            assert answer.headers["ratelimit"].startswith('"key";r=2;')
             assert "cache-status" not in answer.headers
-            assert (await post("/predict/batch", [ROW] * 3, key)).status == 413
+            refused = [
+                await post("/predict/batch", [ROW] * 3, key),
+                await post("/predict", "x" * 200, key),
+            ]
+            kinds = [answer.json()["type"].rpartition("/")[2] for answer in refused]
+            assert kinds == ["batch-too-large", "body-too-large"]
             assert (await post("/predict", ROW, key)).status == 429
             document = (await ask(app, "/docs.json", headers=[key])).json()
             assert document["components"]["securitySchemes"]
