@@ -177,16 +177,22 @@ class _Named:
 
 
 def exposition() -> bytes:
-    """Give the metrics of all workers, in Prometheus' text format."""
-    if metrics_folder() is None:
+    """Give the metrics of all workers, in Prometheus' text format.
+
+    Of a dead worker the counts stay, and the gauges go: here, since one that was killed, or that
+    drained while its successor started, can't see to that itself.
+    """
+    folder = metrics_folder()
+    if folder is None:
         return generate_latest(REGISTRY)
+    forget_dead_workers(folder)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
 def forget_dead_workers(folder: Path) -> None:
-    """Drop the gauges of worker processes that died without a word, so that sums stay right."""
+    """Drop the gauges of worker processes that are no more, so that sums and bounds stay right."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:

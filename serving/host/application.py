@@ -12,9 +12,7 @@ from serving.door.edge import Edge
 from serving.host.life import Life
 from serving.host.logs import PrintsAsLog
 from serving.host.process import leave_out_of_collection
-from serving.metrics import forget_dead_workers
 from serving.prediction.shelf import Shelf
-from serving.settings import metrics_folder
 
 
 class Served(Protocol):
@@ -65,8 +63,6 @@ class Application:
         """Make the service, and see that it is ready when it is told to be."""
         gc.disable()
         sys.stdout = PrintsAsLog()
-        if (folder := metrics_folder()) is not None:
-            forget_dead_workers(folder)
         served = self._make()
         await served.open()
         leave_out_of_collection()
