@@ -4,16 +4,19 @@ Beside the settings, the only room that knows ``os.environ``, and the only one t
 """
 
 import atexit
+import fcntl
 import gc
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 
 from serving.settings import PREFIX, Settings
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (Linux has it for such files, and others have not)
+HELD = ".held"  # a file beside such a folder, which its server has locked
 LETTERS = "MODEL_API_LETTERS"
 YOUNG_OBJECTS = 10_000  # looked at together: a millisecond's work, and many requests' objects
 
@@ -74,7 +77,8 @@ def make_letters_folder() -> None:
 def make_folder(purpose: str) -> str:
     """Make a folder of this process's own, which is gone when it ends.
 
-    It is in memory where that can be: a disk may be full, or slow.
+    It is in memory where that can be: a disk may be full, or slow. There it would stay for ever if
+    this process were killed, so those of servers that were are removed.
 
     Raises:
         SystemExit: with a line that says why that can't be done, and what to do.
@@ -90,8 +94,42 @@ def make_folder(purpose: str) -> str:
             raise SystemExit(
                 f"no folder for temporary files can be written to ({reason}): name one with TMPDIR"
             ) from None
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    else:
+        for held in SHARED_MEMORY.glob(f"{prefix}*{HELD}"):
+            _remove_if_left(held)
+        _hold(Path(folder))
+    atexit.register(_remove, Path(folder))
     return folder
+
+
+def _hold(folder: Path) -> None:
+    """Lock a file beside a folder until this process and its workers, which may outlive it, end.
+
+    A lock tells that across containers too, where process ids say nothing. It is taken before the
+    file has its name: nobody finds one that is not locked yet.
+    """
+    with suppress(OSError):  # no more room: the folder is never seen as left
+        unnamed = folder.with_suffix(".new")
+        descriptor = os.open(unnamed, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.set_inheritable(descriptor, True)
+        unnamed.rename(folder.with_suffix(HELD))
+
+
+def _remove_if_left(held: Path) -> None:
+    """Remove the folder beside such a file if all who held it have ended."""
+    with suppress(OSError):  # another user's, locked, or just gone
+        descriptor = os.open(held, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(held.with_suffix(""))
+        finally:
+            os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.with_suffix(HELD).unlink(missing_ok=True)
 
 
 def leave_out_of_collection() -> None:
