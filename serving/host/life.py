@@ -63,10 +63,11 @@ class Life:
         One that comes while a model is loaded is heard right after that.
         """
         self._loop = asyncio.get_running_loop()
+        # asyncio itself takes over SIGINT, but not this.
+        self._is_worker = callable(signal.getsignal(signal.SIGTERM))
         for number in STOP_SIGNALS:
             shut_down = signal.getsignal(number)
-            if callable(shut_down) and shut_down is not signal.default_int_handler:
-                self._is_worker = True
+            if self._is_worker and callable(shut_down):
                 handler = partial(shut_down, number, None)
                 self._loop.add_signal_handler(number, self._drain, handler)
 
@@ -74,6 +75,8 @@ class Life:
         """Start the watchdog, under uvicorn; ``on_drain`` is told when the worker begins to end."""
         self._models = models
         self._on_drain = on_drain
+        if self.draining:  # it was asked to end before this
+            on_drain()
         if self._is_worker:
             raise_descriptor_limit()
             if self._letters is not None:
