@@ -142,6 +142,10 @@ class RecordingLog:
         """Keep a line."""
         self._keep("error", event, fields)
 
+    def critical(self, event: str, **fields: object) -> None:
+        """Keep a line."""
+        self._keep("critical", event, fields)
+
     def _keep(self, level: str, event: str, fields: dict[str, object]) -> None:
         self.lines.append({"level": level, "event": event, **fields})
 

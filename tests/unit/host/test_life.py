@@ -24,18 +24,10 @@ DEADLINE_S = 2.0
 SETTINGS = Settings(request_timeout_s=DEADLINE_S, drain_delay_s=0.01, drain_timeout_s=7)
 
 
-class CriticalLog(RecordingLog):
-    """Keeps lines of the highest level too."""
-
-    def critical(self, event: str, **fields: object) -> None:
-        """Keep a line."""
-        self._keep("critical", event, fields)
-
-
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Give the lines that are logged."""
-    recording = CriticalLog()
+    recording = RecordingLog()
     monkeypatch.setattr(life, "log", recording)
     return recording.lines
 

@@ -33,18 +33,10 @@ def moved(joint: str) -> str:
     return f"an upgrade has moved {joint}: mend serving/host/supervisor.py, then this test"
 
 
-class CriticalLog(RecordingLog):
-    """Keeps lines of the highest level too."""
-
-    def critical(self, event: str, **fields: object) -> None:
-        """Keep a line."""
-        self._keep("critical", event, fields)
-
-
 @pytest.fixture(autouse=True)
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Give the lines that are logged."""
-    recording = CriticalLog()
+    recording = RecordingLog()
     monkeypatch.setattr(supervisor, "log", recording)
     return recording.lines
 
