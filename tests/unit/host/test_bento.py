@@ -1,44 +1,48 @@
 """The joints of BentoML that the seam leans on: each fails here when an upgrade moves it."""
 
 import asyncio
-import gc
 import inspect
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import bentoml
 import pytest
-from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory
 from _bentoml_impl.server.serving import server_on_deployment
+from bentoml import server_context
 from bentoml._internal.configuration.containers import BentoMLContainer
-from bentoml._internal.context import server_context
 from bentoml._internal.utils.analytics import usage_stats
-from bentoml.exceptions import BentoMLException
 from bentoml.serving import ensure_prometheus_dir
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from serving.host.workers import Life
-from starlette._utils import is_async_callable
-from starlette.applications import Starlette
+from opentelemetry.trace import NoOpTracerProvider
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from serving.door.edge import Edge
+from serving.host import bento
+from serving.host.application import Application
 from serving.host.bento import (
-    YOUNG_OBJECTS,
-    AppFactory,
+    STATIC,
+    BatchInput,
+    BatchOutput,
+    InstanceInput,
+    InstanceOutput,
     ModelService,
-    get,
+    check_start,
+    packed_model,
     prepare_bentoml,
     service_metrics,
+    worker_count,
 )
+from serving.host.process import LETTERS
+from serving.keys import ApiKey
+from serving.model.stored import ModelError
 from serving.settings import Settings
-from tests.unit.fakes import Answer, ask, lifespan
+from tests.unit.fakes import RecordingLog, ask
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,38 +61,12 @@ def parameters(function: Callable[..., object]) -> list[str]:
 # A service as small as can be, behind the same seam
 
 
-class Echo(bentoml.IODescriptor):
-    """Hands on the body as it is."""
-
-    data: Any
-
-    @classmethod
-    async def from_http_request(cls, request: Any, serde: object) -> Any:  # noqa: ANN401
-        """Read the body."""
-        return SimpleNamespace(model_fields=("rows",), rows=[(await request.body()).decode()])
-
-    @classmethod
-    async def to_http_response(cls, obj: Any, serde: object) -> Any:  # noqa: ANN401
-        """Write what the API gave."""
-        return PlainTextResponse(" ".join(obj))
-
-
-class ShoutingPredictor:
-    """Answers in capitals."""
-
-    async def one(self, row: str) -> str:
-        """Answer, or fail as BentoML may."""
-        if row == "fail":
-            raise BentoMLException("inside")
-        return row.upper()
-
-
 @bentoml.service(name="Small", service_class=ModelService)
 class Small:
     """Has one API of each kind."""
 
-    settings = Settings()
     checked: ClassVar[list[bool]] = []
+    edge: ASGIApp = PlainTextResponse("of the edge")
 
     @bentoml.on_deployment
     @staticmethod
@@ -96,230 +74,76 @@ class Small:
         """Note that the deployment was checked."""
         Small.inner.checked.append(True)  # type: ignore[attr-defined]
 
-    def __init__(self) -> None:
-        """Be as the seam needs it."""
-        self.version = "v7"
-        self.predictor = ShoutingPredictor()
-        self.life = Life(self.settings, lambda: 0.0)
-        self.echo = self.echo
+    @bentoml.api(batchable=True, input_spec=InstanceInput, output_spec=InstanceOutput)
+    def one(self, rows: list[Any]) -> list[Any]:
+        """Never run."""
+        raise AssertionError("BentoML called an API itself")
 
-    @bentoml.api(batchable=True, input_spec=Echo, output_spec=Echo)
-    def echo(self, rows: list[str]) -> list[str]:
-        """Never run: the predictor answers."""
-        raise AssertionError("BentoML called a batchable API itself")
-
-    @bentoml.api(route="/plain", input_spec=Echo, output_spec=Echo)
-    async def plain(self, rows: list[str]) -> list[str]:
-        """Answer by itself."""
-        return [*rows, type(self).__name__]
-
-    @get("/marked")
-    async def marked(self, request: Any) -> Any:  # noqa: ANN401
-        """Answer to GET."""
-        return PlainTextResponse(f"{request.method} {self.version}")
+    @bentoml.api(route="/many", input_spec=BatchInput, output_spec=BatchOutput)
+    def many(self, rows: list[Any]) -> list[Any]:
+        """Answer in process."""
+        return rows[::-1]
 
 
-def talk(*requests: tuple[str, str, bytes]) -> list[Answer]:
-    """Start the small service, send requests of method, path and body, and shut it down."""
-
-    async def story() -> list[Answer]:
-        app = Small.to_asgi()  # type: ignore[attr-defined]
-        async with lifespan(app):
-            assert app.model_version == "v7"
-            return [
-                await ask(app, path, method=method, body=body) for method, path, body in requests
-            ]
-
-    return asyncio.run(story())
-
-
-def test_a_batchable_api_is_answered_by_our_predictor() -> None:
-    (answer,) = talk(("POST", "/echo", b"hello"))
-    assert (answer.status, answer.body) == (200, b"HELLO"), moved("batch_infer")
-
-
-def test_an_api_that_is_not_batchable_is_called() -> None:
-    (answer,) = talk(("POST", "/plain", b"hello"))
-    assert (answer.status, answer.body) == (200, b"hello Small"), moved("api_endpoint")
-
-
-def test_a_marked_method_answers_to_get_alone() -> None:
-    good, bad = talk(("GET", "/marked", b""), ("POST", "/marked", b""))
-    assert (good.status, good.body) == (200, b"GET v7"), moved("routes")
-    assert bad.status == 405
-
-
-def test_a_websocket_finds_no_route() -> None:
-    sent: list[Any] = []
-
-    async def receive() -> Any:  # noqa: ANN401 (never)
-        raise AssertionError("nothing is read")
-
-    async def send(message: Any) -> None:  # noqa: ANN401 (an ASGI message)
-        sent.append(message["type"])
-
-    scope = {"type": "websocket", "path": "/echo", "headers": []}
-    asyncio.run(Small.to_asgi()(scope, receive, send))  # type: ignore[attr-defined]
-    assert sent == ["websocket.close"]
-
-
-def test_exceptions_come_through_to_our_handler() -> None:
-    (answer,) = talk(("POST", "/echo", b"fail"))
-    assert answer.headers["content-type"] == "application/problem+json", moved(
-        "api_endpoint_wrapper"
-    )
-    assert answer.json()["type"] == "./errors/internal-error"
-    assert b"inside" not in answer.body
-
-
-def test_slashes_are_not_redirected_and_debug_pages_are_not_shown(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("BENTOML_DEBUG", "True")
-    slash, crash = talk(("GET", "/marked/", b""), ("POST", "/echo", b"fail"))
-    assert slash.status == 404, moved("the router")
-    assert b"Traceback" not in crash.body
-
-
-# What the factory overrides
-
-
-@pytest.mark.parametrize("name", ["routes", "middlewares"])
-def test_the_factory_s_properties_are_there_to_override(name: str) -> None:
-    assert isinstance(getattr(ServiceAppFactory, name), property), moved(
-        f"ServiceAppFactory.{name}"
-    )
-
-
-@pytest.mark.parametrize(
-    "name", ["api_endpoint_wrapper", "batch_infer", "create_instance", "__call__"]
-)
-def test_the_factory_s_methods_are_called_as_ours_expect(name: str) -> None:
-    theirs, ours = getattr(ServiceAppFactory, name), getattr(AppFactory, name)
-    assert parameters(theirs) == parameters(ours), moved(f"ServiceAppFactory.{name}")
-    assert inspect.iscoroutinefunction(theirs) == inspect.iscoroutinefunction(ours)
-
-
-def test_the_factory_takes_the_service_and_answers_through_api_endpoint() -> None:
-    assert parameters(ServiceAppFactory)[:2] == ["service", "is_main"], moved("ServiceAppFactory")
-    assert parameters(ServiceAppFactory.api_endpoint) == ["self", "name", "request"], moved(
-        "ServiceAppFactory.api_endpoint"
-    )
+SMALL: Any = Small
 
 
 def test_a_service_builds_its_application_in_to_asgi() -> None:
-    theirs = parameters(bentoml.Service.to_asgi)
-    assert theirs == parameters(ModelService.to_asgi), moved("Service.to_asgi")
-    assert isinstance(Small.to_asgi(), Edge)  # type: ignore[attr-defined]
+    assert parameters(bentoml.Service.to_asgi) == parameters(ModelService.to_asgi), moved(
+        "Service.to_asgi"
+    )
+    assert isinstance(SMALL.to_asgi(), Application)
 
 
-def test_the_factory_builds_starlette_with_the_layers_that_the_edge_replaces() -> None:
-    Small.inject_config()  # type: ignore[attr-defined]
-    theirs = ServiceAppFactory(Small)
-    assert isinstance(theirs(), Starlette), moved("ServiceAppFactory.__call__")
-    classes = [layer.cls for layer in theirs.middlewares]
-    assert ContextMiddleware in classes, moved("ContextMiddleware")
-    assert OpenTelemetryMiddleware in classes, moved("OpenTelemetryMiddleware")
-    assert AppFactory(Small).middlewares == []
+def test_what_makes_the_instance_is_the_service() -> None:
+    assert isinstance(SMALL(), SMALL.inner), moved("Service.__call__")
+    assert SMALL().many([1, 2]) == [2, 1], moved("APIMethod: an API is no plain method any more")
 
 
-def test_routes_answer_through_app_and_have_coroutine_functions_as_endpoints() -> None:
-    Small.inject_config()  # type: ignore[attr-defined]
-    routes = [route for route in ServiceAppFactory(Small)().routes if isinstance(route, Route)]
-    assert {"/echo", "/plain", "/readyz"} <= {route.path for route in routes}
-    assert all(is_async_callable(route.endpoint) for route in routes), moved("the endpoints")
-    route = Route("/", routes[0].endpoint)
-    route.app = PlainTextResponse("stands in")
-    answer = asyncio.run(ask(Starlette(routes=[route]), "/"))
-    assert answer.body == b"stands in", moved("Starlette's Route.app")
-
-
-def test_the_context_is_there_for_an_api_that_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [method.ctx_param for method in Small.apis.values()] == [None] * 2, moved("ctx_param")  # type: ignore[attr-defined]
-    monkeypatch.setattr(Small.apis["plain"], "ctx_param", "ctx")  # type: ignore[attr-defined]
-    Small.inject_config()  # type: ignore[attr-defined]
-    assert [layer.cls for layer in AppFactory(Small).middlewares] == [ContextMiddleware]
-
-
-def test_tracing_is_kept_where_an_exporter_is_configured() -> None:
-    Small.inject_config()  # type: ignore[attr-defined]
-    provider = BentoMLContainer.tracing.exporter_type
-    assert provider.get() is None, moved("the default of tracing.exporter_type")
-    provider.set("otlp")
+def test_tracing_is_kept_where_an_exporter_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = BentoMLContainer.tracing.exporter_type
+    SMALL.inject_config()
+    assert exporter.get() is None, moved("the default of tracing.exporter_type")
+    monkeypatch.setattr(ModelService, "inject_config", lambda self: None)  # which reads files
+    exporter.set("otlp")
+    BentoMLContainer.tracer_provider.set(NoOpTracerProvider())
     try:
-        classes: list[Any] = [layer.cls for layer in AppFactory(Small).middlewares]
+        traced = SMALL.to_asgi()
     finally:
-        provider.set(None)
-    assert classes == [OpenTelemetryMiddleware]
+        exporter.set(None)
+        BentoMLContainer.tracer_provider.reset()
+    assert isinstance(traced, OpenTelemetryMiddleware)
+    monkeypatch.setattr(traced.app, "_answer", SMALL.inner.edge)
+    assert asyncio.run(ask(traced, "/")).body == b"of the edge"
 
 
 def test_a_deployment_is_checked_before_workers_start() -> None:
-    Small.inner.checked.clear()  # type: ignore[attr-defined]
-    server_on_deployment(Small)
-    assert Small.inner.checked == [True], moved("on_deployment")  # type: ignore[attr-defined]
+    SMALL.inner.checked.clear()
+    server_on_deployment(SMALL)
+    assert SMALL.inner.checked == [True], moved("on_deployment")
 
 
-def test_a_server_without_a_folder_for_metrics_can_serve(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
-    (answer,) = talk(("POST", "/echo", b"hello"))
-    assert answer.status == 200
+def test_bentomls_client_is_told_the_apis() -> None:
+    told = {route["route"]: route for route in SMALL.schema()["routes"]}
+    assert set(told) == {"/one", "/many"}, moved("Service.schema")
+    assert list(told["/one"]["input"]["properties"]) == ["data"]
+    assert "predictions" in told["/many"]["output"]["properties"]
 
 
-def test_the_gauges_of_dead_workers_are_forgotten_at_the_start_of_another(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        pass
-    (tmp_path / f"gauge_livesum_{ended.pid}.db").touch()
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    talk()
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("count", [1, 3])
+def test_it_is_known_how_many_workers_there_will_be(count: int) -> None:
+    SMALL.inject_config()
+    services = BentoMLContainer.config.services
+    before = services.get()
+    services.set({**before, "Small": {**before["Small"], "workers": count}})
+    try:
+        assert worker_count(SMALL) == count, moved("ResourceAllocator")
+    finally:
+        services.set(before)
 
 
-def test_all_that_lives_after_the_start_is_left_out_of_garbage_collection() -> None:
-    gc.unfreeze()
-    gc.set_threshold(700)
-    talk()
-    assert gc.get_freeze_count() > 0
-    assert gc.isenabled()
-    assert gc.get_threshold()[0] == YOUNG_OBJECTS
-    gc.unfreeze()
-
-
-def test_the_instance_is_that_of_the_current_service() -> None:
-    async def story() -> tuple[object, object]:
-        Small.inject_config()  # type: ignore[attr-defined]
-        factory = AppFactory(Small)
-        async with lifespan(factory()):
-            return factory._service_instance, bentoml.get_current_service()
-
-    built, current = asyncio.run(story())
-    assert built is not None, moved("ServiceAppFactory._service_instance")
-    assert built is current, moved("get_current_service")
-
-
-def test_an_api_is_called_through_local_and_an_attribute_shadows_its_descriptor() -> None:
-    class Plain:
-        @bentoml.api
-        def answer(self, x: int) -> int:
-            return x + 1
-
-    plain = Plain()
-    assert plain.answer is not plain.answer, moved("the wrapper at each access: drop the shadow")
-    plain.answer = plain.answer
-    assert plain.answer is plain.answer, moved("APIMethod.__get__")
-    assert plain.answer.local(1) == 2, moved("APIMethod.local")
-
-
-def test_bodies_are_read_and_answers_written_by_the_descriptors() -> None:
-    descriptor = bentoml.IODescriptor
-    assert parameters(descriptor.from_http_request) == ["request", "serde"], moved("IODescriptor")
-    assert parameters(descriptor.to_http_response) == ["obj", "serde"], moved("IODescriptor")
-
-
-def test_exceptions_of_bentoml_carry_a_status() -> None:
-    assert BentoMLException("x").error_code == 500, moved("BentoMLException.error_code")
-    assert bentoml.exceptions.NotFound("x").error_code == 404
+def test_swagger_ui_is_where_bentoml_ships_it() -> None:
+    assert (STATIC / "swagger-ui-bundle.js").is_file(), moved("static_content")
 
 
 @pytest.mark.parametrize("name", ["bento_name", "bento_version", "service_name", "worker_index"])
@@ -327,22 +151,132 @@ def test_a_worker_knows_what_it_serves(name: str) -> None:
     assert hasattr(server_context, name), moved(f"server_context.{name}")
 
 
-def test_metrics_are_made_once_for_a_worker() -> None:
-    assert service_metrics() is service_metrics()
+def test_metrics_are_labelled_as_bentoml_names_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[dict[str, str], int]] = []
+
+    def metrics(common: dict[str, str], worker_index: int) -> None:
+        made.append((common, worker_index))
+
+    monkeypatch.setattr(bento, "Metrics", metrics)
+    context = SimpleNamespace(
+        bento_name="b", bento_version="v", service_name=None, worker_index=None
+    )
+    monkeypatch.setattr(bento, "server_context", context)
+    service_metrics()
+    assert made == [({"service_name": "b", "service_version": "v", "runner_name": "b"}, 0)]
 
 
-# Models
+# The check before the start
 
 
-def test_a_reference_to_a_model_tells_whether_it_is_stored() -> None:
-    reference = bentoml.models.BentoModel("nowhere:latest")
-    assert reference.stored is None, moved("BentoModel.stored")
-    assert parameters(reference.resolve)[0] == "base_path", moved("BentoModel.resolve")
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """Give the lines that the check logs."""
+    recording = RecordingLog()
+    monkeypatch.setattr(bento, "log", recording)
+    return recording.lines
+
+
+@pytest.fixture
+def pinned(monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, object]]) -> list[str]:
+    """Give the versions that are chosen, of models all of which are there and sound."""
+    chosen: list[str] = []
+    monkeypatch.setattr(bento, "ServedModel", lambda tag: SimpleNamespace(resolve=lambda: tag))
+    monkeypatch.setattr(
+        bento, "verify", lambda tag: SimpleNamespace(tag=tag.replace("latest", "v7"))
+    )
+    monkeypatch.setattr(bento, "compiled_form", lambda verified, runtime: None)
+    monkeypatch.setattr(bento, "pin_model", chosen.append)
+    return chosen
+
+
+def packed(tag: str | None) -> Any:  # noqa: ANN401
+    """Give what of a service is looked at, with a model packed into its bento, or without one."""
+    models = [SimpleNamespace(tag=tag)]
+    return SimpleNamespace(bento=tag and SimpleNamespace(info=SimpleNamespace(all_models=models)))
+
+
+@pytest.mark.parametrize(
+    ("named", "tag", "expected"),
+    [
+        ({}, None, "iris:v7"),
+        ({}, "wine:v3", "wine:v3"),
+        ({"model": "iris:v1"}, "wine:v3", "iris:v1"),
+    ],
+    ids=["the default", "the one in the bento", "the one that is named"],
+)
+def test_a_version_is_chosen_for_all_workers(
+    monkeypatch: pytest.MonkeyPatch,
+    pinned: list[str],
+    named: dict[str, str],
+    tag: str | None,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(bento, "worker_count", lambda service: 1)
+    check_start(Settings(**named), packed(tag))  # type: ignore[arg-type]
+    assert pinned == [expected]
+
+
+def test_a_service_outside_of_a_bento_has_no_packed_model() -> None:
+    assert packed_model(SMALL) is None, moved("Service.bento")
+
+
+def test_workers_that_would_count_alone_are_refused(
+    monkeypatch: pytest.MonkeyPatch, pinned: list[str]
+) -> None:
+    monkeypatch.setattr(bento, "worker_count", lambda service: 2)
+    check_start(Settings(rate_limit="off"), packed(None))  # nothing is counted
+    with pytest.raises(SystemExit, match=r"^SERVING_RATE_LIMIT_STORAGE: .*redis://"):
+        check_start(Settings(rate_limit="100/minute"), packed(None))
+    assert len(pinned) == 1
+
+
+def test_a_model_that_can_not_be_served_is_refused(
+    monkeypatch: pytest.MonkeyPatch, pinned: list[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ModelError("it is not compiled")
+
+    monkeypatch.setattr(bento, "worker_count", lambda service: 1)
+    monkeypatch.setattr(bento, "compiled_form", fail)
+    with pytest.raises(ModelError, match="it is not compiled"):
+        check_start(Settings(), packed(None))
+    assert pinned == []
+
+
+@pytest.mark.parametrize("keys", [(), (ApiKey("alice", b"digest"),)], ids=["open", "with keys"])
+def test_what_an_operator_may_not_have_meant_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    pinned: list[str],
+    lines: list[dict[str, object]],
+    keys: tuple[ApiKey, ...],
+) -> None:
+    monkeypatch.setattr(bento, "worker_count", lambda service: 1)
+    monkeypatch.setenv("SERVING_TIMEOUT", "31415926")
+    check_start(Settings(api_keys=keys), packed(None))
+    told = [{"level": "warning", "event": "settings.unknown", "variable": "SERVING_TIMEOUT"}]
+    if not keys:
+        told.append(
+            {"level": "warning", "event": "keys.none", "meaning": "all who can connect may ask"}
+        )
+    assert lines == told
 
 
 # What is set where no setting reaches
 
 
+@pytest.fixture
+def _prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what `prepare_bentoml` does; it installs nothing."""
+    monkeypatch.setattr(bento, "install_protocol", lambda *_: None)
+    monkeypatch.setattr(bento, "install_workers", lambda *_: None)
+    monkeypatch.setenv(LETTERS, "")
+    BentoMLContainer.prometheus_multiproc_dir.reset()
+    yield
+    BentoMLContainer.prometheus_multiproc_dir.reset()
+
+
+@pytest.mark.usefixtures("_prepared")
 def test_usage_reports_are_off_even_if_the_answer_was_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -354,38 +288,31 @@ def test_usage_reports_are_off_even_if_the_answer_was_remembered(
     monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "True")
     assert cached() is False, moved("the cache of do_not_track: no need to clear it any more")
     prepare_bentoml(Settings())
-    BentoMLContainer.prometheus_multiproc_dir.reset()
     assert cached() is True
 
 
-def test_each_server_keeps_its_metrics_in_a_folder_of_its_own(
+@pytest.mark.usefixtures("_prepared")
+def test_each_server_keeps_its_metrics_and_letters_in_folders_of_its_own_and_tells_its_workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")  # as in the process that starts the workers
-    BentoMLContainer.prometheus_multiproc_dir.reset()
     usual = BentoMLContainer.prometheus_multiproc_dir.get()
     assert Path(usual).parent == Path(BentoMLContainer.bentoml_home.get()), moved("metrics folder")
-    folders = []
-    try:
-        for _ in range(2):
-            prepare_bentoml(Settings())
-            folders.append(Path(ensure_prometheus_dir()))
-            told = BentoMLContainer.prometheus_multiproc_dir.get()
-            assert str(folders[-1]) == told, moved("its provider")
-            assert folders[-1].is_dir()
-    finally:
-        BentoMLContainer.prometheus_multiproc_dir.reset()
-    assert usual not in map(str, folders)
-    assert len(set(folders)) == 2
-    for folder in folders:
-        folder.rmdir()
+    made: list[str] = []
 
+    def make(purpose: str = "letters") -> str:
+        made.append(purpose)
+        return f"{os.environ['BENTOML_HOME']}/{purpose}"
 
-def test_a_worker_keeps_its_metrics_where_the_server_told_it() -> None:
-    BentoMLContainer.prometheus_multiproc_dir.reset()
-    usual = BentoMLContainer.prometheus_multiproc_dir.get()
-    prepare_bentoml(Settings())
+    monkeypatch.setattr(bento, "make_folder", make)
+    monkeypatch.setattr(bento, "make_letters_folder", make)
+    prepare_bentoml(Settings())  # in a worker the folder of the metrics is there
     assert BentoMLContainer.prometheus_multiproc_dir.get() == usual
+    assert made == ["letters"]
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+    monkeypatch.setenv(LETTERS, "there")
+    prepare_bentoml(Settings())
+    assert made == ["letters", "metrics"]
+    assert ensure_prometheus_dir() == make("metrics"), moved("the provider of the metrics' folder")
 
 
 _EFFECTIVE = """
@@ -394,14 +321,11 @@ from bentoml._internal.utils.analytics import usage_stats
 remembered = usage_stats.do_not_track()
 import service
 service.ModelApi.inject_config()
-from _bentoml_impl.server.serving import server_on_deployment
 from bentoml._internal.configuration.containers import BentoMLContainer
-ours = BentoMLContainer.config.services[service.ModelApi.name].get()
 print(json.dumps({
-    "remembered": remembered,
-    "do_not_track": usage_stats.do_not_track(),
+    "usage reports": [not remembered, not usage_stats.do_not_track()],
     "port": BentoMLContainer.http.port.get(),
-    "workers": ours["workers"],
+    "workers": BentoMLContainer.config.services[service.ModelApi.name].get()["workers"],
     "apis": {
         api.route: [api.batchable, api.input_spec.__name__, api.output_spec.__name__]
         for api in service.ModelApi.apis.values()
@@ -411,9 +335,8 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(scope="module")
-def effective() -> dict[str, Any]:
-    """Tell what BentoML makes of our configuration in a process of its own."""
+@pytest.mark.slow
+def test_bentoml_makes_of_our_configuration_what_is_meant() -> None:
     foreign = ("BENTOML_DO_NOT_TRACK", "BENTOML_CONFIG", "BENTOML_CONFIG_OVERRIDES")
     done = subprocess.run(
         [sys.executable, "-c", _EFFECTIVE],
@@ -424,22 +347,13 @@ def effective() -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
-
-
-def test_the_service_listens_on_port_8000_with_one_worker(effective: dict[str, Any]) -> None:
-    assert effective["port"] == 8000, moved("http.port, or configuration.yaml is not read")
-    assert effective["workers"] == 1, moved("workers")
-
-
-def test_importing_the_service_turns_usage_reports_off(effective: dict[str, Any]) -> None:
-    assert effective["remembered"] is False
-    assert effective["do_not_track"] is True
-
-
-def test_bentoml_knows_the_apis_and_the_model_to_pack(effective: dict[str, Any]) -> None:
-    assert effective["apis"] == {
-        "/predict": [True, "InstanceInput", "InstanceOutput"],
-        "/predict/batch": [False, "BatchInput", "BatchOutput"],
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "usage reports": [True, False],  # before the service is imported, and then
+        "port": 8000,
+        "workers": 1,
+        "apis": {
+            "/predict": [True, "InstanceInput", "InstanceOutput"],
+            "/predict/batch": [False, "BatchInput", "BatchOutput"],
+        },
+        "models": ["iris:latest"],
     }
-    assert effective["models"] == ["iris:latest"]
