@@ -53,7 +53,9 @@ class _Feature(Frozen):
         """Describe the accepted values by JSON Schema."""
         kind = "string" if self.type in {"category", "text"} else self.type
         schema: Schema = {"type": [kind, "null"] if self.nullable else kind}
-        return {**schema, **self._narrowed(), "examples": [self.example]}  # type: ignore[attr-defined]
+        # Each has an example. Declared here, it would change the order of what training writes.
+        examples = [self.example]  # type: ignore[attr-defined]
+        return {**schema, **self._narrowed(), "examples": examples}
 
     def _or_null(self, schema: CoreSchema) -> CoreSchema:
         return core_schema.nullable_schema(schema) if self.nullable else schema

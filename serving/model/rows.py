@@ -89,6 +89,7 @@ class Rows:
         """
         self.max_rows = max_rows
         self._features = {feature.name: feature for feature in features}
+        self._ignored = tuple(ignored)
         self._known = {*self._features, *ignored}
         self._usual = _Checks(features, ignored, usual=True)
         self._accepted = _Checks(features, ignored, usual=False)
@@ -170,6 +171,11 @@ class Rows:
             ]
             others = (unknown(name, place) for name in item if name not in self._known)
             mistakes += islice(others, MAX_PROBLEMS)
+            mistakes += [
+                FieldError(pointer(*place, name), "a number overflows a double")
+                for name in self._ignored
+                if name in item and overflows(item[name])
+            ]
         elif type(item) is list and len(item) == len(self._features):
             values = dict(zip(self._features, item, strict=True))
             mistakes = []
