@@ -1,0 +1,327 @@
+"""This service's own dialect: it reads bodies as it describes them, and writes answers so too."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openapi_schema_validator import OAS31Validator
+
+from serving.dialects.dialect import Dialect
+from serving.dialects.ours import many, one
+from serving.model.about import About
+from serving.model.description import Description, Label
+from serving.model.outputs import Prediction
+from serving.model.rows import MAX_PROBLEMS, Question, Rows
+from serving.problems import INVALID_INPUT, FieldError, Problem
+from tests.unit.drawn import instances, json_values, near
+from tests.unit.pointers import assert_points_into
+from tests.unit.samples import EACH_TASK, MIXED, PROBABILITIES, description, number
+
+NAMES = ("length", "a/b ~c")
+IGNORED = ("kind", "id/~")
+MAX_ROWS = 5
+ROWS = Rows([number(name) for name in NAMES], MAX_ROWS, IGNORED)
+ROW = [1.5, 2.0]
+NAMED = dict(zip(NAMES, ROW, strict=True))
+BOTH = pytest.mark.parametrize("dialect", [one, many], ids=["one", "many"])
+
+
+def body(data: object, **others: object) -> bytes:
+    """Write a body; Python's own writer, so that nothing is tested against itself."""
+    return json.dumps({"data": data, **others}).encode()
+
+
+def refusal(dialect: Dialect, sent: bytes, rows: Rows = ROWS) -> Problem:
+    """Read a body that is refused."""
+    with pytest.raises(Problem) as caught:
+        dialect.read(sent, rows)
+    return caught.value
+
+
+# Bodies
+
+
+def test_a_body_of_one_has_an_instance_in_any_form() -> None:
+    expected = Question([tuple(ROW)], is_one=True)
+    for sent in (body(ROW), body(NAMED), body(NAMED | {"kind": [1]}), b"\xef\xbb\xbf" + body(ROW)):
+        assert one.read(sent, ROWS) == expected
+
+
+def test_a_body_of_many_has_an_array_of_them() -> None:
+    assert many.read(body([ROW, NAMED]), ROWS) == Question([tuple(ROW)] * 2, is_one=False)
+    assert many.read(body([]), ROWS).rows == []
+
+
+def test_what_is_unusual_is_told_by_its_place_in_the_body() -> None:
+    (warning,) = one.read(body({"length": 1, "a/b ~c": 99}), ROWS).warnings
+    assert warning.pointer == "/data/a~1b ~0c"
+    assert [told.pointer for told in many.read(body([ROW, [99, 1]]), ROWS).warnings] == [
+        "/data/1/0"
+    ]
+
+
+def test_an_integer_may_be_written_with_an_exponent() -> None:
+    assert one.read(b'{"data": [5e0, -0.0]}', ROWS).rows == [(5.0, 0.0)]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("sent", "kind"), [("[]", "an array"), ("null", "null"), ("1", "a number")]
+)
+def test_a_body_is_an_object(dialect: Dialect, sent: str, kind: str) -> None:
+    (error,) = refusal(dialect, sent.encode()).errors
+    assert error == FieldError("", f'expected an object {{"data": …}}, got {kind}')
+
+
+@BOTH
+def test_a_body_without_data_tells_what_it_has_instead(dialect: Dialect) -> None:
+    told = refusal(dialect, b'{"Data": [1, 2, 3]}').errors
+    assert told == [FieldError("/data", "missing"), FieldError("/Data", "unknown name")]
+
+
+def test_unknown_members_are_refused_beside_good_data_and_listed_beside_bad() -> None:
+    for dialect, data in ((one, ROW), (many, [ROW])):
+        assert refusal(dialect, body(data, extra=1)).errors == [
+            FieldError("/extra", "unknown name")
+        ]
+    told = refusal(many, body([ROW, [1]], extra=1)).errors
+    assert [error.pointer for error in told] == ["/extra", "/data/1"]
+
+
+@BOTH
+def test_of_unknown_members_no_more_are_listed_than_the_limit(dialect: Dialect) -> None:
+    others = {f"x{n}": n for n in range(1000)}
+    assert len(refusal(dialect, body([], **others)).errors) == MAX_PROBLEMS
+    assert len(refusal(dialect, json.dumps(others).encode()).errors) == MAX_PROBLEMS
+
+
+@pytest.mark.parametrize("wrong", ["1e400", "-1e400", '[{"deep": 1e400}]', "NaN", "oops"])
+def test_a_body_that_can_t_be_read_for_what_it_says_is_malformed(wrong: str) -> None:
+    whole = json.dumps(NAMED)[:-1]
+    for data in (f"[1, {wrong}]", f'{whole}, "kind": {wrong}}}', f'{whole}, "x": {wrong}}}'):
+        assert refusal(one, f'{{"data": {data}}}'.encode()).kind.slug == "malformed-body"
+        sent = f'{{"data": [{json.dumps(ROW)}, {data}]}}'
+        assert refusal(many, sent.encode()).kind.slug == "malformed-body"
+
+
+@settings(max_examples=50)
+@given(
+    st.fixed_dictionaries(
+        {"data": json_values | instances([number(name) for name in NAMES])},
+        optional={"x": json_values},
+    )
+    | json_values
+)
+def test_any_json_is_either_taken_or_refused_with_its_mistakes(document: object) -> None:
+    sent = json.dumps(document).encode()
+    for dialect in (one, many):
+        try:
+            dialect.read(sent, ROWS)
+        except Problem as problem:
+            tells_places = problem.kind is INVALID_INPUT
+            assert bool(problem.errors) == tells_places  # noqa: PT017 (or it is none)
+            for error in problem.errors:
+                assert_points_into(document, error)
+            json.loads(dialect.refuse(problem, "id-1", "/predict"))
+
+
+# Answers
+
+CLASSIFIER = About(description(asked=PROBABILITIES), "v7")
+HAM = Prediction("ham", [1.0, 0.0])
+WARNING = FieldError("/data/1", "outside of the range seen in training, 0.0 to 9.0")
+CALM = Question([], is_one=True)
+WARNED = Question([], is_one=True, warnings=[WARNING])
+
+
+def test_an_answer_of_one_has_the_prediction_the_model_and_the_id() -> None:
+    written = one.write([Prediction("spam", [0.25, 0.75])], CALM, CLASSIFIER, "id-1")
+    assert written == (
+        b'{"prediction":"spam","probabilities":{"ham":0.25,"spam":0.75},'
+        b'"model":{"name":"mail","version":"v7"},"request_id":"id-1"}'
+    )
+
+
+def test_an_answer_of_many_has_the_predictions_in_order() -> None:
+    predictions = [Prediction("spam", [0.25, 0.75]), HAM]
+    assert json.loads(many.write(predictions, CALM, CLASSIFIER, "id-1")) == {
+        "predictions": [
+            {"prediction": "spam", "probabilities": {"ham": 0.25, "spam": 0.75}},
+            {"prediction": "ham", "probabilities": {"ham": 1.0, "spam": 0.0}},
+        ],
+        "model": {"name": "mail", "version": "v7"},
+        "request_id": "id-1",
+    }
+
+
+@BOTH
+def test_an_answer_has_warnings_if_there_are_any(dialect: Dialect) -> None:
+    told = json.loads(dialect.write([HAM], WARNED, CLASSIFIER, "id-1"))
+    assert told["warnings"] == [{"pointer": WARNING.pointer, "detail": WARNING.detail}]
+    assert b"warnings" not in dialect.write([HAM], CALM, CLASSIFIER, "id-1")
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2))
+def test_doubles_read_back_the_same(probabilities: list[float]) -> None:
+    document = json.loads(one.write([Prediction("ham", probabilities)], CALM, CLASSIFIER, "id-1"))
+    assert repr(list(document["probabilities"].values())) == repr(probabilities)
+
+
+@pytest.mark.parametrize("label", [2**53 + 1, -(2**63), 1.0, True])
+def test_labels_read_back_the_same(label: Label) -> None:
+    about = About(description((label,)), "v7")
+    document = json.loads(one.write([Prediction(label)], CALM, about, "id-1"))
+    assert repr(document["prediction"]) == repr(label)
+
+
+def test_a_refusal_is_problem_json() -> None:
+    problem = Problem(INVALID_INPUT, "1 problem", errors=[WARNING])
+    assert one.problem_media_type == many.problem_media_type == "application/problem+json"
+    assert one.refuse(problem, "id-1", "/a/predict") == problem.body("id-1", "/a/predict")
+
+
+# What is described
+
+PREDICTIONS: dict[str, list[Prediction]] = {
+    "one label": [Prediction("ham", [0.75, 0.25]), Prediction("spam", [0.0, 1.0])],
+    "one label, no scores": [Prediction("ham"), Prediction("spam")],
+    "one label, scores by class": [Prediction("ham", scores=[0.5, -0.5])],
+    "one label, scores in a list": [Prediction("c", scores=[0.5, -0.5, 2.0])],
+    "several labels": [Prediction([1, "c"], [[0.25, 0.75], [0.5, 0.25, 0.25]])],
+    "one number": [Prediction(1.5), Prediction(-3)],
+    "several numbers": [Prediction([1.5, -2.0])],
+    "clusters": [Prediction(0), Prediction(7)],
+    "outliers": [Prediction("inlier", scores=0.5), Prediction("outlier", scores=-0.5)],
+}
+# Of each task, predictions that would be answers of another model.
+STRANGE: dict[str, list[Any]] = {
+    "one label": ["eggs", 1, None, ["ham"]],
+    "one label, no scores": ["eggs"],
+    "one label, scores by class": ["eggs"],
+    "one label, scores in a list": ["d"],
+    "several labels": [1, [1], [1, "d"], ["c", 1], [1, "c", 0]],
+    "one number": ["1.5", True, [1.5]],
+    "several numbers": [1.5, [1.5], [1.5, 2.5, 3.5], ["1", "2"]],
+    "clusters": [1.5, "0", [0]],
+    "outliers": ["ham", 1, -1],
+}
+
+
+def schemas(described: Description, example: Prediction) -> dict[str, Any]:
+    """Give all schemas by which both operations describe a model."""
+    about = About(described, "v7")
+    told = [dialect.described(about, example, MAX_ROWS).schemas for dialect in (one, many)]
+    return {**told[0], **told[1]}
+
+
+def validator(name: str, told: dict[str, Any]) -> OAS31Validator:
+    """Check by one of the schemas."""
+    reference = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": told}}
+    return OAS31Validator(reference)
+
+
+@pytest.mark.parametrize("task", EACH_TASK)
+def test_what_a_model_answers_is_described_and_nothing_else(task: str) -> None:
+    about, predictions = About(EACH_TASK[task], "v7"), PREDICTIONS[task]
+    told = schemas(EACH_TASK[task], predictions[0])
+    answers, batches = validator("PredictAnswer", told), validator("BatchAnswer", told)
+    for question in (WARNED, CALM):
+        for prediction in predictions:
+            answer = json.loads(one.write([prediction], question, about, "id-1"))
+            assert answers.is_valid(answer)
+        assert batches.is_valid(json.loads(many.write(predictions, question, about, "id-1")))
+    for strange in STRANGE[task]:
+        assert not answers.is_valid({**answer, "prediction": strange})
+    assert not answers.is_valid({**answer, "surprise": 1})
+    for member in answer:
+        assert not answers.is_valid({name: answer[name] for name in answer if name != member})
+    for schema in ("Prediction", "PredictAnswer"):
+        members = {"probabilities", "scores", "score"} & told[schema]["properties"].keys()
+        assert members == {"probabilities", "scores", "score"} & answer.keys()
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [(0, 1), (0.5, 1.0), (False, True), (2**53 + 1, 2**53 + 2)],
+    ids=["int", "float", "bool", "large"],
+)
+def test_labels_of_every_type_are_described(classes: tuple[Label, ...]) -> None:
+    described = description(classes, asked=PROBABILITIES)
+    answers = validator("Prediction", schemas(described, Prediction(classes[0], [1.0, 0.0])))
+    for label in classes:
+        assert answers.is_valid(About(described, "v7").document(Prediction(label, [0.25, 0.75])))
+    document = About(described, "v7").document(Prediction(classes[0], [0.25, 0.75]))
+    assert not answers.is_valid({**document, "prediction": "eggs"})
+
+
+MIXED_MODEL = description(features=MIXED, ignored=IGNORED, asked=PROBABILITIES)
+MIXED_ROWS = Rows(MIXED, MAX_ROWS, IGNORED)
+TOLD = schemas(MIXED_MODEL, HAM)
+DESCRIBED = (
+    (one, validator("PredictBody", TOLD), validator("PredictAnswer", TOLD)),
+    (many, validator("BatchBody", TOLD), validator("BatchAnswer", TOLD)),
+)
+
+nearly = st.fixed_dictionaries(
+    {feature.name: near(feature) for feature in MIXED},
+    optional={"kind": json_values, "x": json_values},
+)
+good = st.tuples(*(st.sampled_from([f.example, f.example, None]) for f in MIXED)).map(list)
+any_instance = nearly | good | instances(list(MIXED))
+
+
+@settings(max_examples=60)
+@given(any_instance, st.lists(any_instance, max_size=3), st.booleans())
+def test_it_accepts_what_it_describes_and_nothing_else(
+    instance: object, batch: list[object], more: bool
+) -> None:
+    others = {"x": 1} if more else {}
+    for data in (instance, batch):
+        for dialect, described, _ in DESCRIBED:
+            try:
+                dialect.read(body(data, **others), MIXED_ROWS)
+            except Problem:
+                accepted = False
+            else:
+                accepted = True
+            assert described.is_valid({"data": data, **others}) == accepted
+
+
+@pytest.mark.parametrize("wrong", [{}, {"x": 1}, [], None, {"data": {}}])
+def test_no_body_is_described_that_has_no_data(wrong: object) -> None:
+    assert not any(described.is_valid(wrong) for _, described, _ in DESCRIBED)
+
+
+def test_columns_that_are_ignored_are_listed_as_such_and_no_other_name_is_taken() -> None:
+    named = TOLD["Named"]
+    assert {n for n, value in named["properties"].items() if value.get("title")} == set(IGNORED)
+    assert named["required"] == [feature.name for feature in MIXED]
+    row = {feature.name: feature.example for feature in MIXED}
+    whole = row | {"kind": ["any", {"thing": None}], "id/~": 7}
+    _, bodies, _ = DESCRIBED[0]
+    assert bodies.is_valid({"data": whole})
+    assert not bodies.is_valid({"data": whole | {"kinds": 1}})
+    assert not bodies.is_valid({"data": [*row.values(), "ham"]})
+
+
+def test_values_by_place_are_described_as_those_by_name_with_the_name_as_title() -> None:
+    by_name = TOLD["Named"]["properties"]
+    expected = [{"title": feature.name, **by_name[feature.name]} for feature in MIXED]
+    assert TOLD["Values"]["prefixItems"] == expected
+    assert by_name["length"] == MIXED[0].json_schema()
+
+
+def test_examples_are_what_is_described_and_are_taken() -> None:
+    for dialect, bodies, answers in DESCRIBED:
+        told = dialect.described(About(MIXED_MODEL, "v7"), HAM, MAX_ROWS)
+        assert told.examples
+        for example in told.examples.values():
+            assert bodies.is_valid(example)
+            assert dialect.read(json.dumps(example).encode(), MIXED_ROWS).rows
+        assert answers.is_valid(told.answered)
+
+
+def test_the_limit_on_rows_is_told() -> None:
+    assert "at most 5" in many.described(CLASSIFIER, HAM, MAX_ROWS).description
