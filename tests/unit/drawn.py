@@ -1,6 +1,7 @@
 """What hypothesis draws for several test files: any JSON, any feature, values that are near it."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -76,9 +77,14 @@ def features(draw: st.DrawFn, name: str = "x") -> Feature:
     return text(name, (lengths[1], lengths[2]), (lengths[0], lengths[3]), nullable=nullable)
 
 
-def near(feature: Feature) -> st.SearchStrategy[Any]:
-    """Draw values that a feature takes, or nearly takes, or anything."""
-    numbers = st.integers(-10, 10) | st.integers(-10, 10).map(float) | st.floats(-LIMIT, LIMIT)
+@st.composite
+def near(draw: st.DrawFn, feature: Feature) -> Any:  # noqa: ANN401 (any JSON)
+    """Draw a value that a feature takes, or nearly takes, and now and then anything."""
+    match draw(st.sampled_from(["as it is", "near", "near", "near", "any"])):
+        case "as it is":
+            return feature.example
+        case "any":
+            return draw(json_values)
     if isinstance(feature, Number):
         ends = [
             end
@@ -87,17 +93,22 @@ def near(feature: Feature) -> st.SearchStrategy[Any]:
         ]
         beyond = [math.nextafter(end, way) for end in ends for way in (-math.inf, math.inf)]
         whole = [int(end) + step for end in ends for step in (-1, 0, 1)]
-        numbers |= st.sampled_from([*ends, *beyond, *whole])
-    strings = st.sampled_from(WORDS) | st.text(max_size=16)
-    of_the_type = {"number": numbers, "integer": numbers, "boolean": st.booleans()}
-    return of_the_type.get(feature.type, strings) | json_values
+        some = st.sampled_from([*ends, *beyond, *whole])
+        return draw(some | st.integers(-10, 10) | st.integers(-10, 10).map(float))
+    if feature.type == "boolean":
+        return draw(st.booleans())
+    return draw(st.sampled_from(WORDS) | st.text(max_size=16))
 
 
-def instances(of: list[Feature]) -> st.SearchStrategy[Any]:
-    """Draw instances that are mostly of the form of these features, by place or by name."""
-    by_name = {feature.name: near(feature) for feature in of}
-    others = st.lists(json_values, max_size=4) | st.dictionaries(
-        st.sampled_from([*by_name, "other"]), json_values, max_size=4
-    )
-    by_place = st.tuples(*by_name.values()).map(list)
-    return by_place | st.fixed_dictionaries(by_name) | others
+@st.composite
+def instances(draw: st.DrawFn, of: Sequence[Feature], more: Sequence[str] = ("x",)) -> Any:  # noqa: ANN401 (any JSON)
+    """Draw an instance by place or by name, with little wrong, and now and then with more names."""
+    form = draw(st.sampled_from(["by place", "by place", "by name", "by name", "any"]))
+    if form == "any":
+        return draw(json_values)
+    values = [draw(near(f)) if draw(st.integers(0, 2)) == 0 else f.example for f in of]
+    if form == "by place":
+        return values[: draw(st.sampled_from([len(of), len(of), len(of) - 1]))]
+    named = {feature.name: value for feature, value in zip(of, values, strict=True)}
+    others = st.dictionaries(st.sampled_from([*named, *more]), json_values, max_size=1)
+    return draw(others) | named if draw(st.booleans()) else named | draw(others)
