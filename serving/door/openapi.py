@@ -11,6 +11,7 @@ from serving.model.about import About
 from serving.model.domains import Schema, closed
 from serving.problems import (
     BATCH_TOO_LARGE,
+    BODY_TOO_LARGE,
     DEADLINE_EXCEEDED,
     INTERNAL_ERROR,
     MEDIA_TYPE,
@@ -26,7 +27,7 @@ from serving.problems import (
 _ANY_OPERATION = (METHOD_NOT_ALLOWED, INTERNAL_ERROR, DEADLINE_EXCEEDED)
 # A status has one response: that of a body too large stands for a batch as well, that of an
 # unavailable server for one that is overloaded.
-_TOLD_BY_ANOTHER = {BATCH_TOO_LARGE, OVERLOADED}
+_TOLD_BY = {BATCH_TOO_LARGE: BODY_TOO_LARGE, OVERLOADED: UNAVAILABLE}
 
 
 def header(description: str, example: str | None = None) -> Schema:
@@ -86,7 +87,7 @@ def openapi_document(
     paths: dict[str, Schema] = {}
     schemas: dict[str, Schema] = {"Problem": _PROBLEM}
     headers = dict(_HEADERS)
-    absent = {*_TOLD_BY_ANOTHER, UNAUTHORIZED, QUOTA_EXCEEDED}
+    absent = {*_TOLD_BY, UNAUTHORIZED, QUOTA_EXCEEDED}
     for route in routes:
         if (tells := route.tells) is None:
             continue
@@ -101,7 +102,7 @@ def openapi_document(
             problems.append(QUOTA_EXCEEDED)
             own_headers |= _QUOTA_HEADERS
         headers |= own_headers
-        absent -= set(problems) - _TOLD_BY_ANOTHER
+        absent -= set(problems) - _TOLD_BY.keys()
         operation = _operation(tells, problems, own_headers)
         if needs_key:
             operation["security"] = [{"bearer": []}, {"header": []}]
@@ -137,7 +138,7 @@ def _operation(tells: Operation, problems: Iterable[ProblemType], headers: Itera
     answer = {**tells.answer, "headers": _refer("headers", "X-Request-ID", *headers)}
     responses: Schema = {"200": answer}
     for kind in (*problems, *_ANY_OPERATION):
-        response = {"$ref": f"#/components/responses/{kind.slug}"}
+        response = {"$ref": f"#/components/responses/{_TOLD_BY.get(kind, kind).slug}"}
         responses.setdefault(str(kind.status), response)
     operation: Schema = {
         "tags": [tells.tag],
