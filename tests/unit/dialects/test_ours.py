@@ -226,6 +226,8 @@ def validator(name: str, told: dict[str, Any]) -> OAS31Validator:
 def test_what_a_model_answers_is_described_and_nothing_else(task: str) -> None:
     about, predictions = About(EACH_TASK[task], "v7"), PREDICTIONS[task]
     told = schemas(EACH_TASK[task], predictions[0])
+    for schema in told.values():
+        OAS31Validator.check_schema(schema)
     answers, batches = validator("PredictAnswer", told), validator("BatchAnswer", told)
     for question in (WARNED, CALM):
         for prediction in predictions:
@@ -237,8 +239,8 @@ def test_what_a_model_answers_is_described_and_nothing_else(task: str) -> None:
     assert not answers.is_valid({**answer, "surprise": 1})
     for member in answer:
         assert not answers.is_valid({name: answer[name] for name in answer if name != member})
-    for schema in ("Prediction", "PredictAnswer"):
-        members = {"probabilities", "scores", "score"} & told[schema]["properties"].keys()
+    for name in ("Prediction", "PredictAnswer"):
+        members = {"probabilities", "scores", "score"} & told[name]["properties"].keys()
         assert members == {"probabilities", "scores", "score"} & answer.keys()
 
 

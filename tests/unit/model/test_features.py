@@ -274,6 +274,7 @@ OPEN: dict[str, Any] = {"type": "string", "minLength": 0, "maxLength": 20}
 )
 def test_each_type_of_feature_is_described(feature: Feature, expected: dict[str, Any]) -> None:
     assert feature.json_schema() == expected
+    OAS31Validator.check_schema(expected)
 
 
 def test_of_many_categories_the_first_are_told() -> None:
