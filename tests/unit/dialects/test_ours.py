@@ -17,7 +17,7 @@ from serving.model.rows import MAX_PROBLEMS, Question, Rows
 from serving.problems import INVALID_INPUT, FieldError, Problem
 from tests.unit.drawn import instances, json_values
 from tests.unit.pointers import assert_points_into
-from tests.unit.samples import EACH_TASK, MIXED, PROBABILITIES, description, number
+from tests.unit.samples import EACH_TASK, MIXED, PROBABILITIES, description, integer, number
 
 NAMES = ("length", "a/b ~c")
 IGNORED = ("kind", "id/~")
@@ -62,8 +62,9 @@ def test_what_is_unusual_is_told_by_its_place_in_the_body() -> None:
     ]
 
 
-def test_an_integer_may_be_written_with_an_exponent() -> None:
-    assert one.read(b'{"data": [5e0, -0.0]}', ROWS).rows == [(5.0, 0.0)]
+def test_a_whole_number_may_be_written_with_an_exponent() -> None:
+    read = one.read(b'{"data": [5e0, -0.0]}', Rows([integer("n"), number("x")], MAX_ROWS))
+    assert repr(read.rows) == "[(5, -0.0)]"
 
 
 @BOTH
