@@ -150,6 +150,7 @@ def test_what_is_told_of_a_model_is_as_described(task: str, tmp_path: Path) -> N
     described = EACH_TASK[task].model_copy(update={"features": MIXED})
     info = model_info(VerifiedModel(bentoml.Tag("mail", "v7"), tmp_path, described))
     assert conforms(info, "ModelInfo")
+    assert info["size_bytes"] == 3
     for private in ("asked", "artifact_sha256", "compiled"):
         assert not conforms({**info, private: ""}, "ModelInfo")
     for member in info:
