@@ -140,12 +140,12 @@ class Edge:
         found, key = exchange.found, None
         route = None if found is None else found.routes.get(scope["method"])
         policy = found.any if found is not None and route is None else route
+        exchange.policy = policy
         if self._keyring is not None and (policy is None or not policy.is_open):
             key = self._keyring.identify(scope["headers"])
             exchange.record.api_key = key.name
         if found is None or policy is None:
             raise from_status(404)
-        exchange.policy = policy
         if policy.counts:
             exchange.headers = await self._quotas.count(exchange.record.client, key)
         if route is None:
