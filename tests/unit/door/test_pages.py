@@ -1,25 +1,38 @@
-"""The pages for people: all from this host, and all problem types explained."""
+"""What stands from the start on: pages for people, all from this host, and how documents go out."""
 
 import gzip
 import html
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
+import orjson
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.door.edge import Edge
 from serving.door.pages import (
     CONTENT_SECURITY_POLICY,
     MIN_COMPRESSED_BYTES,
     Document,
-    docs_page,
-    docs_script,
-    problem_page,
+    assets,
+    metrics_page,
+    pages,
 )
 from serving.problems import PROBLEM_TYPES, ProblemType
+from tests.unit.door.doors import FakeLoaded, api_key, assert_problem, door, get
 
 ANYWHERE = re.compile(r"(?:https?:)?//[\w.]")
+OPENAPI = Document(b'{"openapi": "3.1.0"}', "application/json")
+PAGES = ("/", "/model/card", *(f"/errors/{slug}" for slug in PROBLEM_TYPES))
+GZIPPED = [(b"Accept-Encoding", b"gzip")]
+
+
+@pytest.fixture(scope="module")
+def edge() -> Edge:
+    """Serve all pages."""
+    return door(*pages(FakeLoaded().as_loaded, lambda: OPENAPI, {"name": "ModelApi"}))
 
 
 class Balance(HTMLParser):
@@ -57,31 +70,111 @@ def read(page: str) -> str:
     return balance.text
 
 
+# What is there
+
+
+def test_what_the_model_is_stands_there_for_programs_and_for_people(edge: Edge) -> None:
+    info, card = get(edge, "/model/info"), get(edge, "/model/card")
+    assert (info.headers["content-type"], info.json()) == ("application/json", {"name": "mail"})
+    assert card.headers["content-type"] == "text/html; charset=utf-8"
+    assert card.body.decode() == FakeLoaded().card
+
+
+def test_the_document_and_what_bentoml_s_client_reads_stand_there(edge: Edge) -> None:
+    assert get(edge, "/docs.json").json() == {"openapi": "3.1.0"}
+    assert get(edge, "/schema.json").json() == {"name": "ModelApi"}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_whole_and_loads_nothing_from_elsewhere(edge: Edge, path: str) -> None:
+    answer = get(edge, path)
+    page = answer.body.decode()
+    assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert read(page)
+    assert not ANYWHERE.search(page)
+    assert not re.search(r"<script(?![^>]*\bsrc=)", page)
+    for reference in re.findall(r"""(?:src|href)=["']([^"']+)""", page):
+        assert not reference.startswith("/")  # whatever prefix a proxy has taken
+
+
+def test_pages_load_nothing_from_elsewhere_and_run_nothing_inline() -> None:
+    policy = dict(part.split(maxsplit=1) for part in CONTENT_SECURITY_POLICY.split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'self'"
+    allowed = {source for sources in policy.values() for source in sources.split()}
+    assert allowed == {"'none'", "'self'", "'unsafe-inline'", "data:"}
+
+
+def test_the_script_of_the_page_reads_the_document_of_this_service(edge: Edge) -> None:
+    answer = get(edge, "/docs.js")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert b'url: "docs.json"' in answer.body
+    assert not ANYWHERE.search(answer.body.decode())
+
+
 @pytest.mark.parametrize("kind", PROBLEM_TYPES.values(), ids=lambda kind: kind.slug)
-def test_the_page_of_a_problem_tells_what_it_means_and_what_to_do(kind: ProblemType) -> None:
-    text = read(problem_page(kind))
+def test_the_page_of_a_problem_tells_what_it_means_and_what_to_do(
+    edge: Edge, kind: ProblemType
+) -> None:
+    text = read(get(edge, f"/errors/{kind.slug}").body.decode())
     for told in (f"{kind.status} {kind.title}", kind.cause, kind.remedy):
         assert told in text
 
 
-def test_what_is_told_cannot_break_the_page() -> None:
+def test_a_problem_that_there_is_not_has_no_page(edge: Edge) -> None:
+    assert_problem(get(edge, "/errors/nothing"), 404, "not-found")
+
+
+def test_what_is_told_cannot_break_a_page(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     sly = ProblemType("sly", 400, "<b>", "a & b < c", "</p><script>")
-    page = problem_page(sly)
+    monkeypatch.setattr("serving.door.pages.PROBLEM_TYPES", {"sly": sly})
+    page = get(edge, "/errors/sly").body.decode()
     assert "<script>" not in page
     assert html.escape(sly.remedy) in page
     assert sly.cause in read(page)
 
 
-def test_no_page_names_another_host() -> None:
-    for text in (docs_page(), docs_script(), *map(problem_page, PROBLEM_TYPES.values())):
-        assert not ANYWHERE.search(text)
+def test_with_keys_the_pages_of_problems_alone_are_open() -> None:
+    routes = pages(FakeLoaded().as_loaded, lambda: OPENAPI, {})
+    assert [route.path for route in routes if route.is_open] == ["/errors/{slug}"]
 
 
-def test_links_of_pages_lead_on_whatever_prefix_a_proxy_has_taken() -> None:
-    for text in (docs_page(), *map(problem_page, PROBLEM_TYPES.values())):
-        for reference in re.findall(r"""(?:src|href)=["']([^"']+)""", text):
-            assert not reference.startswith("/")
+# What pages load, and metrics
 
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give a folder with a file to load, beside one that is nobody's business."""
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "a.css").write_text("p {}")
+    (tmp_path / "secret.txt").write_text("secret")
+    return tmp_path / "static"
+
+
+def test_what_pages_load_comes_from_its_folder(folder: Path) -> None:
+    answer = get(door(*assets(folder)), "/static_content/a.css")
+    assert (answer.status, answer.body) == (200, b"p {}")
+    assert answer.headers["content-type"].startswith("text/css")
+
+
+@pytest.mark.parametrize(
+    "path", ["b.css", "", "..", "../secret.txt", "{root}/secret.txt", "a.css/b", "\x00"]
+)
+def test_nothing_else_is_loaded(folder: Path, path: str) -> None:
+    there = path.replace("{root}", str(folder.parent))
+    answer = get(door(*assets(folder)), f"/static_content/{there}")
+    assert_problem(answer, 404, "not-found")
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_metrics_are_open_if_they_are_said_to_be(*, is_open: bool) -> None:
+    edge = door(metrics_page(is_open=is_open), keys=[api_key("alice", "secret")])
+    assert get(edge, "/metrics").status == (200 if is_open else 401)
+    answer = get(edge, "/metrics", [(b"X-API-Key", b"secret")])
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+
+
+# How documents go out
 
 LARGE = b"0" * (MIN_COMPRESSED_BYTES + 1)
 
@@ -143,14 +236,9 @@ def test_a_small_document_is_never_compressed() -> None:
     assert not {"content-encoding", "vary"} & set(answer.headers)
 
 
-def test_the_page_of_the_document_runs_no_script_but_those_it_loads() -> None:
-    assert not re.search(r"<script(?![^>]*\bsrc=)", docs_page())
-    assert "docs.json" in docs_script()
-
-
-def test_pages_load_nothing_from_elsewhere_and_run_nothing_inline() -> None:
-    policy = dict(part.split(maxsplit=1) for part in CONTENT_SECURITY_POLICY.split("; "))
-    assert policy["default-src"] == "'none'"
-    assert policy["script-src"] == "'self'"
-    allowed = {source for sources in policy.values() for source in sources.split()}
-    assert allowed == {"'none'", "'self'", "'unsafe-inline'", "data:"}
+def test_documents_that_are_served_are_compressed_for_who_asks() -> None:
+    large = FakeLoaded(info={"name": "m" * MIN_COMPRESSED_BYTES})
+    served = door(*pages(large.as_loaded, lambda: OPENAPI, {}))
+    answer = get(served, "/model/info", GZIPPED)
+    assert orjson.loads(gzip.decompress(answer.body)) == large.info
+    assert answer.headers["content-encoding"] == "gzip"

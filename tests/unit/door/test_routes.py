@@ -1,0 +1,94 @@
+"""Routes: found by their paths alone, and known by their templates."""
+
+import pytest
+
+from serving.door.routes import Route, Routes
+from tests.unit.door.doors import fine
+
+GET_PLACE = Route("GET", "/place", fine)
+PUT_PLACE = Route("PUT", "/place", fine, is_open=True)
+PREDICT = Route("POST", "/predict", fine)
+ERROR = Route("GET", "/errors/{slug}", fine)
+FILE = Route("GET", "/static/{path:path}", fine)
+SAID = Route("GET", "/errors/said", fine)
+ROUTES = Routes([GET_PLACE, ERROR, PREDICT, FILE, PUT_PLACE, SAID])
+
+
+@pytest.mark.parametrize(
+    ("path", "template", "parts"),
+    [
+        ("/place", "/place", {}),
+        ("/predict", "/predict", {}),
+        ("/errors/anything", "/errors/{slug}", {"slug": "anything"}),
+        ("/errors/{slug}", "/errors/{slug}", {"slug": "{slug}"}),
+        ("/errors/said", "/errors/said", {}),  # what is exact goes before what is not
+        ("/static/a/b.js", "/static/{path}", {"path": "a/b.js"}),
+        ("/static/", "/static/{path}", {"path": ""}),
+        ("/static//etc/passwd", "/static/{path}", {"path": "/etc/passwd"}),
+    ],
+)
+def test_a_path_has_a_template_and_its_parts(
+    path: str, template: str, parts: dict[str, str]
+) -> None:
+    found = ROUTES.find(path)
+    assert found is not None
+    assert (found.template, found.parts) == (template, parts)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "/place/",
+        "/PLACE",
+        "place",
+        "//place",
+        "/place\n",
+        "/place/more",
+        "/errors",
+        "/errors/",
+        "/errors/a/b",
+        "/static",
+        "/nowhere",
+    ],
+)
+def test_at_any_other_path_there_is_nothing(path: str) -> None:
+    assert ROUTES.find(path) is None
+
+
+def test_a_path_has_a_route_for_each_of_its_methods_and_head_where_it_has_get() -> None:
+    found = ROUTES.find("/place")
+    assert found is not None
+    assert found.routes == {"GET": GET_PLACE, "HEAD": GET_PLACE, "PUT": PUT_PLACE}
+    predict = ROUTES.find("/predict")
+    assert predict is not None
+    assert predict.routes == {"POST": PREDICT}
+
+
+def test_the_first_route_of_a_path_speaks_for_methods_that_it_has_not() -> None:
+    found = ROUTES.find("/place")
+    assert found is not None
+    assert found.any is GET_PLACE
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/place", "GET, HEAD, PUT"), ("/predict", "POST"), ("/errors/x", "GET, HEAD")],
+)
+def test_another_method_is_refused_with_the_right_ones(path: str, allowed: str) -> None:
+    found = ROUTES.find(path)
+    assert found is not None
+    problem = found.not_allowed()
+    assert problem.kind.status == 405
+    assert problem.headers == {"Allow": allowed}
+
+
+def test_routes_are_given_in_their_order_each_once() -> None:
+    assert list(ROUTES) == [GET_PLACE, ERROR, PREDICT, FILE, PUT_PLACE, SAID]
+
+
+def test_a_route_is_closed_and_counts_not_unless_it_says_so() -> None:
+    assert not GET_PLACE.is_open
+    assert not GET_PLACE.counts
+    assert GET_PLACE.tells is None
