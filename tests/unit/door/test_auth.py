@@ -1,5 +1,6 @@
 """Keys: exactly those that were given out are known, and nothing tells of them."""
 
+import runpy
 from hashlib import sha256
 
 import pytest
@@ -10,16 +11,12 @@ from serving.door import auth
 from serving.door.auth import Keyring, main, new_key
 from serving.keys import ApiKey
 from serving.problems import UNAUTHORIZED, Problem
+from tests.unit.door.doors import api_key
 from tests.unit.fakes import Headers
 
 BARE = 'Bearer realm="model-api"'
 INVALID = f'{BARE}, error="invalid_token"'
 UNCLEAR = f'{BARE}, error="invalid_request"'
-
-
-def api_key(name: str, secret: str, quota: str | None = None) -> ApiKey:
-    """Give a key as it is kept."""
-    return ApiKey(name, sha256(secret.encode()).digest(), quota)
 
 
 ALICE, BOB = api_key("alice", "wonderland"), api_key("bob", "builder", "5/second")
@@ -174,10 +171,13 @@ def test_no_two_new_keys_are_alike() -> None:
     assert {len(secret) for secret in secrets} == {43}  # 256 bits in base64url
 
 
+@pytest.mark.parametrize("module", ["serving.auth", "serving.door.auth"])  # its name of old, too
+@pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
 def test_the_command_prints_the_key_once_and_what_to_keep(
-    capsys: pytest.CaptureFixture[str],
+    module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main(["alice", "1000/minute"])
+    monkeypatch.setattr("sys.argv", ["auth", "alice", "1000/minute"])
+    runpy.run_module(module, run_name="__main__")
     out, err = capsys.readouterr()
     secret, entry = (line.strip() for line in out.splitlines() if line.startswith("    "))
     assert Keyring([ApiKey.parse(entry)]).identify([own(secret)]).quota == "1000/minute"
