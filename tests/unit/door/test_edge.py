@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.door.edge import MAX_CLIENT_CHARS
 from serving.door.routes import UNMATCHED, Route
-from serving.problems import Problem
+from serving.problems import INVALID_INPUT, Problem
 from serving.telemetry import Answered, Listener, current_record
 from tests.unit.door.doors import (
     INPUT,
@@ -321,8 +321,11 @@ def giving(response: Response, heard: Heard) -> Answer:
     return get(before(give, listeners=[heard]))
 
 
-def test_an_answer_that_breaks_off_midway_is_an_error_and_stays_as_it_began() -> None:
-    defect, heard = ZeroDivisionError(), Heard()
+@pytest.mark.parametrize("defect", [ZeroDivisionError(), Problem(INVALID_INPUT, "")], ids=repr)
+def test_an_answer_that_breaks_off_midway_is_an_error_and_stays_as_it_began(
+    defect: Exception,
+) -> None:
+    heard = Heard()
     assert giving(Sending(200, defect=defect), heard).status == 200
     assert [(event.status, event.exception) for event in heard.answers] == [(200, defect)]
 

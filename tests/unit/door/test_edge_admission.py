@@ -155,6 +155,7 @@ def test_a_preflight_of_an_allowed_origin_needs_no_key_and_counts_against_no_quo
     for _ in range(2):
         answer = get(edge, "/counted", PREFLIGHT, "OPTIONS")
         assert (answer.status, answer.body) == (204, b"")
+        assert not {"content-length", "content-type"} & set(answer.headers)  # RFC 9110, 8.6
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert "POST" in answer.headers["access-control-allow-methods"]
         allowed = answer.headers["access-control-allow-headers"].lower().split(", ")

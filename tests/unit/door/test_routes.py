@@ -11,7 +11,7 @@ PREDICT = Route("POST", "/predict", fine)
 ERROR = Route("GET", "/errors/{slug}", fine)
 FILE = Route("GET", "/static/{path:path}", fine)
 SAID = Route("GET", "/errors/said", fine)
-ROUTES = Routes([GET_PLACE, ERROR, PREDICT, FILE, PUT_PLACE, SAID])
+ROUTES = Routes([PUT_PLACE, ERROR, PREDICT, FILE, GET_PLACE, SAID])
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_path_has_a_route_for_each_of_its_methods_and_head_where_it_has_get() 
 def test_the_first_route_of_a_path_speaks_for_methods_that_it_has_not() -> None:
     found = ROUTES.find("/place")
     assert found is not None
-    assert found.any is GET_PLACE
+    assert found.any is PUT_PLACE
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_another_method_is_refused_with_the_right_ones(path: str, allowed: str) 
 
 
 def test_routes_are_given_in_their_order_each_once() -> None:
-    assert list(ROUTES) == [GET_PLACE, ERROR, PREDICT, FILE, PUT_PLACE, SAID]
+    assert list(ROUTES) == [PUT_PLACE, ERROR, PREDICT, FILE, GET_PLACE, SAID]
 
 
 def test_a_route_is_closed_and_counts_not_unless_it_says_so() -> None:
