@@ -182,12 +182,12 @@ class Batcher(Generic[Item, Result]):
 
     def _wait_s(self, lane: Lane[Item, Result]) -> float:
         """How long what waits in a lane is expected to take, while others take their turns."""
-        turns = lane.waiting_batches
-        return lane.work_s + sum(
-            min(turns, other.waiting_batches) * other.pace.batch_s
-            for other in self._turns
-            if other is not lane
-        )
+        batches = lane.waiting_batches
+        wait_s = lane.work_s(batches)
+        for other in self._turns:
+            if other is not lane and other.waiting_items:
+                wait_s += min(batches, other.waiting_batches) * other.pace.batch_s
+        return wait_s
 
     def _tell(self, started: int) -> None:
         """Tell how many items start, and how many wait if that is another number than before."""
@@ -220,16 +220,17 @@ class Batcher(Generic[Item, Result]):
             self._tell(0)
 
     def _start(self, batch: list[Job[Item, Result]], lane: Lane[Item, Result]) -> None:
-        """Run a batch at once, or hand it to the thread."""
+        """Run a batch at once, if it is quick and the last, or hand it to the thread."""
         self._running = lane
         self._started_s = self._loop.time()
         count = sum([len(job.items) for job in batch])
         self._running_items = count
         self._tell(count)
-        if self._run_at_once is None or count > self._max_at_once or lane is self._apart:
-            self._batches.put(batch)
-        else:
+        is_quick = count <= self._max_at_once and lane is not self._apart
+        if is_quick and self._run_at_once is not None and not self.waiting_items:
             self._finish(batch, _results(self._run_at_once, batch))
+        else:
+            self._batches.put(batch)
 
     def _work(self) -> None:
         """Run batches until told to end; this is the thread."""
@@ -243,7 +244,7 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         """Give each caller its own results, and start what has collected meanwhile."""
         apart = 0 if isinstance(results, Exception) else results.count(None)
-        self._running.pace.learn(self._running_items, apart, self.running_s)
+        self._running.learn(self._running_items, apart, self.running_s)
         self._started_s = None
         if isinstance(results, Exception) and len(batch) > 1:
             batch = [job for job in batch if not job.future.done()]

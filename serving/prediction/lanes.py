@@ -46,6 +46,8 @@ class Pace:
         self._items_apart = 0.0
         self.fixed_s = 0.0
         self.item_s: float | None = None
+        self.batch_s = 0.0  # how long a batch takes
+        self.share_apart = 0.0  # how likely it is that an item has to run again, apart
 
     def learn(self, items: int, items_apart: int, seconds: float) -> None:
         """Take in what a batch took, and how many of its items have to run again, apart."""
@@ -63,16 +65,8 @@ class Pace:
         if self.item_s is not None:  # what is known stays known while all batches are of one size
             self.item_s = min(self.item_s, mean)
         self.fixed_s = (self._seconds - (self.item_s or 0.0) * self._items) / self._batches
-
-    @property
-    def batch_s(self) -> float:
-        """How long a batch takes; 0 as long as none has run."""
-        return self._seconds / self._batches if self._batches else 0.0
-
-    @property
-    def share_apart(self) -> float:
-        """How likely it is that an item has to run again, apart."""
-        return self._items_apart / self._items if self._items else 0.0
+        self.batch_s = self._seconds / self._batches
+        self.share_apart = self._items_apart / self._items
 
     def items_within(self, seconds: float) -> float:
         """How many items may run together for this long, or twice as long as the least batch."""
@@ -91,8 +85,14 @@ class Lane(Generic[Item, Result]):
         self._max_items = max_items
         self._max_batch_s = max_batch_s
         self._groups: deque[list[Job[Item, Result]]] = deque()
+        self._room = max_items
         self.waiting_items = 0
         self.pace = Pace()
+
+    def learn(self, items: int, items_apart: int, seconds: float) -> None:
+        """Take in what a batch of this lane took, as `Pace.learn` does."""
+        self.pace.learn(items, items_apart, seconds)
+        self._room = int(min(self._max_items, self.pace.items_within(self._max_batch_s)))
 
     def add(self, group: list[Job[Item, Result]]) -> None:
         """Let a group wait: what of it runs next, and what has to run again after that."""
@@ -142,13 +142,6 @@ class Lane(Generic[Item, Result]):
         groups = len(self._groups)
         return ceil(groups / max(1, room * groups // self.waiting_items))
 
-    @property
-    def work_s(self) -> float:
-        """How long what waits is expected to take, without the turns of others."""
-        return self.waiting_batches * self.pace.fixed_s + self.waiting_items * (
-            self.pace.item_s or 0.0
-        )
-
-    @property
-    def _room(self) -> int:
-        return int(min(self._max_items, self.pace.items_within(self._max_batch_s)))
+    def work_s(self, batches: int) -> float:
+        """How long what waits is expected to take in so many batches, without others' turns."""
+        return batches * self.pace.fixed_s + self.waiting_items * (self.pace.item_s or 0.0)
