@@ -5,6 +5,9 @@ the headers that go with these. Built once, when the model is loaded.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from starlette.routing import compile_path
 
 from serving.door.routes import Operation, Route
 from serving.model.about import About
@@ -89,24 +92,18 @@ def openapi_document(
     headers = dict(_HEADERS)
     absent = {*_TOLD_BY, UNAUTHORIZED, QUOTA_EXCEEDED}
     for route in routes:
-        if (tells := route.tells) is None:
+        if route.tells is None:
             continue
         needs_key = asks_for_keys and not route.is_open
-        is_limited = has_quotas and route.counts
-        problems = list(tells.problems)
-        own_headers = dict(tells.headers)
+        tells = _guarded(route.tells, needs_key=needs_key, is_limited=has_quotas and route.counts)
+        _, path, parameters = compile_path(route.path)
+        operation = _operation(tells, parameters)
         if needs_key:
-            problems.append(UNAUTHORIZED)
             headers |= _KEY_HEADERS
-        if is_limited:
-            problems.append(QUOTA_EXCEEDED)
-            own_headers |= _QUOTA_HEADERS
-        headers |= own_headers
-        absent -= set(problems) - _TOLD_BY.keys()
-        operation = _operation(tells, problems, own_headers)
-        if needs_key:
             operation["security"] = [{"bearer": []}, {"header": []}]
-        paths.setdefault(route.path, {})[route.method.lower()] = operation
+        headers |= tells.headers
+        absent -= set(tells.problems) - _TOLD_BY.keys()
+        paths.setdefault(path, {})[route.method.lower()] = operation
         schemas |= tells.schemas
     kinds = [kind for kind in PROBLEM_TYPES.values() if kind not in absent]
     components: Schema = {
@@ -134,10 +131,20 @@ def openapi_document(
     }
 
 
-def _operation(tells: Operation, problems: Iterable[ProblemType], headers: Iterable[str]) -> Schema:
-    answer = {**tells.answer, "headers": _refer("headers", "X-Request-ID", *headers)}
+def _guarded(tells: Operation, *, needs_key: bool, is_limited: bool) -> Operation:
+    """Add what stands before a route."""
+    problems, headers = tells.problems, tells.headers
+    if needs_key:
+        problems = (*problems, UNAUTHORIZED)
+    if is_limited:
+        problems, headers = (*problems, QUOTA_EXCEEDED), {**headers, **_QUOTA_HEADERS}
+    return replace(tells, problems=problems, headers=headers)
+
+
+def _operation(tells: Operation, parameters: Iterable[str]) -> Schema:
+    answer = {**tells.answer, "headers": _refer("headers", "X-Request-ID", *tells.headers)}
     responses: Schema = {"200": answer}
-    for kind in (*problems, *_ANY_OPERATION):
+    for kind in (*tells.problems, *_ANY_OPERATION):
         response = {"$ref": f"#/components/responses/{_TOLD_BY.get(kind, kind).slug}"}
         responses.setdefault(str(kind.status), response)
     operation: Schema = {
@@ -150,8 +157,12 @@ def _operation(tells: Operation, problems: Iterable[ProblemType], headers: Itera
         operation["description"] = tells.description
     if tells.body is not None:
         operation["requestBody"] = tells.body
-    if tells.parameters:
-        operation["parameters"] = list(tells.parameters)
+    told = [
+        {"name": name, "in": "path", "required": True, "schema": tells.parameters.get(name, _TEXT)}
+        for name in parameters
+    ]
+    if told:
+        operation["parameters"] = told
     return operation
 
 

@@ -183,14 +183,7 @@ _PROBLEM_TYPE = Operation(
     page_answer(),
     "Every `type` in a problem links here.",
     (NOT_FOUND,),
-    parameters=(
-        {
-            "name": "slug",
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string", "enum": list(PROBLEM_TYPES)},
-        },
-    ),
+    parameters={"slug": {"type": "string", "enum": list(PROBLEM_TYPES)}},
 )
 
 

@@ -5,6 +5,7 @@ quota, and what it tells the OpenAPI document. What is no route is `UNMATCHED` i
 so that these never have a series for each path.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -26,9 +27,9 @@ Refuse: TypeAlias = Callable[[Problem, str, str], bytes]
 class Operation:
     """What the OpenAPI document says of a route, beside what holds for all.
 
-    ``answer`` is a Response Object of OpenAPI 3.1, ``body`` a Request Body Object, ``parameters``
-    are Parameter Objects, and ``schemas`` what these refer to, by name. ``headers`` has the Header
-    Objects of the answer.
+    ``answer`` is a Response Object of OpenAPI 3.1, ``body`` a Request Body Object, and ``schemas``
+    what these refer to, by name. ``parameters`` says what may stand in the path, by name, if that
+    is not any text. ``headers`` has the Header Objects of the answer.
     """
 
     tag: str
@@ -38,7 +39,7 @@ class Operation:
     description: str = ""
     problems: Sequence[ProblemType] = ()
     body: Schema | None = None
-    parameters: Sequence[Schema] = ()
+    parameters: Mapping[str, Schema] = field(default_factory=dict)
     headers: Mapping[str, Schema] = field(default_factory=dict)
     schemas: Mapping[str, Schema] = field(default_factory=dict)
 
@@ -96,11 +97,17 @@ class Routes:
     """All routes, by their paths."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        """Take routes; what answers GET answers HEAD."""
+        """Take routes; what answers GET answers HEAD.
+
+        Raises:
+            ValueError: two are at one path for one method.
+        """
         self._routes = tuple(routes)
         by_path: dict[str, dict[str, Route]] = {}
         for route in self._routes:
             methods = by_path.setdefault(route.path, {})
+            if route.method in methods:
+                raise ValueError(f"two routes answer {route.method} {route.path}")
             methods[route.method] = route
             if route.method == "GET":
                 methods["HEAD"] = route
@@ -112,6 +119,8 @@ class Routes:
                 self._patterns.append((pattern, template, methods))
             else:
                 self._exact[path] = Found(path, methods, {})
+        # Of two that match, the one that says more of the path: /{name}:predict before /{name}.
+        self._patterns.sort(key=lambda each: len(re.sub("{.*?}", "", each[1])), reverse=True)
 
     def __iter__(self) -> Iterator[Route]:
         """Give the routes in their order."""

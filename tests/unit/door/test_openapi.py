@@ -203,12 +203,21 @@ OPEN = Route(
     is_open=True,
 )
 SILENT = Route("GET", "/script.js", _answer)
+PARTS = Route(
+    "GET",
+    "/of/{one}/{others:path}",
+    _answer,
+    Operation("Parts", "of", "Of", page_answer(), parameters={"one": {"enum": ["a", "b"]}}),
+)
 
 
 def of_routes(*, asks_for_keys: bool = False, has_quotas: bool = False) -> dict[str, Any]:
     """Describe a service of a few routes, and check that what is said of it is valid."""
     document = openapi_document(
-        [COUNTED, GUARDED, OPEN, SILENT], ABOUT, asks_for_keys=asks_for_keys, has_quotas=has_quotas
+        [COUNTED, GUARDED, OPEN, SILENT, PARTS],
+        ABOUT,
+        asks_for_keys=asks_for_keys,
+        has_quotas=has_quotas,
     )
     validate(document)
     return document
@@ -229,7 +238,16 @@ def test_routes_are_told_of_by_path_and_method_if_they_tell_anything() -> None:
     assert {path: list(methods) for path, methods in paths.items()} == {
         "/ask": ["post", "get"],
         "/up": ["get"],
+        "/of/{one}/{others}": ["get"],
     }
+
+
+def test_what_may_stand_in_a_path_is_told_and_is_any_text_otherwise() -> None:
+    told = of_routes()["paths"]["/of/{one}/{others}"]["get"]["parameters"]
+    assert [(p["name"], p["in"], p["required"], p["schema"]) for p in told] == [
+        ("one", "path", True, {"enum": ["a", "b"]}),
+        ("others", "path", True, {"type": "string"}),
+    ]
 
 
 def test_an_operation_answers_with_its_own_problems_and_those_of_all() -> None:

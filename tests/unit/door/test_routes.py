@@ -11,7 +11,9 @@ PREDICT = Route("POST", "/predict", fine)
 ERROR = Route("GET", "/errors/{slug}", fine)
 FILE = Route("GET", "/static/{path:path}", fine)
 SAID = Route("GET", "/errors/said", fine)
-ROUTES = Routes([PUT_PLACE, ERROR, PREDICT, FILE, GET_PLACE, SAID])
+MODEL = Route("GET", "/models/{model}", fine)
+ASK = Route("POST", "/models/{model}:ask", fine)
+ROUTES = Routes([PUT_PLACE, ERROR, PREDICT, FILE, GET_PLACE, SAID, MODEL, ASK])
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,9 @@ ROUTES = Routes([PUT_PLACE, ERROR, PREDICT, FILE, GET_PLACE, SAID])
         ("/errors/anything", "/errors/{slug}", {"slug": "anything"}),
         ("/errors/{slug}", "/errors/{slug}", {"slug": "{slug}"}),
         ("/errors/said", "/errors/said", {}),  # what is exact goes before what is not
+        ("/models/iris", "/models/{model}", {"model": "iris"}),
+        # Of two that match, the one that says more of the path.
+        ("/models/iris:ask", "/models/{model}:ask", {"model": "iris"}),
         ("/static/a/b.js", "/static/{path}", {"path": "a/b.js"}),
         ("/static/", "/static/{path}", {"path": ""}),
         ("/static//etc/passwd", "/static/{path}", {"path": "/etc/passwd"}),
@@ -85,7 +90,12 @@ def test_another_method_is_refused_with_the_right_ones(path: str, allowed: str) 
 
 
 def test_routes_are_given_in_their_order_each_once() -> None:
-    assert list(ROUTES) == [PUT_PLACE, ERROR, PREDICT, FILE, GET_PLACE, SAID]
+    assert list(ROUTES) == [PUT_PLACE, ERROR, PREDICT, FILE, GET_PLACE, SAID, MODEL, ASK]
+
+
+def test_two_routes_for_one_method_of_a_path_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="two routes answer GET /place"):
+        Routes([GET_PLACE, PUT_PLACE, GET_PLACE])
 
 
 def test_a_route_is_closed_and_counts_not_unless_it_says_so() -> None:
