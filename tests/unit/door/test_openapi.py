@@ -287,7 +287,7 @@ def test_without_keys_none_is_asked_for() -> None:
 def test_with_keys_every_operation_that_needs_one_says_so() -> None:
     document = of_routes(asks_for_keys=True)
     assert document["components"]["securitySchemes"].keys() == {"bearer", "header"}
-    assert told_by(document, "401") == told_by(document, "security") == {"ask", "form"}
+    assert told_by(document, "401") == told_by(document, "security") == {"ask", "form", "of"}
     assert document["paths"]["/ask"]["get"]["security"] == [{"bearer": []}, {"header": []}]
     refused = document["components"]["responses"]["unauthorized"]["headers"]
     assert refused.keys() == {"X-Request-ID", "WWW-Authenticate"}
