@@ -120,7 +120,8 @@ class Batcher(Generic[Item, Result]):
             self._first = job
             return job
         if self._first is not None:  # it has company, and waits in line as all do
-            self._lane_for(self._first).add([self._first])
+            if not self._first.future.done():  # or its caller has left
+                self._lane_for(self._first).add([self._first])
             self._first = None
         self._refuse_beyond(lane, len(items))
         lane.add([job])

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 DECAY = 0.9  # weight of a lane's past at each of its batches, when its pace is estimated
 LEAST_SPREAD = 0.01  # of the sizes of batches, squared and relative, to tell what items cost
+LEAST_SHARE = 1e-3  # of items that run again, apart; what decays would never be none
 FIRST_ROOM = 16  # items in a batch while that is not known; more, if batches were larger already
 GROWTH = 4
 
@@ -66,7 +67,8 @@ class Pace:
             self.item_s = min(self.item_s, mean)
         self.fixed_s = (self._seconds - (self.item_s or 0.0) * self._items) / self._batches
         self.batch_s = self._seconds / self._batches
-        self.share_apart = self._items_apart / self._items
+        share = self._items_apart / self._items
+        self.share_apart = share if share > LEAST_SHARE else 0.0
 
     def items_within(self, seconds: float) -> float:
         """How many items may run together for this long, or twice as long as the least batch."""

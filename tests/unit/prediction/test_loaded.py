@@ -1,0 +1,203 @@
+"""A loaded version: its parts are put together as the settings say, and answer."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import bentoml
+import numpy as np
+import pytest
+from prometheus_client import REGISTRY
+
+from serving.metrics import Metrics
+from serving.model.facts import model_info
+from serving.model.features import Row
+from serving.model.outputs import Prediction
+from serving.model.rows import Question
+from serving.model.store import save
+from serving.model.stored import VerifiedModel, verify
+from serving.prediction import loaded as room
+from serving.prediction.cache import Lookup
+from serving.prediction.loaded import Loaded
+from serving.prediction.predictor import EstimatorError
+from serving.problems import Problem
+from serving.settings import Settings
+from serving.telemetry import Listeners, RequestRecord
+from tests.unit.fakes import Heard, RecordingLog, SignEstimator
+from tests.unit.prediction.stories import PATIENCE_S, story
+from tests.unit.samples import description
+
+PAGE = "<!doctype html>\n<title>Mail</title>\n"
+HAM: Row = (-1.0, 0.0)
+SPAM: Row = (1.0, 0.0)
+
+
+class ThreadNoting(SignEstimator):
+    """Notes the threads in which it is asked, and whether it has to fail."""
+
+    threads: list[str] = []  # noqa: RUF012 (of all that are unpickled)
+    fails = False
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Give the labels."""
+        self.threads.append(threading.current_thread().name)
+        if self.fails:
+            raise ArithmeticError
+        return super().predict(features)
+
+
+@pytest.fixture(scope="module")
+def verified() -> VerifiedModel:
+    """Save a small model, and verify it."""
+    return verify(bentoml.models.get(save(ThreadNoting(), description(), PAGE)))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Give the log lines that the room writes."""
+    log = RecordingLog()
+    monkeypatch.setattr(room, "log", log)
+    return log.lines
+
+
+@contextmanager
+def loading(
+    verified: VerifiedModel,
+    metrics: Metrics,
+    *heard: Heard,
+    **settings: Any,  # noqa: ANN401
+) -> Iterator[Loaded]:
+    """Load a model, within a story, and let its thread end."""
+    loaded = Loaded(verified, Settings(**settings), metrics, Listeners(heard))
+    try:
+        yield loaded
+    finally:
+        loaded.close()
+
+
+@story
+async def test_what_is_public_of_a_model_is_told_as_the_store_has_it(
+    verified: VerifiedModel, metrics: Metrics, told: list[dict[str, Any]]
+) -> None:
+    with loading(verified, metrics) as loaded:
+        assert loaded.about.named == {"name": "mail", "version": verified.tag.version}
+        assert loaded.info == model_info(verified)
+        assert loaded.card == PAGE
+        assert loaded.example == Prediction("spam")
+    assert told == [
+        {
+            "level": "info",
+            "event": "model.loaded",
+            "model": str(verified.tag),
+            "runtime": "sklearn",
+            "size_bytes": verified.size_bytes,
+        }
+    ]
+    labels = loaded.about.named | {"task": "classification"}
+    assert REGISTRY.get_sample_value("serving_model_info", labels) == 1
+
+
+@story
+async def test_it_reads_rows_and_answers_and_tells_of_it(
+    verified: VerifiedModel, metrics: Metrics, record: RequestRecord
+) -> None:
+    heard = Heard()
+    with loading(verified, metrics, heard, max_batch_rows=2) as loaded:
+        question = loaded.rows.many([list(HAM), list(SPAM)], ())
+        outcome = await loaded.predictor.ask(question)
+        assert outcome.predictions == [Prediction("ham"), Prediction("spam")]
+        with pytest.raises(Problem, match="at most 2"):
+            loaded.rows.many([list(HAM)] * 3, ())
+    (event,) = heard.predictions
+    assert event == (record.id, loaded.about, question.rows, outcome.predictions)
+
+
+@pytest.mark.parametrize("settings", [{}, {"cache_entries": 0}, {"cache_ttl_s": 0}])
+@story
+async def test_predictions_are_kept_if_the_settings_say_so(
+    verified: VerifiedModel, metrics: Metrics, record: RequestRecord, settings: dict[str, int]
+) -> None:
+    with loading(verified, metrics, **settings) as loaded:
+        assert loaded.keeps_predictions is not bool(settings)
+        question = Question([HAM], is_one=True)
+        lookups = [(await loaded.predictor.ask(question)).lookup for _ in range(2)]
+        assert lookups == ([None, None] if settings else [Lookup.MISS, Lookup.HIT])
+
+
+@story
+async def test_an_estimator_is_never_asked_on_the_event_loop(
+    verified: VerifiedModel, metrics: Metrics, record: RequestRecord
+) -> None:
+    with loading(verified, metrics, cache_entries=0) as loaded:
+        ThreadNoting.threads.clear()
+        for rows in ([HAM], [HAM, SPAM]):
+            await loaded.predictor.ask(Question(rows, is_one=len(rows) == 1))
+        assert ThreadNoting.threads == ["model"] * 2
+
+
+@story
+async def test_a_failure_of_the_estimator_is_one_in_the_service_and_in_process(
+    verified: VerifiedModel,
+    metrics: Metrics,
+    record: RequestRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with loading(verified, metrics) as loaded:
+        assert loaded.compute([HAM]) == [Prediction("ham")]
+        monkeypatch.setattr(ThreadNoting, "fails", True)
+        with pytest.raises(EstimatorError):
+            loaded.compute([HAM])
+        with pytest.raises(EstimatorError):
+            await loaded.predictor.ask(Question([HAM], is_one=True))
+
+
+class QuickModel:
+    """Answers two rows at once, but not spam: for that it has to be asked in its thread."""
+
+    runtime = "onnx"
+    max_at_once = 2
+
+    def __init__(self) -> None:
+        """Start with nothing asked."""
+        self.asked: list[tuple[str, int]] = []  # in which thread, about how many rows
+
+    def warm_up(self) -> Prediction:
+        """Answer about the example."""
+        return Prediction("ham")
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction | None]:
+        """Answer about all."""
+        self.asked.append((threading.current_thread().name, len(rows)))
+        return [Prediction("ham" if row == HAM else "spam") for row in rows]
+
+    def at_once(self, rows: Sequence[Row]) -> list[Prediction | None]:
+        """Answer about ham."""
+        self.asked.append(("at once", len(rows)))
+        assert threading.current_thread() is threading.main_thread()
+        return [Prediction("ham") if row == HAM else None for row in rows]
+
+
+@story
+async def test_a_quick_model_answers_few_rows_on_the_event_loop_and_the_rest_in_its_thread(
+    verified: VerifiedModel,
+    metrics: Metrics,
+    record: RequestRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = QuickModel()
+    monkeypatch.setattr(room, "load", lambda verified, runtime: model)
+    with loading(verified, metrics) as loaded:
+        for rows in ([HAM], [HAM, SPAM], [HAM] * 3):
+            answers = (await loaded.predictor.ask(Question(rows, is_one=False))).predictions
+            assert [answer.value == "ham" for answer in answers] == [row == HAM for row in rows]
+    assert model.asked == [("at once", 1), ("at once", 2), ("model", 1), ("model", 3)]
+
+
+@story
+async def test_closing_lets_its_thread_end(verified: VerifiedModel, metrics: Metrics) -> None:
+    before = set(threading.enumerate())
+    with loading(verified, metrics):
+        (thread,) = set(threading.enumerate()) - before
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
