@@ -30,7 +30,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 import train
 from serving.model.description import Description, Metrics
 from serving.model.estimator import FittedEstimator
-from serving.model.store import verify
+from serving.model.stored import verify
 from tests.server import ROOT
 from tests.wire.estimators import Fragile
 from training.describing import probe
@@ -983,8 +983,8 @@ def test_the_adopted_estimator_answers_as_before(quick: None, reference: pd.Data
     description = run(f"{ADOPT}.pkl --target kind --trust")
 
     model = FittedEstimator(bentoml.sklearn.load_model("mine:latest"), description)
-    predictions, _ = model.predict(rows_of(to_table(reference[[*NUMBERS, "kind"]], ["kind"])))
-    assert [prediction.value for prediction in predictions] == list(
+    predictions = model.predict(rows_of(to_table(reference[[*NUMBERS, "kind"]], ["kind"])))
+    assert [found and found.value for found in predictions] == list(
         estimator.predict(reference[NUMBERS])
     )
 

@@ -9,15 +9,17 @@ import bentoml
 import numpy as np
 import pytest
 
-from serving.dialects.ours import AnswerWriter
+from serving.dialects.ours import One
+from serving.model.about import About
+from serving.model.compiled import CompiledEstimator
 from serving.model.description import Compiled, Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
+from serving.model.facts import model_info
 from serving.model.features import Number
-from serving.model.rows import RequestSchema
-from serving.model.store import load, model_info, save, verify
-from serving.prediction.lanes import Again
+from serving.model.rows import Rows
+from serving.model.store import load, save
+from serving.model.stored import verify
 from serving.settings import Runtime
-from tests.unit.fakes import Counts, computing
 from tests.zoo import (
     NOT_SERVED,
     Specimen,
@@ -32,7 +34,7 @@ from training.describing.describe import describe, rows_of
 from training.table.table import Table
 
 SPECIMENS = {specimen.name: specimen for specimen in specimens()}
-CLOSING = {"model", "request_id"}
+CLOSING = {"warnings", "model", "request_id"}
 ROWS_FAR = 40
 ROWS_IN_COMPANY = 50
 RAW = re.compile(r"Error|Exception|Missing[A-Z]|[<>\[\]/]")  # what libraries say to developers
@@ -92,31 +94,30 @@ def far_rows(estimator: Estimator, description: Description, rows: list[Any]) ->
     return far
 
 
-def assert_keeps_bits(model: FittedEstimator, rows: list[Any]) -> None:
+def assert_keeps_bits(model: FittedEstimator | CompiledEstimator, rows: list[Any]) -> None:
     """Compare what rows get in company, to the last bit, with what they get alone."""
-    predictor = computing(model, Counts())
-    alone = [predictor.compute([row])[0] for row in rows]
+    alone = [model.predict([row])[0] for row in rows]
     for size in (2, 7, len(rows)):
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-        given = [answer for batch in batches for answer in predictor.compute(batch)]
+        given = [answer for batch in batches for answer in model.predict(batch)]
         for answer, right in zip(given, alone, strict=True):
-            assert answer is Again.ALONE or repr(answer) == repr(right)
+            assert answer is None or repr(answer) == repr(right)
 
 
 def assert_served(
-    model: FittedEstimator, estimator: Estimator, table: Table, rows: list[Any]
+    model: FittedEstimator | CompiledEstimator,
+    estimator: Estimator,
+    table: Table,
+    rows: list[Any],
 ) -> None:
     """Send rows as bytes, all in one batch, and compare the bytes of the answers."""
-    schema = RequestSchema(model.description.features, max_batch_rows=len(rows))
-    writer = AnswerWriter(model.description, "v1")
-    counts = Counts()
-    predictor = computing(model, counts)
-    asked = [schema.instance(json.dumps({"data": row}).encode()).rows[0] for row in rows]
-    for row, prediction in zip(asked, predictor.compute(asked), strict=True):
-        if isinstance(prediction, Again):
-            (prediction,) = predictor.compute([row])
-        assert not isinstance(prediction, Again)
-        got = json.loads(writer.instance(prediction, "id"))
+    dialect, about = One(), About(model.description, "v1")
+    reader = Rows(model.description.features, max_rows=1)
+    questions = [dialect.read(json.dumps({"data": row}).encode(), reader) for row in rows]
+    asked = [question.rows[0] for question in questions]
+    for question, row, prediction in zip(questions, asked, model.predict(asked), strict=True):
+        answer = prediction or model.predict([row])[0]
+        assert answer is not None
+        got = json.loads(dialect.write([answer], question, about, "id"))
         wanted = in_process(estimator, table, row)
         assert_alike({name: value for name, value in got.items() if name not in CLOSING}, wanted)
-    assert sum(sum(labels.values()) for labels in counts.observed) == len(rows)

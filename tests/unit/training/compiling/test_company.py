@@ -25,7 +25,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
-from serving.model.compiled import CompiledEstimator
+from serving.model.compiled import CompiledGraph
 from tests.unit.samples import description, number, regression
 from training.compiling import proof as compiling
 from training.compiling.company import keep_rows_apart
@@ -53,7 +53,7 @@ def graph_of(estimator: Estimator, rows: np.ndarray, targets: np.ndarray) -> Mod
 
 def changed_in_company(graph: ModelProto, rows: np.ndarray) -> int:
     """Count the rows that have other bits than alone, in batches of all sizes and at all places."""
-    compute = CompiledEstimator(graph.SerializeToString())
+    compute = CompiledGraph(graph.SerializeToString())
     alone = np.concatenate([compute(row[np.newaxis].copy()) for row in rows])
     changed = np.zeros(len(rows), dtype=bool)
     for size in SIZES:
@@ -146,7 +146,7 @@ def test_what_stands_in_for_a_node_gives_what_the_node_gives(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     keep_rows_apart(model)
     rows = np.random.default_rng(0).normal(size=(40, 15))
-    compute = CompiledEstimator(model.SerializeToString())
+    compute = CompiledGraph(model.SerializeToString())
     found = compute(rows)
     np.testing.assert_allclose(found, expected(rows.reshape(-1, 3, 5)), rtol=1e-14)
     for size in SIZES[:-2]:

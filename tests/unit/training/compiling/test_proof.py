@@ -59,11 +59,11 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from skrub import SquashingScaler
 from xgboost import XGBRegressor
 
-from serving.model.compiled import CompiledEstimator
+from serving.model.compiled import CompiledEstimator, CompiledGraph
 from serving.model.description import Compiled, Description, Metrics
 from serving.model.estimator import FittedEstimator, to_array
 from serving.model.features import Row
-from serving.model.outputs import Prediction
+from serving.model.outputs import OutputChecks, Outputs, Prediction
 from tests.unit.samples import number, regression
 from training.compiling import converters
 from training.compiling import proof as compiling
@@ -128,16 +128,15 @@ def compiled(
 
 def served(
     estimator: Estimator, description: Description, table: Table
-) -> tuple[FittedEstimator, Compiled]:
+) -> tuple[CompiledEstimator, Compiled]:
     """Serve an estimator by its compiled form, with itself beside it only where that is needed."""
     proof, graph = compiled(estimator, description, table)
     assert isinstance(proof, Compiled), proof
     assert graph is not None
     assert proof.same_bits
     told = description.model_copy(update={"compiled": proof})
-    return FittedEstimator(
-        None if proof.exact else estimator, told, CompiledEstimator(graph)
-    ), proof
+    beside = None if proof.exact else FittedEstimator(estimator, told)
+    return CompiledEstimator(CompiledGraph(graph), told, beside), proof
 
 
 def others(description: Description, estimator: Estimator, table: Table) -> list[Row]:
@@ -147,13 +146,13 @@ def others(description: Description, estimator: Estimator, table: Table) -> list
     return made[:200] + made[compiling.MAX_ROWS :]
 
 
-def assert_alike(model: FittedEstimator, estimator: Estimator, rows: list[Row]) -> None:
+def assert_alike(model: CompiledEstimator, estimator: Estimator, rows: list[Row]) -> None:
     """Compare what is served, in batches and alone, with the estimator itself, in process.
 
     The answers in batches have to be those alone to the last bit.
     """
     itself = FittedEstimator(estimator, model.description)
-    expected = [itself.predict([row])[0][0] for row in rows]
+    expected = answers(itself, rows)
     alone = [repr(answer) for row in rows for answer in answers(model, [row])]
     for size in (1, 7, 64, len(rows)):
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
@@ -176,13 +175,12 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def answers(model: FittedEstimator, rows: list[Row]) -> list[Prediction]:
+def answers(model: FittedEstimator | CompiledEstimator, rows: list[Row]) -> list[Prediction]:
     """Ask a model as the predictor does: what has to be alone, alone."""
-    predictions, again = model.predict(rows)
-    answered = list(predictions) or [Prediction(None)] * len(rows)  # type: ignore[arg-type]
-    for index in again:
-        ((answered[index],), _) = model.predict([rows[index]])
-    return answered
+    told = zip(rows, model.predict(rows), strict=True)
+    answered = [found or model.predict([row])[0] for row, found in told]
+    assert None not in answered
+    return [found for found in answered if found]
 
 
 TREES = (
@@ -496,13 +494,13 @@ def test_labels_by_another_rule_than_the_largest_probability_are_found_out(
 ) -> None:
     table = flowers()
     estimator, description = fitted(LogisticRegression(), table)
-    given = FittedEstimator.predictions
+    given = OutputChecks.predictions
 
-    def flipped(self: FittedEstimator, outputs: Any) -> list[Prediction]:  # noqa: ANN401 (Outputs)
+    def flipped(self: OutputChecks, outputs: Outputs) -> list[Prediction]:
         first, *rest = given(self, outputs)
         return [replace(first, value="setosa" if first.value != "setosa" else "virginica"), *rest]
 
-    monkeypatch.setattr(FittedEstimator, "predictions", flipped)
+    monkeypatch.setattr(OutputChecks, "predictions", flipped)
     told, _ = compiled(estimator, description, table)
     assert isinstance(told, str)
     assert re.fullmatch("1 of .* labels differ from the estimator's", told)
@@ -511,14 +509,14 @@ def test_labels_by_another_rule_than_the_largest_probability_are_found_out(
 def test_a_graph_that_is_slower_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     table = flowers()
     estimator, description = fitted(DecisionTreeClassifier(), table)
-    call = CompiledEstimator.__call__
+    call = CompiledGraph.__call__
 
-    def slow(self: CompiledEstimator, table: np.ndarray) -> np.ndarray:
+    def slow(self: CompiledGraph, table: np.ndarray) -> np.ndarray:
         for _ in range(200):
             scores = call(self, table)
         return scores
 
-    monkeypatch.setattr(CompiledEstimator, "__call__", slow)
+    monkeypatch.setattr(CompiledGraph, "__call__", slow)
     assert compiled(estimator, description, table)[0] == "its graph is slower for 1 rows at a time"
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from serving.model.description import Description, Metrics
 from serving.model.domains import Choices, Interval, Lengths
 from serving.model.features import Boolean, Category, Feature, Number, Row, Text
-from serving.model.rows import RequestSchema
+from serving.model.rows import Rows
 from training.describing.describe import describe, rows_of
 from training.errors import TrainingError
 from training.table.table import FeatureType, Table
@@ -337,16 +337,15 @@ def test_the_example_is_like_what_training_saw(
 ) -> None:
     features = describe("mine", Constant(), table_of(made), METRICS, seed=0).features
 
-    body = json.dumps({"data": {feature.name: feature.example for feature in features}})
-    unusual = RequestSchema(features, max_batch_rows=1).instance(body.encode()).unusual
+    example = {feature.name: feature.example for feature in features}
+    warnings = Rows(features, max_rows=1).one(example, ("data",)).warnings
 
     without_common = {
         f"/data/{feature.name}"
         for feature in features
         if isinstance(feature, Category) and not feature.trained.categories
     }
-    warned = set() if unusual is None else {warning.pointer for warning in unusual.warnings}
-    assert warned == without_common
+    assert {warning.pointer for warning in warnings} == without_common
 
 
 @pytest.mark.parametrize(
