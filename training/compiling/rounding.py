@@ -8,7 +8,7 @@ sample of rows would tell.
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-from training.compiling.converters import OURS, CannotConvertError
+from training.compiling.graph import OURS, CannotConvertError
 
 # What IEEE 754 leaves no choice for, and what only moves values.
 ALIKE = {

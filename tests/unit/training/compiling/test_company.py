@@ -27,8 +27,8 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 
 from serving.model.compiled import CompiledGraph
 from tests.unit.samples import description, number, regression
-from training.compiling import proof as compiling
 from training.compiling.company import keep_rows_apart
+from training.compiling.conversion import convert
 
 Estimator = Any  # scikit-learn has no type for it
 FLOWERS, SPECIES = load_iris(return_X_y=True)
@@ -48,7 +48,7 @@ def graph_of(estimator: Estimator, rows: np.ndarray, targets: np.ndarray) -> Mod
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fitted = clone(estimator).fit(rows, targets)
-        return compiling._convert(fitted, described, rows[:5].tolist())
+        return convert(fitted, described, rows[:5].tolist())
 
 
 def changed_in_company(graph: ModelProto, rows: np.ndarray) -> int:

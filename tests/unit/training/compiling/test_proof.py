@@ -65,9 +65,11 @@ from serving.model.estimator import FittedEstimator, to_array
 from serving.model.features import Row
 from serving.model.outputs import OutputChecks, Outputs, Prediction
 from tests.unit.samples import number, regression
-from training.compiling import converters
 from training.compiling import proof as compiling
-from training.compiling.converters import Preparation, vocabulary_of
+from training.compiling import trees
+from training.compiling.conversion import convert
+from training.compiling.hostile import MAX_ROWS, hostile
+from training.compiling.preparation import Preparation, vocabulary_of
 from training.compiling.proof import compile_estimator
 from training.describing.describe import describe, rows_of
 from training.fitting.evaluation import truth_of
@@ -142,8 +144,8 @@ def served(
 def others(description: Description, estimator: Estimator, table: Table) -> list[Row]:
     """Make rows that the proof has not seen, those where the label changes among them."""
     rng = np.random.default_rng(7)
-    made = list(compiling._hostile(FittedEstimator(estimator, description), rows_of(table), rng))
-    return made[:200] + made[compiling.MAX_ROWS :]
+    made = list(hostile(FittedEstimator(estimator, description), rows_of(table), rng))
+    return made[:200] + made[MAX_ROWS:]
 
 
 def assert_alike(model: CompiledEstimator, estimator: Estimator, rows: list[Row]) -> None:
@@ -333,7 +335,7 @@ def test_many_categories_are_compiled_in_little_time(monkeypatch: pytest.MonkeyP
 
 
 def test_a_forest_that_is_too_large_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converters, "MAX_LEAVES", 10)
+    monkeypatch.setattr(trees, "MAX_LEAVES", 10)
     table = flowers()
     estimator, description = fitted(RandomForestClassifier(10, random_state=0), table)
     told, _ = compiled(estimator, description, table)
@@ -474,9 +476,9 @@ def test_a_graph_that_tells_otherwise_is_found_out(
 ) -> None:
     table = flowers()
     another, description = fitted(other, table)
-    graph = compiling._convert(another, description, rows_of(table))
+    graph = convert(another, description, rows_of(table))
     estimator, description = fitted(clone(other).set_params(**CHANGED[type(other)]), table)
-    monkeypatch.setattr(compiling, "_convert", lambda *_: graph)
+    monkeypatch.setattr(compiling, "convert", lambda *_: graph)
     told, nothing = compiled(estimator, description, table)
     assert isinstance(told, str)
     assert told.startswith(reason)

@@ -1,0 +1,86 @@
+"""A whole estimator becomes a graph from one matrix to one matrix, or it is told why not.
+
+skl2onnx converts it, all in doubles, with this project's own `converters` where it has none alike.
+"""
+
+import json
+import re
+import traceback
+from collections.abc import Sequence
+
+from onnx import ModelProto, TensorProto, helper
+from skl2onnx import to_onnx
+from skl2onnx.common._topology import Operator
+from skl2onnx.common.data_types import DoubleTensorType
+from skl2onnx.common.exceptions import MissingShapeCalculator
+from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
+
+from serving.model.compiled import CATEGORIES
+from serving.model.description import Description
+from serving.model.estimator import Estimator
+from serving.model.features import Row
+from training.compiling.converters import register
+from training.compiling.graph import CannotConvertError
+from training.compiling.preparation import vocabulary_of
+
+OPSET = {"": 18, "ai.onnx.ml": 3}  # what skl2onnx knows
+
+
+def check_compilable(description: Description) -> None:
+    """Refuse what a graph would not answer as `FittedEstimator` reads its answers."""
+    if description.task not in {"classification", "regression"}:
+        raise CannotConvertError(f"{description.task} is not compiled")
+    if len(description.targets) > 1:
+        raise CannotConvertError("several targets are not compiled")
+    if any(feature.type == "text" for feature in description.features):
+        raise CannotConvertError("texts are not compiled")
+    if description.task == "classification" and description.asked.scored_by != "predict_proba":
+        raise CannotConvertError("classifiers without probabilities are not compiled")
+
+
+def convert(estimator: Estimator, description: Description, rows: Sequence[Row]) -> ModelProto:
+    """Convert an estimator to a graph from one matrix to one matrix."""
+    told = {value for row in rows for value in row if isinstance(value, str)}
+    vocabulary = sorted(told | vocabulary_of(estimator))
+    register(vocabulary)
+    names = [feature.name for feature in description.features]
+    by_name = description.asked.input != "array"
+    columns = names if by_name else ["X"]
+    width = 1 if by_name else len(names)
+    is_classifier = description.task == "classification"
+    try:
+        converted = to_onnx(
+            estimator,
+            initial_types=[(column, DoubleTensorType([None, width])) for column in columns],
+            options={"zipmap": False} if is_classifier else None,
+            target_opset=OPSET,
+        )
+    except CannotConvertError:
+        raise
+    except Exception as exc:  # converters raise anything
+        raise CannotConvertError(_why_not(exc)) from exc
+    output = converted.graph.output[-1].name
+    graph = select_model_inputs_outputs(converted, outputs=[output])  # without the label
+    if by_name:
+        _take_a_matrix(graph, names)
+    graph.metadata_props.add(key=CATEGORIES, value=json.dumps(vocabulary))
+    return graph
+
+
+def _why_not(exc: Exception) -> str:
+    """Tell by which part of an estimator skl2onnx has failed, in words for whoever fitted it."""
+    unknown = re.search(r"<class '(?:[^']*\.)?(\w+)'>", str(exc))
+    if unknown and isinstance(exc, MissingShapeCalculator | KeyError):
+        return f"{unknown[1]} has no counterpart in ONNX"
+    found = [frame.f_locals.get("operator") for frame, _ in traceback.walk_tb(exc.__traceback__)]
+    parts = [part.raw_operator for part in found if isinstance(part, Operator)]
+    return f"skl2onnx fails on its {type(parts[-1]).__name__}" if parts else "skl2onnx fails on it"
+
+
+def _take_a_matrix(model: ModelProto, names: Sequence[str]) -> None:
+    """Give a graph that takes columns by name one input, which it splits into them."""
+    shape = [None, len(names)]
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("X", TensorProto.DOUBLE, shape))
+    split = helper.make_node("Split", ["X"], names, axis=1, num_outputs=len(names))
+    model.graph.node.insert(0, split)
