@@ -30,10 +30,11 @@ from serving.model.estimator import Estimator, FittedEstimator, to_array
 from serving.model.store import save
 from training.card.card import card
 from training.compiling.proof import compile_estimator
+from training.describing.columns import Columns, counted, names_in, same_names
 from training.describing.describe import describe, rows_of
-from training.describing.forms import FITTED_ON_ARRAYS, Evidence, categories_of, dtypes_of
+from training.describing.dtypes import categories_of, dtypes_of
+from training.describing.evidence import FITTED_ON_ARRAYS, Evidence
 from training.describing.packages import needed_by
-from training.describing.tellers import Columns, counted, names_in, same_names
 from training.describing.told import agreed, told_by
 from training.errors import TrainingError
 from training.fitting.choice import choose

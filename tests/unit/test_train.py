@@ -33,7 +33,7 @@ from serving.model.estimator import FittedEstimator
 from serving.model.stored import verify
 from tests.server import ROOT
 from tests.wire.estimators import Fragile
-from training.describing import probe
+from training.describing import batches, probe
 from training.describing.describe import rows_of
 from training.describing.packages import Needed
 from training.fitting.evaluation import Evaluation
@@ -52,7 +52,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask a model of few rows, look not for what it needs in another process, draw no card."""
     monkeypatch.setattr(probe, "MAX_PROBED_ROWS", 10)
-    monkeypatch.setattr(probe, "BATCH_SIZES", ())
+    monkeypatch.setattr(batches, "BATCH_SIZES", ())
     monkeypatch.setattr(train, "needed_by", lambda *_: Needed((), ()))
     monkeypatch.setattr(train, "card", lambda *_: "a card")
 

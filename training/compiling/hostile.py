@@ -14,8 +14,8 @@ from serving.model.domains import Interval, Lengths
 from serving.model.estimator import FittedEstimator
 from serving.model.features import Category, Feature, Number, Row
 from serving.model.outputs import Array
-from training.describing.domain import UNSEEN
-from training.describing.probe import boundary_rows, some
+from training.describing.asking import UNSEEN, some
+from training.describing.boundary import boundary_rows
 
 MAX_ROWS = 2000  # of the table, and as many hostile ones
 MAX_ALONE = 1000  # asked one by one, if some have no answer

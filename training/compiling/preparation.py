@@ -14,7 +14,7 @@ from sklearn.utils._missing import is_scalar_nan
 from serving.model.estimator import Estimator
 from serving.model.outputs import Array
 from training.compiling.graph import CannotConvertError, Graph
-from training.describing.domain import UNSEEN
+from training.describing.asking import UNSEEN
 from training.fitting.pipeline import parts_of
 
 MAX_TABLE = 4_000_000  # numbers in the table that stands for an encoder

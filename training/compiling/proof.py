@@ -23,8 +23,8 @@ from training.compiling.conversion import check_compilable, convert
 from training.compiling.graph import CannotConvertError
 from training.compiling.hostile import MAX_ALONE, MAX_ROWS, hostile
 from training.compiling.rounding import is_alike_everywhere
-from training.describing.domain import answers
-from training.describing.probe import BATCH_SIZES, some
+from training.describing.asking import answers, some
+from training.describing.batches import BATCH_SIZES
 
 MAX_BATCHES = 200  # of each size
 TIMED_ROWS = (1, 64)

@@ -2,32 +2,23 @@
 
 import platform
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import islice, product
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.model.description import Asked, Description, Metrics, Training
-from serving.model.domains import Frequencies, Interval, Lengths
 from serving.model.estimator import Estimator
-from serving.model.features import Boolean, Category, Feature, Number, Row, Text
-from training.describing.domain import UNSEEN
-from training.describing.forms import NO_EVIDENCE, Evidence
+from serving.model.features import Row
+from training.describing.evidence import NO_EVIDENCE, Evidence
+from training.describing.example import with_example
+from training.describing.features import features_of
 from training.describing.probe import asked_around
-from training.fitting.pipeline import MIN_CATEGORY_ROWS
-from training.table.table import FeatureType, Table
-
-MAX_CATEGORY_CHARS = 1000
-MAX_TEXT_CHARS = 100_000
-# Tenths, quarters, or the half: as many rows lie between as make a category common.
-QUANTILES = ((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0.25, 0.5, 0.75), (0.5,))
-EXAMPLE_TEXT = "an example of a text "
+from training.table.table import Table
 
 
 def describe(
@@ -57,7 +48,7 @@ def before_asking(name: str, estimator: Estimator, table: Table, metrics: Metric
         name=name,
         task=table.task,
         created=datetime.now(UTC),
-        features=_features(table, rows),
+        features=with_example(features_of(table, rows), table, rows),
         ignored=table.ignored,
         targets=_target_names(estimator, table),
         classes=None,
@@ -81,112 +72,6 @@ def rows_of(table: Table) -> list[Row]:
         values = table.frame[name].tolist()
         columns.append([None if value != value else of_type(value) for value in values])
     return list(zip(*columns, strict=True))
-
-
-def _features(table: Table, rows: Sequence[Row]) -> tuple[Feature, ...]:
-    """Describe the columns; each domain is the widest that the type has, until it is probed."""
-    columns = zip(table.types.items(), zip(*rows, strict=True), strict=True)
-    features = [_feature(name, kind, column) for (name, kind), column in columns]
-    example = _unlike_all(tuple(feature.example for feature in features), table, rows)
-    return tuple(
-        feature.model_copy(update={"example": value})
-        for feature, value in zip(features, example, strict=True)
-    )
-
-
-def _feature(name: str, kind: FeatureType, column: Sequence[Any]) -> Feature:
-    values = [value for value in column if value is not None]
-    missing = len(column) - len(values)
-    common: Any = {"name": name, "nullable": missing > 0, "missing": missing}
-    match kind:
-        case "boolean":
-            counts = {"false": values.count(False), "true": values.count(True)}
-            trained = Frequencies(categories=counts, rare_categories=0, rare_rows=0)
-            often = counts["true"] > counts["false"]
-            return Boolean(type="boolean", trained=trained, example=often, **common)
-        case "category":
-            trained = _frequencies(values)
-            commonest = next(iter(trained.categories), UNSEEN)
-            domain = Lengths(min_length=0, max_length=MAX_CATEGORY_CHARS)
-            return Category(
-                type="category", trained=trained, domain=domain, example=commonest, **common
-            )
-        case "text":
-            lengths = sorted(map(len, values))
-            middle = lengths[len(lengths) // 2]
-            return Text(
-                type="text",
-                trained=Lengths(min_length=lengths[0], max_length=lengths[-1]),
-                domain=Lengths(min_length=0, max_length=max(MAX_TEXT_CHARS, lengths[-1])),
-                example=_example_text(middle),
-                **common,
-            )
-    median = _median(values)
-    shares = next((s for s in QUANTILES if len(values) >= MIN_CATEGORY_ROWS * (len(s) + 1)), ())
-    return Number(
-        type=kind,
-        trained=Interval(minimum=min(values), maximum=max(values)),
-        domain=Interval(minimum=min(values), maximum=max(values)),
-        quantiles={f"{share:g}": float(np.quantile(values, share)) for share in shares},
-        example=round(median) if kind == "integer" else median,
-        **common,
-    )
-
-
-def _median(values: Sequence[float]) -> float:
-    """Give the middle, also of numbers whose sum is none."""
-    ordered = sorted(values)
-    below, above = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
-    return below if below == above else below / 2 + above / 2
-
-
-def _frequencies(values: Sequence[str]) -> Frequencies:
-    """Count categories; rare ones are not named, since few people have them."""
-    counts = pd.Series(values, dtype=object).value_counts().to_dict()
-    named = {name: count for name, count in counts.items() if count >= MIN_CATEGORY_ROWS}
-    return Frequencies(
-        categories=named,
-        rare_categories=len(counts) - len(named),
-        rare_rows=len(values) - sum(named.values()),
-    )
-
-
-def _unlike_all(row: Row, table: Table, rows: Sequence[Row]) -> Row:
-    """Change a typical row as little as it takes to be none of the table's, maybe somebody's."""
-    theirs = set(rows)
-    if row not in theirs:
-        return row
-    columns = zip(row, zip(*rows, strict=True), table.types.values(), strict=True)
-    choices = [list(dict.fromkeys(_neighbours(*given))) for given in columns]  # each once
-    ways = (way[::-1] for way in product(*reversed(choices)))  # the first feature moves first
-    return next((way for way in islice(ways, len(theirs) + 1) if way not in theirs), row)
-
-
-def _neighbours(value: Any, column: Sequence[Any], kind: FeatureType) -> list[Any]:  # noqa: ANN401 (of the kind)
-    """Give a typical value of a column, and others like training's to take instead, made up too."""
-    held = [other for other in column if other is not None]
-    match kind:
-        case "text":
-            lengths = {len(value), *map(len, held)}
-            starts = range(len(EXAMPLE_TEXT))
-            return [value, *(_example_text(n, start) for n in lengths for start in starts)]
-        case "category":
-            return [value, *_frequencies(held).categories]
-        case "boolean":
-            return [value, *({*held} - {value})]
-        case "integer":
-            steps = range(1, len(column) + 2)
-            near = [value + step * sign for step in steps for sign in (1, -1)]
-            return [value, *(other for other in near if min(held) <= other <= max(held))]
-    seen = np.unique(held)
-    above, below = seen[seen > value][:1], seen[seen < value][-1:]
-    return [value, *(value / 2 + other / 2 for other in (*above.tolist(), *below.tolist()))]
-
-
-def _example_text(length: int, start: int = 0) -> str:
-    """Make up a text."""
-    turned = EXAMPLE_TEXT[start:] + EXAMPLE_TEXT[:start]
-    return (turned * (length // len(turned) + 1))[:length]
 
 
 def _target_names(estimator: Estimator, table: Table) -> tuple[str, ...]:

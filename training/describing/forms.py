@@ -5,30 +5,21 @@ What the person says, what the estimator itself tells and the table's own dtypes
 is right; where nothing does, all that answer have to agree. Refuses what nothing decides.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import get_args
 
-import numpy as np
-import pandas as pd
-from pyarrow.parquet import read_schema
-
-from serving.model.description import Asked, Categories, Description, InputForm, ScoringMethod
-from serving.model.estimator import Estimator, FittedEstimator
-from serving.model.features import Category, Row
+from serving.model.description import Asked, Categories, Description, InputForm
+from serving.model.estimator import Estimator
+from serving.model.features import Row
 from serving.model.outputs import Array
-from training.describing.domain import UNSEEN
-from training.describing.tellers import Column
+from training.describing.columns import Column
+from training.describing.comparing import alike, told_of_all
+from training.describing.dtypes import categories_of
+from training.describing.evidence import Evidence
 from training.errors import TrainingError, UndecidedError
 from training.table.faults import listed
-from training.table.files import PARQUET_ENDINGS
 
 MAX_REASON_CHARS = 200  # of what a library says
-PLAIN = ("object", "int64", "float64", "bool")
-MAX_UNSEEN = 20  # features of which a category is made up
-CLOSE = 1e-13  # a tenth of what is promised, since other rows may differ by more than those asked
 MAX_SUSPECTED = 50  # different values of a column of numbers that may have been categories
 NAMELESS = ("array", "texts")
 DICTS = ("dicts", "gapped-dicts")
@@ -46,26 +37,6 @@ WAY_ON = (
 WAY_ON_WITH_DICTS = (
     "Leave rows with missing values out of the --reference: then none are taken in requests"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What tells how an estimator was fitted, beside its answers.
-
-    ``named`` says whether it knows the table's columns by name, which is so if it was fitted on a
-    frame, and not if it was fitted on an array; None is for what is not known. ``said`` has the
-    columns that a person says to be of pandas' dtype ``category``, None if nothing is said.
-    ``told`` is what the estimator tells of columns, ``dtypes`` what a Parquet file has of them.
-    """
-
-    named: bool | None = None
-    said: Mapping[str, Categories] | None = None
-    told: Mapping[str, Column] = field(default_factory=dict)
-    dtypes: Mapping[str, Categories | str] = field(default_factory=dict)
-
-
-NO_EVIDENCE = Evidence()
-FITTED_ON_ARRAYS = Evidence(named=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,40 +62,6 @@ class Form:
         if self.categories:
             return f"a frame with categories in {listed(self.categories)}"
         return f"{'an' if self.input == 'array' else 'a'} {NAMES.get(self.input, self.input)}"
-
-
-def dtypes_of(path: Path, names: Sequence[str]) -> Mapping[str, Categories | str]:
-    """Give the dtypes that a frame had when it was written to Parquet, but for the plain ones.
-
-    Of categories that are no texts a file keeps how many there are, and not their order: that is
-    taken for the usual one, unless some are not in the table, or their order was meant.
-    """
-    if path.suffix.lower() not in PARQUET_ENDINGS:
-        return {}
-    frame = pd.read_parquet(path)
-    metadata = read_schema(path).pandas_metadata or {"columns": ()}
-    kept = {entry["name"]: entry["metadata"] or {} for entry in metadata["columns"]}
-    found: dict[str, Categories | str] = {}
-    for name in names:
-        column, known = frame.get(name, pd.Series(dtype=float)), kept.get(name, {})
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            found[name] = _dtype(column.dtype.categories, ordered=bool(column.dtype.ordered))
-        elif known.get("num_categories") == column.nunique() and not known["ordered"]:
-            found[name] = categories_of(column)
-        elif column.dtype not in PLAIN:
-            found[name] = str(column.dtype)
-    return found
-
-
-def categories_of(values: Iterable[object]) -> Categories:
-    """Give the dtype that pandas makes of values by itself: their own, sorted."""
-    present = pd.Series([value for value in values if not pd.isna(value)])
-    return _dtype(present.astype("category").dtype.categories)
-
-
-def _dtype(categories: pd.Index, *, ordered: bool = False) -> Categories:
-    values = tuple(categories.tolist())
-    return Categories(values=values, dtype=str(categories.dtype), ordered=ordered)
 
 
 def with_form(
@@ -174,7 +111,7 @@ def _answers(
         if form.input in DICTS and any(other.input not in DICTS for other in answered):
             break  # what takes dicts takes nothing else, but some take anything
         try:
-            answered[form] = _told_of_all(estimator, form.of(description), rows)
+            answered[form] = told_of_all(estimator, form.of(description), rows)
         except Exception as exc:  # estimators raise anything
             reason = " ".join(f"{type(exc).__name__}: {exc}".split())
             failures.append(f"given {form}: {reason[:MAX_REASON_CHARS]}")
@@ -257,47 +194,3 @@ def _agreed(told: Mapping[Form, list[Array]], evidence: Evidence) -> list[Array]
             f"it was fitted. {way_on}"
         )
     return told[possible[0]]
-
-
-def _told_of_all(
-    estimator: Estimator, description: Description, rows: Sequence[Row]
-) -> list[Array]:
-    """Give what is told of rows and of such with a category that no row has: or that it fails.
-
-    Raises:
-        Exception: what the estimator raises for the rows themselves.
-    """
-    model = FittedEstimator(estimator, description)
-    told = _all_told(estimator, model, rows)
-    for at, feature in list(enumerate(description.features))[:MAX_UNSEEN]:
-        if isinstance(feature, Category) and None not in rows[0]:
-            row = (*rows[0][:at], UNSEEN, *rows[0][at + 1 :])
-            try:
-                told += _all_told(estimator, model, [row])
-            except Exception:  # estimators raise anything
-                told.append(np.array([]))
-    return told
-
-
-def _all_told(estimator: Estimator, model: FittedEstimator, rows: Sequence[Row]) -> list[Array]:
-    """Give what all of its methods tell, each as an array or several."""
-    table = model.table(rows)
-    told = [model.ask(table).values]
-    for method in get_args(ScoringMethod):
-        with suppress(Exception):  # there is no such method, or it does not work
-            given = getattr(estimator, method)(table)
-            told.extend(map(np.asarray, given if isinstance(given, list) else [given]))
-    return told
-
-
-def alike(some: Sequence[Array], others: Sequence[Array], *, exactly: bool = False) -> bool:
-    """Tell whether arrays are alike: numbers within the tolerance, or bit for bit."""
-    return len(some) == len(others) and all(
-        one.shape == other.shape
-        and (
-            np.allclose(one, other, rtol=CLOSE, atol=CLOSE, equal_nan=True)
-            if one.dtype.kind == "f" and not exactly
-            else bool(((one == other) | ((one != one) & (other != other))).all())
-        )
-        for one, other in zip(some, others, strict=True)
-    )

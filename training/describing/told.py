@@ -18,7 +18,8 @@ from sklearn.preprocessing import KBinsDiscretizer
 
 from serving.model.description import Label
 from serving.model.estimator import Estimator
-from training.describing.tellers import TELLERS, Column, Columns, alike
+from training.describing.columns import Column, Columns
+from training.describing.tellers import TELLERS, alike
 from training.errors import TrainingError
 from training.table.faults import listed
 

@@ -35,7 +35,8 @@ from serving.model.description import Description, Metrics
 from serving.model.estimator import FittedEstimator
 from serving.model.features import Row
 from training.describing.describe import before_asking, describe, rows_of
-from training.describing.forms import Evidence, with_form
+from training.describing.evidence import Evidence
+from training.describing.forms import with_form
 from training.errors import TrainingError
 from training.fitting.fitted import load_fitted
 from training.table.table import Table, to_table

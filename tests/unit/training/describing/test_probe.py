@@ -37,7 +37,7 @@ from serving.model.domains import Choices, Interval, Lengths
 from serving.model.estimator import FittedEstimator
 from serving.model.features import Category, Number
 from training.describing.describe import describe, rows_of
-from training.describing.forms import NO_EVIDENCE, Evidence
+from training.describing.evidence import NO_EVIDENCE, Evidence
 from training.describing.probe import MAX_COMPARED_ROWS
 from training.errors import TrainingError
 from training.table.faults import MAX_WHOLE
