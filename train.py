@@ -43,8 +43,8 @@ from training.fitting.evaluation import Evaluation, evaluate, score, truth_of
 from training.fitting.fitted import load_fitted, task_of
 from training.fitting.pipeline import build_pipeline, fit, one_job
 from training.table.delimited import Format
-from training.table.faults import check_names, listed
 from training.table.files import read_file
+from training.table.names import check_names, listed
 from training.table.table import NO_REMARKS, Table, to_table
 
 PROGRESS_S = 10.0

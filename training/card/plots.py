@@ -1,22 +1,15 @@
-"""The plots of a model card, drawn as SVG that takes the colors of the page.
+"""The plots of a model card: which fit a task, and what is to be seen in them.
 
 No plot shows where a single row lies: rows are counted in bins, though a bin may hold only one, and
-the few that lie furthest out are drawn with their neighbours. A plot that can't be made gives its
-place to a sentence that says why.
+the few that lie furthest out are drawn with their neighbours.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from io import StringIO
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from cycler import cycler
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
-from matplotlib.figure import Figure
+from matplotlib.colors import PowerNorm
 from sklearn.metrics import (
     ConfusionMatrixDisplay,
     PrecisionRecallDisplay,
@@ -26,6 +19,8 @@ from sklearn.metrics import (
 
 from serving.model.description import Description, Label, label_key
 from serving.model.outputs import Array, Outputs
+from training.card.drawing import ACCENT, COUNTS, INK, SHARES, Plot, drawn
+from training.card.numbers import MINUS, codes, columns, number, short
 from training.fitting.evaluation import Evaluation
 
 FEW_ROWS = 5  # fewer may be somebody, so they are not drawn by themselves
@@ -34,45 +29,6 @@ TOO_FEW = "{} rows are too few to be drawn without showing single ones."
 MAX_TARGETS = 4
 MAX_CURVES = 10
 MAX_MATRIX, MAX_NUMBERED_MATRIX = 30, 12
-MAX_LABEL_CHARS = 16
-MINUS = "\N{MINUS SIGN}"
-
-# In a figure these two become the page's own colors, which differ in the light and in the dark.
-INK, ACCENT = "#1c2127", "#2b6cb0"
-HUES = (ACCENT, "#d9730d", "#2e9e5b", "#d64550", "#9467bd")
-SHARES = LinearSegmentedColormap.from_list("shares", [(*to_rgb(ACCENT), a) for a in (0.0, 0.7)])
-COUNTS = LinearSegmentedColormap.from_list("counts", [(*to_rgb(ACCENT), a) for a in (0.15, 1.0)])
-STYLE = {
-    "axes.prop_cycle": cycler(linestyle=["-", "--"]) * cycler(color=HUES),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.size": 9.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a name may have dollars
-    **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK),
-    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
-}
-NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-# What would clash with the page, or with another figure: ids that nothing refers to, and a style.
-CLASHING = re.compile(
-    r'<!--.*?-->| id="[A-Za-z][\w.]*_\d{1,4}"| xmlns(:\w+)?="[^"]*"|<style.*?</style>', re.DOTALL
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A drawing and what is to be seen in it; without a drawing, why there is none.
-
-    ``said`` is for those who hear the page.
-    """
-
-    title: str
-    caption: str
-    svg: str = ""
-    said: str = ""
 
 
 def plots_of(description: Description, evaluation: Evaluation, outputs: Outputs) -> Iterator[Plot]:
@@ -93,17 +49,6 @@ def plots_of(description: Description, evaluation: Evaluation, outputs: Outputs)
             yield from _curves(of, labels, truth, _class_scores(description, outputs, at))
 
 
-def columns(array: Array) -> Array:
-    """Give a target, or several, as a matrix with a column for each."""
-    return array.reshape(len(array), -1)
-
-
-def codes(labels: Sequence[Label], values: Array) -> Array:
-    """Give the place of each value among the labels, -1 where it has none."""
-    places = {label: at for at, label in enumerate(labels)}
-    return np.array([places.get(value, -1) for value in values.tolist()])
-
-
 def _class_scores(description: Description, outputs: Outputs, target: int) -> Array | None:
     """Give a column of scores for each class, if the estimator has any."""
     if outputs.probabilities:
@@ -115,7 +60,7 @@ def _class_scores(description: Description, outputs: Outputs, target: int) -> Ar
 
 
 def _confusion(of: str, labels: Sequence[Label], truth: Array, prediction: Array) -> Plot:
-    title, count, names = f"{of}Confusion matrix", len(labels), list(map(_short, labels))
+    title, count, names = f"{of}Confusion matrix", len(labels), list(map(short, labels))
     if count > MAX_MATRIX:
         return Plot(title, f"{count} classes are too many to be drawn.")
 
@@ -141,7 +86,7 @@ def _confusion(of: str, labels: Sequence[Label], truth: Array, prediction: Array
             "The color is the share of the rows of the true class."
         )
 
-    return _drawn(title, draw, height=3.2)
+    return drawn(title, draw, height=3.2)
 
 
 def _curves(of: str, labels: Sequence[Label], truth: Array, scores: Array | None) -> Iterator[Plot]:
@@ -158,7 +103,7 @@ def _curves(of: str, labels: Sequence[Label], truth: Array, scores: Array | None
             display = kind.from_predictions(
                 truth == at, scores[:, at], ax=axes, drop_intermediate=True
             )
-            display.line_.set_label(f"{_short(labels[at])} {getattr(display, area):.3f}")
+            display.line_.set_label(f"{short(labels[at])} {getattr(display, area):.3f}")
 
     def roc(axes: Axes) -> str:
         draw(axes, RocCurveDisplay, "roc_auc")
@@ -171,8 +116,8 @@ def _curves(of: str, labels: Sequence[Label], truth: Array, scores: Array | None
         axes.set(xlabel="Recall", ylabel="Precision")
         return f"{told}, with the average precision."
 
-    yield _drawn(titles[0], roc)
-    yield _drawn(titles[1], precision_recall)
+    yield drawn(titles[0], roc)
+    yield drawn(titles[1], precision_recall)
 
 
 def _shown_classes(labels: Sequence[Label], truth: Array) -> tuple[Sequence[int], str]:
@@ -226,8 +171,8 @@ def _errors(of: str, truth: Array, prediction: Array) -> Iterator[Plot]:
         axes.set(xlabel="Predicted", ylabel=f"True {MINUS} predicted")
         return f"{told} Half of the predictions are within {number(np.median(abs(residuals)))}."
 
-    yield _drawn(titles[0], against_truth)
-    yield _drawn(titles[1], left)
+    yield drawn(titles[0], against_truth)
+    yield drawn(titles[1], left)
 
 
 def _drawn_in(values: Array) -> Array:
@@ -255,47 +200,4 @@ def _decisions(outputs: Outputs) -> Plot:
         outliers = int((outputs.values == -1).sum())
         return f"{outliers} of {len(scores)} rows are outliers. The dotted line is the threshold."
 
-    return _drawn(title, draw)
-
-
-def _drawn(title: str, draw: Callable[[Axes], str], height: float = 2.9) -> Plot:
-    """Make a figure of what ``draw`` puts into its axes; it gives the caption."""
-    figure = Figure(figsize=(3.8, height), layout="constrained")
-    axes = figure.add_subplot()
-    try:
-        caption = draw(axes)
-        handles, names = axes.get_legend_handles_labels()
-        if names:  # which may be too much to stand among the curves
-            axes.legend().remove()
-            figure.set_figheight(height + 0.2 * -(-len(names) // 2))
-            figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8)
-        return Plot(title, caption, _svg(figure, title), "; ".join([title, *names]))
-    except ValueError:  # which may quote the data, so it is not told
-        return Plot(title, "It could not be drawn.")
-
-
-def _svg(figure: Figure, salt: str) -> str:
-    """Give a figure as an element of the page, in its colors; its ids depend on the salt."""
-    file = StringIO()
-    with rc_context({"svg.hashsalt": salt}):
-        figure.savefig(file, format="svg", metadata=NO_METADATA)
-    svg = file.getvalue()
-    svg = CLASHING.sub("", svg[svg.index("<svg") :])
-    return svg.replace(INK, "var(--ink)").replace(ACCENT, "var(--accent)").strip()
-
-
-def _short(label: Label) -> str:
-    name = " ".join(label_key(label).split())
-    return name if len(name) <= MAX_LABEL_CHARS else f"{name[: MAX_LABEL_CHARS - 1]}…"
-
-
-def number(value: float) -> str:
-    """Write a number as short as a table needs it."""
-    if float(value).is_integer() and abs(value) < 1e9:
-        return signed(str(int(value)))
-    return signed(f"{value:.{4 if abs(value) < 1000 else 6}g}")
-
-
-def signed(text: str) -> str:
-    """Write a minus as a minus."""
-    return text.replace("-", MINUS)
+    return drawn(title, draw)

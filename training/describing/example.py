@@ -8,7 +8,8 @@ import numpy as np
 
 from serving.model.features import Feature, Row
 from training.describing.features import EXAMPLE_TEXT, example_text, frequencies
-from training.table.table import FeatureType, Table
+from training.table.columns import FeatureType
+from training.table.table import Table
 
 
 def with_example(

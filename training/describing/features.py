@@ -10,7 +10,8 @@ from serving.model.domains import Frequencies, Interval, Lengths
 from serving.model.features import Boolean, Category, Feature, Number, Row, Text
 from training.describing.asking import UNSEEN
 from training.fitting.pipeline import MIN_CATEGORY_ROWS
-from training.table.table import FeatureType, Table
+from training.table.columns import FeatureType
+from training.table.table import Table
 
 MAX_CATEGORY_CHARS = 1000
 MAX_TEXT_CHARS = 100_000

@@ -17,7 +17,7 @@ from training.describing.comparing import alike, told_of_all
 from training.describing.dtypes import categories_of
 from training.describing.evidence import Evidence
 from training.errors import TrainingError, UndecidedError
-from training.table.faults import listed
+from training.table.names import listed
 
 MAX_REASON_CHARS = 200  # of what a library says
 MAX_SUSPECTED = 50  # different values of a column of numbers that may have been categories

@@ -13,7 +13,7 @@ from serving.model.estimator import FittedEstimator
 from serving.model.features import Feature, Number, Row
 from serving.model.outputs import Array
 from training.describing.asking import answers
-from training.table.faults import MAX_WHOLE
+from training.table.columns import MAX_WHOLE
 
 MAX_EXPONENT = 308  # of ten, in a double
 MAX_CORNERS = 1024

@@ -21,7 +21,7 @@ from serving.model.estimator import Estimator
 from training.describing.columns import Column, Columns
 from training.describing.tellers import TELLERS, alike
 from training.errors import TrainingError
-from training.table.faults import listed
+from training.table.names import listed
 
 NO_PARTS = (str, bytes, np.ndarray, pd.DataFrame, pd.Series, type, ModuleType)
 

@@ -22,7 +22,7 @@ from sklearn.utils import get_tags
 from serving.model.estimator import Estimator, TableLike
 from serving.model.outputs import Array
 from training.errors import TrainingError
-from training.table.table import FeatureType
+from training.table.columns import FeatureType
 
 MIN_CATEGORY_ROWS = 5  # a category of fewer is treated alike with the others of few
 MAX_WORDS = 1000  # of a text feature: the commonest

@@ -4,10 +4,9 @@ It refuses rows that have more columns than the header, with the line and the li
 first line that looks like values where names are expected.
 """
 
-import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -15,15 +14,14 @@ import pandas as pd
 
 from training.errors import TrainingError
 from training.table.cells import Parsed, Remarks, read_cells, to_look_at
-from training.table.faults import is_text, listed, twice
+from training.table.columns import is_text
+from training.table.delimiter import SEP, columns_of, first_row, parted, sample
 from training.table.header import looks_like_values, repeated, why_not_one_column
-from training.table.quotes import DELIMITERS, Mended, Record, exact_records, mended
+from training.table.names import listed, twice
+from training.table.quotes import mended
+from training.table.records import Record, exact_records
+from training.table.walk import Mended
 
-SNIFFED_CHARS = 65_536
-SNIFFED_LINES = 50
-SEP = re.compile(r'"?sep=(\\t|[^"\r\n]*)"?[ ]*(?=\r|\n|\Z)', re.IGNORECASE)
-FIRST_LINE = re.compile(r"\s*[^\r\n]*")
-BLANK: list[list[str]] = [[], [""]]
 LEADING_ZERO = r"(?<![\d.])0\d"
 
 
@@ -48,11 +46,11 @@ def read_delimited(text: str, name: str, form: Format) -> tuple[pd.DataFrame, Re
         TrainingError: it can't be read without doubt.
     """
     is_said = SEP.match(text) is not None
-    text, delimiter = _delimited(text, name)
+    text, delimiter = parted(text, name)
     if not text.strip():
         raise TrainingError(f"{name} is empty")
-    columns = _columns(text, delimiter)
-    if columns == 1 and not is_said and (why := why_not_one_column(_sample(text))):
+    columns = columns_of(text, delimiter)
+    if columns == 1 and not is_said and (why := why_not_one_column(sample(text))):
         raise TrainingError(f"{name} {why}")
     fixed = mended(text, delimiter, columns)
     notes = [*fixed.notes, *_check_rows(fixed, fixed.records.odd, columns, delimiter, name)]
@@ -62,7 +60,7 @@ def read_delimited(text: str, name: str, form: Format) -> tuple[pd.DataFrame, Re
         text = f"{delimiter.join(made)}\n{text}"
     parsed = _parsed(text, fixed, columns, delimiter, name, form)
     frame, remarks = read_cells(parsed, decimal=form.decimal, point=delimiter == ",")
-    _check_names(_first(text, delimiter), frame, name, form)
+    _check_names(first_row(text, delimiter), frame, name, form)
     return frame, replace(remarks, file=(*notes, *remarks.file))
 
 
@@ -81,70 +79,6 @@ def _check_names(names: Sequence[str], frame: pd.DataFrame, name: str, form: For
         )
     if same := twice([column for column in names if column]):
         raise TrainingError(f"{name} has columns of the same name, rename them: {listed(same)}")
-
-
-def _delimited(text: str, name: str) -> tuple[str, str]:
-    """Find the delimiter, which Excel names in a line before the header, and blank that line."""
-    if not (said := SEP.match(text)):
-        return text, _delimiter(text)
-    delimiter = "\t" if said[1] == "\\t" else said[1]
-    if len(delimiter) != 1:
-        raise TrainingError(f"{name} names a delimiter that is not one character: {delimiter!r}")
-    return text[said.end() :], delimiter
-
-
-def _delimiter(text: str) -> str:
-    """Find the delimiter that gives the most lines as many columns as the first has.
-
-    Quotes may be none: so lines are looked at one by one, too.
-    """
-    start = text[:SNIFFED_CHARS]
-    whole, lines = io.StringIO(start, newline=""), io.StringIO(start, newline=None)
-
-    def fit(rows: Iterable[Sequence[str]]) -> tuple[int, int]:
-        counts = [len(row) for row in islice(rows, SNIFFED_LINES) if row]
-        columns = counts[0] if counts else 0
-        return (counts.count(columns), columns) if columns > 1 else (0, 0)
-
-    def best(delimiter: str) -> tuple[int, int]:
-        whole.seek(0)
-        lines.seek(0)
-        alone = (row for line in lines for row in _rows([line], delimiter))
-        return max(fit(_rows(whole, delimiter)), fit(alone))
-
-    return max(DELIMITERS, key=best)
-
-
-def _sample(text: str) -> list[str]:
-    """Give the first lines that are not blank."""
-    lines = io.StringIO(text[:SNIFFED_CHARS], newline=None)
-    return [line.strip() for line in islice(filter(str.strip, lines), SNIFFED_LINES)]
-
-
-def _rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
-    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
-
-
-def _first(text: str, delimiter: str) -> list[str]:
-    """Give the first row that is not blank."""
-    return next(row for row in _rows(_head(text), delimiter) if row not in BLANK)
-
-
-def _columns(text: str, delimiter: str) -> int:
-    """Count the columns of the first row, whose quotes may be none."""
-    try:
-        return len(
-            next(row for row in _rows(_head(text), delimiter, strict=True) if row not in BLANK)
-        )
-    except csv.Error:
-        line = next(line for line in io.StringIO(text, newline=None) if line.strip())
-        return line.count(delimiter) + 1
-
-
-def _head(text: str) -> io.StringIO:
-    """Give the text as lines; only as far as the first row goes, if that has no quotes."""
-    first = FIRST_LINE.match(text)
-    return io.StringIO(first[0] if first and '"' not in first[0] else text, newline="")
 
 
 def _parsed(

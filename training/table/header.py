@@ -12,7 +12,8 @@ import pandas as pd
 
 from training.table.dates import is_date
 from training.table.marks import USUAL
-from training.table.quotes import DELIMITERS, NUMERIC
+from training.table.quotes import DELIMITERS
+from training.table.walk import NUMERIC
 
 NUMBER_LIKE = re.compile(r"[-+]?[\d.,]*\d[\d.,' \u00a0\u2019\u202f]*([eE][-+]?\d+)?")
 MIN_STEPS = 3

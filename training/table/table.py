@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,39 +12,15 @@ from serving.model.description import Task
 from serving.model.outputs import Array
 from training.errors import TrainingError
 from training.table.cells import Remarks
-from training.table.faults import (
-    MAX_CLASSES,
-    check_names,
-    check_task,
-    is_number,
-    is_text,
-    listed,
-    mixtures,
-    problems_of,
-    rows_are,
-    why_unservable,
-)
+from training.table.columns import FeatureType, frame_of, is_text, plain, type_of
+from training.table.faults import check_task, problems_of, why_unservable
+from training.table.flaws import mixtures
 from training.table.marks import told_text
+from training.table.names import check_names, listed, rows_are
+from training.table.tasks import find_task, judgements
 
-FeatureType = Literal["number", "integer", "boolean", "category", "text"]
-
-# A string is a category if it is short, and repeats: one of few, or one of many that are common.
-MAX_CATEGORY_CHARS = 100
-MAX_CATEGORIES = 50
-MIN_REPEATS = 2  # on average
-MAX_COMMON_CATEGORIES = 1000
-MIN_COMMON_REPEATS = 20  # on average
 MISSING = "an empty field is taken for missing, and what --missing names"
 NO_REMARKS = Remarks()
-DTYPES = {
-    "boolean": "boolean",
-    "integer": "Int64",
-    "floating": "Float64",
-    "mixed-integer-float": "Float64",
-    "decimal": "Float64",
-    "string": "string",
-    "empty": "string",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +89,7 @@ def to_table(
     raw = raw.reset_index(drop=True)  # from here on, the index tells a row's number
     check_names(list(raw.columns), targets, drop, keep)
     check_task(targets, task)
-    columns = {name: _plain(raw[name]) for name in raw.columns if name not in drop}
+    columns = {name: plain(raw[name]) for name in raw.columns if name not in drop}
     doubts = {**mixtures(columns), **remarks.doubts}  # of rows without a target, too
     known = _known([columns[name] for name in targets], len(raw))
     columns = {name: column[known] for name, column in columns.items()}
@@ -125,25 +100,30 @@ def to_table(
     notes = [*_readings(remarks, [*columns, *targets]), *_words(features, target)]
     out = [f"column {name!r} is left out: {why}" for name, why in reasons.items() if why]
     notes.extend(out)
-    rows, found = int(known.sum()), task or _find_task(target)
+    rows, found = int(known.sum()), task or find_task(target)
     problems = [] if features else ["no column is left to learn from", *out]
     problems.extend(problems_of(features, target, found, rows, keep, doubts))
     if problems:
         if rows < len(raw):
             problems.append(f"{rows_are(len(raw) - rows)} without a target: {MISSING}")
         raise TrainingError("\n".join(problems))
-    if rows < len(raw):
-        notes.append(f"{rows_are(len(raw) - rows)} left out: the target is missing")
-    if not targets and (blank := int(raw.isna().all(axis="columns").sum())):
-        notes.append(f"{rows_are(blank)} without any value: take them out if they are none")
+    notes.extend(_lost(raw, rows, targets))
     if task is None:
-        notes.extend(_judgements(target, found))
-    frame, labels = _frame(features, rows), _frame(target, rows)
+        notes.extend(judgements(target, found))
+    frame, labels = frame_of(features, rows), frame_of(target, rows)
     if copies := int(pd.concat([frame, labels], axis="columns").duplicated().sum()):
         notes.append(f"{rows_are(copies)} the same as an earlier one")
-    types = {name: _type(column) for name, column in features.items()}
+    types = {name: type_of(column) for name, column in features.items()}
     ignored = tuple(name for name in raw.columns if name not in types)
     return Table(frame, types, labels, found, tuple(notes), ignored)
+
+
+def _lost(raw: pd.DataFrame, rows: int, targets: Sequence[str]) -> Iterator[str]:
+    """Tell of rows without a target, which are left out, or without any value."""
+    if rows < len(raw):
+        yield f"{rows_are(len(raw) - rows)} left out: the target is missing"
+    if not targets and (blank := int(raw.isna().all(axis="columns").sum())):
+        yield f"{rows_are(blank)} without any value: take them out if they are none"
 
 
 def _readings(remarks: Remarks, names: Sequence[str]) -> list[str]:
@@ -172,18 +152,6 @@ def _words(features: Mapping[str, pd.Series], target: Mapping[str, pd.Series]) -
     return [f"{who} {words}" for who, words in told.items() if words]
 
 
-def _plain(column: pd.Series) -> pd.Series:
-    """Give a column the type of what it holds: boolean, Int64, Float64, string; object for else."""
-    values = column.astype(object)
-    held = pd.api.types.infer_dtype(values, skipna=True)
-    scalars = held in {"mixed", "mixed-integer"} and values.dropna().map(np.isscalar).all()
-    try:
-        values = values.astype("string" if scalars else DTYPES.get(held, "object"))
-    except OverflowError:  # by what is not even an int64, as pandas reads it from CSV
-        values = values.astype("string")
-    return values
-
-
 def _known(targets: Sequence[pd.Series], rows: int) -> Array:
     """Tell for which rows all targets are known; one that never is, is a problem of its own."""
     known = np.full(rows, fill_value=True)
@@ -191,66 +159,3 @@ def _known(targets: Sequence[pd.Series], rows: int) -> Array:
         if column.notna().any():
             known &= column.notna().to_numpy()
     return known
-
-
-def _find_task(target: Mapping[str, pd.Series]) -> Task:
-    """Take text, booleans, and few whole numbers that repeat for classes."""
-    if not all(map(is_number, target.values())) or all(map(_repeats, target.values())):
-        return "classification"
-    return "regression"
-
-
-def _repeats(column: pd.Series) -> bool:
-    counts = column.value_counts()
-    return bool(
-        pd.api.types.is_integer_dtype(column) and len(counts) <= MAX_CLASSES and counts.min() >= 2
-    )
-
-
-def _judgements(target: Mapping[str, pd.Series], task: Task) -> list[str]:
-    """Tell how numbers were taken that might have been meant otherwise."""
-    taken, other, meant = "numbers", "classification", "classes"
-    if task == "classification":
-        taken, other, meant = "classes", "regression", "numbers"
-    return [
-        f"target {name!r} holds {column.nunique()} different whole numbers, taken for {taken}: "
-        f"say --task {other} if they are {meant}"
-        for name, column in target.items()
-        if _may_be_classes(column)
-    ]
-
-
-def _may_be_classes(column: pd.Series) -> bool:
-    if pd.api.types.is_float_dtype(column):
-        return bool(column.nunique() <= MAX_CLASSES and (column % 1 == 0).all())
-    return bool(pd.api.types.is_integer_dtype(column))
-
-
-def _type(column: pd.Series) -> FeatureType:
-    if pd.api.types.is_bool_dtype(column):
-        return "boolean"
-    if is_number(column):
-        return "integer" if pd.api.types.is_integer_dtype(column) else "number"
-    values = column.dropna()
-    count, distinct = len(values), values.nunique()
-    few = distinct <= MAX_CATEGORIES and count >= MIN_REPEATS * distinct
-    common = distinct <= MAX_COMMON_CATEGORIES and count >= MIN_COMMON_REPEATS * distinct
-    short = values.str.len().max() <= MAX_CATEGORY_CHARS
-    return "category" if short and (few or common) else "text"
-
-
-def _frame(columns: Mapping[str, pd.Series], rows: int) -> pd.DataFrame:
-    values = {name: _values(column) for name, column in columns.items()}
-    # Without their dtype, pandas would make its own strings of objects.
-    series = {name: pd.Series(array, dtype=array.dtype) for name, array in values.items()}
-    return pd.DataFrame(series, index=pd.RangeIndex(rows))
-
-
-def _values(column: pd.Series) -> Array:
-    """Give the values as scikit-learn takes them: NaN where one is missing."""
-    if is_text(column):
-        return column.to_numpy("object", na_value=np.nan)  # type: ignore[no-any-return]
-    if pd.api.types.is_float_dtype(column) or column.isna().any():
-        return column.to_numpy("float64", na_value=np.nan)  # type: ignore[no-any-return]
-    is_bool = pd.api.types.is_bool_dtype(column)
-    return column.to_numpy("bool" if is_bool else "int64")  # type: ignore[no-any-return]

@@ -27,8 +27,9 @@ from serving.model.domains import Choices, Frequencies, Interval, Lengths
 from serving.model.estimator import Estimator
 from serving.model.features import Boolean, Category, Feature, Number, Text
 from serving.model.outputs import Array
-from training.card.card import MAX_BARS, card, command, score
-from training.card.plots import MINUS
+from training.card.card import card, command, score
+from training.card.importance import MAX_BARS
+from training.card.numbers import MINUS
 from training.fitting.evaluation import Evaluation
 
 SLY = """</td><script>alert("1")</script> & 'so' $x_{"""

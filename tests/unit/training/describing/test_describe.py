@@ -19,7 +19,8 @@ from serving.model.features import Boolean, Category, Feature, Number, Row, Text
 from serving.model.rows import Rows
 from training.describing.describe import describe, rows_of
 from training.errors import TrainingError
-from training.table.table import FeatureType, Table
+from training.table.columns import FeatureType
+from training.table.table import Table
 
 Given = Any  # what estimators take and give
 METRICS = Metrics(split="none", values={"r2": 0.5}, dummy={"r2": 0.0})

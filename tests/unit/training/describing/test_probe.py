@@ -40,7 +40,7 @@ from training.describing.describe import describe, rows_of
 from training.describing.evidence import NO_EVIDENCE, Evidence
 from training.describing.probe import MAX_COMPARED_ROWS
 from training.errors import TrainingError
-from training.table.faults import MAX_WHOLE
+from training.table.columns import MAX_WHOLE
 from training.table.table import Table
 
 Estimator = Any  # scikit-learn has no type for it

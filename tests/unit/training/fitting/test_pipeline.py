@@ -34,7 +34,8 @@ from training.fitting import choice as module
 from training.fitting.choice import TOLERANCE, candidates, choose
 from training.fitting.estimators import find_estimator, make_estimator
 from training.fitting.pipeline import MAX_WORDS, MIN_CATEGORY_ROWS, build_pipeline, fit
-from training.table.table import FeatureType, Table
+from training.table.columns import FeatureType
+from training.table.table import Table
 
 ROWS = 60
 TYPES: dict[str, FeatureType] = {
