@@ -33,10 +33,12 @@ from serving.model.estimator import FittedEstimator
 from serving.model.stored import verify
 from tests.server import ROOT
 from tests.wire.estimators import Fragile
+from training import console, publish
 from training.describing import batches, probe
 from training.describing.describe import rows_of
 from training.describing.packages import Needed
 from training.fitting.evaluation import Evaluation
+from training.learn import iris
 from training.table.table import to_table
 
 ROWS = 40
@@ -53,8 +55,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask a model of few rows, look not for what it needs in another process, draw no card."""
     monkeypatch.setattr(probe, "MAX_PROBED_ROWS", 10)
     monkeypatch.setattr(batches, "BATCH_SIZES", ())
-    monkeypatch.setattr(train, "needed_by", lambda *_: Needed((), ()))
-    monkeypatch.setattr(train, "card", lambda *_: "a card")
+    monkeypatch.setattr(publish, "needed_by", lambda *_: Needed((), ()))
+    monkeypatch.setattr(publish, "card", lambda *_: "a card")
 
 
 def run(command: str) -> Description:
@@ -150,7 +152,7 @@ def test_what_was_saved_is_what_bentoml_loads_fitted_on_all_rows(quick: None) ->
     run("")
 
     estimator = bentoml.sklearn.load_model("iris:latest")
-    table = to_table(train.iris(), ["species"])
+    table = to_table(iris(), ["species"])
     values, labels = np.ascontiguousarray(table.frame), table.labels
     expected = make_pipeline(StandardScaler(), LogisticRegression(random_state=42))
     expected.fit(values, labels)
@@ -461,10 +463,10 @@ def test_what_takes_long_is_told_every_ten_seconds(
 ) -> None:
     clock = _Clock(rounds=3)
     monkeypatch.setattr(threading, "Event", lambda: clock)
-    monkeypatch.setattr("train.time", clock)
+    monkeypatch.setattr(console, "time", clock)
     monkeypatch.setattr(threading, "Thread", _AtOnce)
 
-    with train.progress("fitting"):
+    with console.progress("fitting"):
         assert capsys.readouterr().err == "fitting: 10 s\nfitting: 20 s\nfitting: 30 s\n"
 
 
@@ -1304,6 +1306,6 @@ def test_scores_that_say_little_are_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     metrics = Metrics(split="some", values=values, dummy=dummy)
-    train.warn_of_scores(Evaluation(metrics, None, None, np.array([1])))
+    publish.warn_of_scores(Evaluation(metrics, None, None, np.array([1])))
     said = capsys.readouterr().err
     assert told in said if told else not said

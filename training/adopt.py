@@ -1,0 +1,102 @@
+"""An estimator that was fitted elsewhere becomes a model.
+
+A table like the one that it was fitted on stands for that, and is scored if it has the target.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from serving.model.description import Description, Metrics
+from serving.model.estimator import Estimator, FittedEstimator
+from training.console import tell
+from training.describing.columns import Columns, counted, names_in, same_names
+from training.describing.describe import rows_of
+from training.describing.dtypes import categories_of, dtypes_of
+from training.describing.evidence import Evidence
+from training.describing.told import agreed, told_by
+from training.errors import TrainingError
+from training.fitting.evaluation import Evaluation, score, truth_of
+from training.fitting.fitted import load_fitted
+from training.options import Options, agreed_task
+from training.publish import described, publish
+from training.table.files import read_file
+from training.table.names import check_names, listed
+from training.table.table import Table, to_table
+
+
+def adopt(model: Path, reference: Path, options: Options) -> Description:
+    """Take an estimator that was fitted elsewhere, and save it; ``reference`` is the table's file.
+
+    Raises:
+        TrainingError: it can't be done.
+    """
+    estimator = load_fitted(model, trust=options.trust)
+    table, evidence = _table(reference, options, estimator)
+    for note in table.notes:
+        tell(note)
+    classes = getattr(estimator, "classes_", None)
+    target = options.target
+    if isinstance(classes, np.ndarray) and not np.isin(table.labels, classes).any() and target:
+        raise TrainingError(f"no value of {target[0]!r} is a class of the estimator")
+    unknown = Metrics(split="none: the reference has no target", values={}, dummy={})
+    description = described(options, estimator, table, unknown, evidence)
+    told = _answerable(table, description)
+    asked = FittedEstimator(estimator, description).table(rows_of(told))
+    metrics = unknown
+    if len(table.target.columns) or table.task not in {"classification", "regression"}:
+        split = f"{len(asked)} rows of the reference, which may be those it was fitted on"
+        metrics = score(estimator, told, asked, split)
+    description = description.model_copy(update={"metrics": metrics})
+    evaluation = Evaluation(metrics, estimator, asked, truth_of(told))
+    return publish(options, description, estimator, table, evaluation)
+
+
+def _answerable(table: Table, description: Description) -> Table:
+    """Leave out the rows that the estimator does not answer since a value is missing."""
+    refused = [f.name for f in description.features if f.missing and not f.nullable]
+    rows = table.frame[refused].notna().all(axis="columns")
+    if not rows.all():
+        tell(f"{(~rows).sum()} rows are not scored: the estimator takes no missing values")
+    return replace(
+        table,
+        frame=table.frame[rows].reset_index(drop=True),
+        target=table.target[rows].reset_index(drop=True),
+    )
+
+
+def _table(reference: Path, options: Options, estimator: Estimator) -> tuple[Table, Evidence]:
+    """Read the table that stands for what an estimator was fitted on, its columns in its order.
+
+    What the table and the estimator tell of how it was fitted comes with it.
+
+    Raises:
+        TrainingError: it lacks what the estimator needs.
+    """
+    raw, remarks = read_file(reference, options.form)
+    check_names(list(raw.columns), options.target, options.drop, options.keep)
+    task = agreed_task(options.task, estimator, "the estimator is")
+    if task is None:
+        raise TrainingError("the estimator does not tell what it does: say it with --task")
+    targets = options.target if task in {"classification", "regression"} else []
+    rest = [name for name in raw.columns if name not in {*options.target, *options.drop}]
+    own = names_in(estimator)
+    names = rest if own is None else same_names(own, rest)
+    if missing := [name for name in names if name not in rest]:
+        raise TrainingError(f"{reference} lacks what the estimator needs: {', '.join(missing)}")
+    if unknown := [name for name in options.category or () if name not in names]:
+        raise TrainingError(f"no feature of the estimator is {listed(unknown)}, as --category says")
+    told = told_by(estimator, Columns.of(raw[names], options.category))
+    columns = agreed(raw[[*names, *targets]], told)
+    table = to_table(columns, targets, task=task, keep=names, remarks=remarks)
+    if lost := [name for name in names if name not in table.types]:
+        notes = "\n".join(table.notes)
+        raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
+    ignored = tuple(name for name in map(str, raw.columns) if name not in names)
+    is_named = None if own is None and counted(estimator) is None else own is not None
+    said = None
+    if options.category is not None:
+        said = {name: categories_of(table.frame[name]) for name in options.category}
+    evidence = Evidence(is_named, said, told, dtypes_of(reference, names))
+    return replace(table, ignored=ignored), evidence

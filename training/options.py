@@ -1,0 +1,64 @@
+"""What a person has asked of ``train.py``, and what an estimator says to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.model.description import Task
+from serving.model.estimator import Estimator
+from training.errors import TrainingError
+from training.fitting.fitted import task_of
+from training.table.delimited import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """All options of the command line, named as there.
+
+    ``model`` and ``reference`` are given both or not at all; without ``data`` too it is the iris.
+    ``category`` names none where it is empty, and says nothing where it is None.
+    """
+
+    data: Path | None
+    target: Sequence[str]
+    drop: Sequence[str]
+    keep: Sequence[str]
+    encoding: str
+    missing: Sequence[str]
+    header: bool | None
+    decimal: str | None
+    task: Task | None
+    estimator: str | None
+    param: Sequence[str]
+    model: Path | None
+    reference: Path | None
+    category: Sequence[str] | None
+    trust: bool
+    name: str
+    seed: int
+    test_size: float
+    tolerance: float
+
+    @property
+    def form(self) -> Format:
+        """What is said of how a file is written."""
+        return Format(self.encoding, self.header, self.decimal, tuple(self.missing))
+
+    @property
+    def fitted(self) -> tuple[Path, Path] | None:
+        """The files of an estimator that was fitted elsewhere and of its reference, if any."""
+        if self.model is None or self.reference is None:
+            return None
+        return self.model, self.reference
+
+
+def agreed_task(said: Task | None, estimator: Estimator, who: str, advice: str = "") -> Task | None:
+    """Give the task that a person says, or else the estimator.
+
+    Raises:
+        TrainingError: they say otherwise.
+    """
+    own = task_of(estimator)
+    if said and own not in {None, said}:
+        raise TrainingError(f"{who} for {own}, not for {said}{advice}")
+    return said or own

@@ -1,0 +1,130 @@
+"""A fitted estimator becomes a model of the store: described, compiled, with a card.
+
+What was saved is told to the person who asked for it.
+"""
+
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from serving.console import show
+from serving.model.about import About
+from serving.model.description import Compiled, Description, Metrics
+from serving.model.estimator import Estimator, FittedEstimator
+from serving.model.store import save
+from training.card.card import card
+from training.compiling.proof import compile_estimator
+from training.console import progress, tell
+from training.describing.columns import counted
+from training.describing.describe import describe, rows_of
+from training.describing.evidence import Evidence
+from training.describing.packages import needed_by
+from training.errors import TrainingError
+from training.fitting.evaluation import Evaluation
+from training.fitting.pipeline import one_job
+from training.options import Options
+from training.table.table import Table
+
+
+def described(
+    options: Options,
+    estimator: Estimator,
+    table: Table,
+    metrics: Metrics,
+    evidence: Evidence,
+) -> Description:
+    """Describe an estimator, as it will answer requests.
+
+    Raises:
+        TrainingError: it can't be described.
+    """
+    one_job(estimator)
+    try:
+        with progress("asking the estimator how it wants to be asked"):
+            return describe(options.name, estimator, table, metrics, options.seed, evidence)
+    except TrainingError as exc:
+        count = counted(estimator)
+        if count in {None, len(table.types)}:
+            raise
+        raise TrainingError(
+            f"the estimator takes {count} features, but {options.reference} has {len(table.types)} "
+            "beside the target: name the target with --target, and leave columns out with --drop"
+        ) from exc
+
+
+def publish(
+    options: Options,
+    description: Description,
+    estimator: Estimator,
+    table: Table,
+    evaluation: Evaluation,
+) -> Description:
+    """Compile an estimator, write its card, save it with all that is known of it, and tell of it.
+
+    Raises:
+        TrainingError: it can't be loaded elsewhere.
+    """
+    needed = needed_by(estimator, description)
+    for file in needed.files:
+        tell(f"the model needs {file}: name it under include in bentofile.yaml")
+    with progress("compiling"), threadpool_limits(limits=1):
+        proof, graph = compile_estimator(
+            estimator, description, rows_of(table), options.tolerance, options.seed
+        )
+    description = description.model_copy(
+        update={"requirements": needed.packages, "compiled": proof}
+    )
+    example = FittedEstimator(estimator, description).warm_up()
+    answer = About(description, version="").document(example)
+    steps = steps_of(estimator)
+    with progress("writing the model card"), threadpool_limits(limits=1):
+        page = card(description, evaluation, steps, answer, table.notes, options.seed)
+    tag = save(estimator, description, page, graph)
+    show(summary(str(tag), description, steps))
+    warn_of_scores(evaluation)
+    return description
+
+
+def warn_of_scores(evaluation: Evaluation) -> None:
+    """Tell of scores that a person should not overlook."""
+    values, dummy = evaluation.metrics.values, evaluation.metrics.dummy
+    if evaluation.truth is not None and not values:
+        tell("no score could be computed: the estimator has no answer to some of the rows")
+    for name in ("accuracy", "r2", "subset_accuracy"):
+        if name in values and name in dummy and values[name] <= dummy[name]:
+            tell(f"the model is no better than a dummy: {name} {values[name]:.3f}")
+
+
+def steps_of(estimator: Estimator) -> str:
+    """Name the steps of a pipeline."""
+    steps = getattr(estimator, "steps", [("", estimator)])
+    return " → ".join(type(step).__name__ for _, step in steps)
+
+
+def summary(tag: str, description: Description, steps: str) -> str:
+    """Tell a person what was saved."""
+    metrics, training = description.metrics, description.training
+    shape = f"{training.rows} rows, {len(description.features)} features"
+    lines = {
+        "pipeline": steps,
+        "task": description.task,
+        "data": f"{shape}, {training.fingerprint[:19]}…",
+        "predicts": ", ".join(description.targets),
+    }
+    if description.classes:
+        lines["classes"] = ", ".join(map(str, description.classes))
+    lines["scores"] = ", ".join(f"{name} {value:.3f}" for name, value in metrics.values.items())
+    lines["a dummy's"] = ", ".join(f"{name} {value:.3f}" for name, value in metrics.dummy.items())
+    lines["measured on"] = metrics.split
+    lines["compiled"] = compiled_line(description.compiled)
+    lines["needs"] = ", ".join(description.requirements)
+    lines["scikit-learn"] = description.versions["scikit-learn"]
+    name = "" if tag.startswith("iris:") else f"SERVING_MODEL={tag.partition(':')[0]} "
+    told = (f"  {label:<13}{value}" for label, value in lines.items() if value)
+    return "\n".join((f"Saved {tag}", *told, f"Serve it with: {name}bentoml serve"))
+
+
+def compiled_line(proof: Compiled | str) -> str:
+    """Tell a person whether a model was compiled, and how alike it is, or why it was not."""
+    if isinstance(proof, str):
+        return f"no: {proof}"
+    alike = "bit for bit" if proof.exact else f"within {proof.largest_difference:.1g}"
+    return f"to ONNX, alike {alike} for {proof.rows} rows"
