@@ -33,7 +33,7 @@ def adopt(model: Path, reference: Path, options: Options) -> Description:
         TrainingError: it can't be done.
     """
     estimator = load_fitted(model, trust=options.trust)
-    table, evidence = _table(reference, options, estimator)
+    table, evidence = reference_table(reference, options, estimator)
     for note in table.notes:
         tell(note)
     classes = getattr(estimator, "classes_", None)
@@ -66,7 +66,9 @@ def _answerable(table: Table, description: Description) -> Table:
     )
 
 
-def _table(reference: Path, options: Options, estimator: Estimator) -> tuple[Table, Evidence]:
+def reference_table(
+    reference: Path, options: Options, estimator: Estimator
+) -> tuple[Table, Evidence]:
     """Read the table that stands for what an estimator was fitted on, its columns in its order.
 
     What the table and the estimator tell of how it was fitted comes with it.

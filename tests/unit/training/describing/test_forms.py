@@ -34,11 +34,13 @@ import train
 from serving.model.description import Description, Metrics
 from serving.model.estimator import FittedEstimator
 from serving.model.features import Row
+from training.adopt import reference_table
 from training.describing.describe import before_asking, describe, rows_of
 from training.describing.evidence import Evidence
 from training.describing.forms import with_form
 from training.errors import TrainingError
 from training.fitting.fitted import load_fitted
+from training.options import Options
 from training.table.table import Table, to_table
 
 Estimator = Any  # scikit-learn has no type for it
@@ -179,11 +181,9 @@ def brought(
     joblib.dump(estimator, folder / "mine.joblib")
     file = folder / f"table.{kind}"
     getattr(frame.assign(sold=labels), f"to_{kind}")(file, index=False)
-    parser = train.build_parser()
-    command = f"--model {folder / 'mine.joblib'} --reference {file} --target sold --trust"
-    args = parser.parse_args([*command.split(), *options.split()])
-    loaded = load_fitted(args.model, trust=True)
-    found, evidence = train.reference(args, loaded)
+    parsed = train.build_parser().parse_args(["--target", "sold", *options.split()])
+    loaded = load_fitted(folder / "mine.joblib", trust=True)
+    found, evidence = reference_table(file, Options(**vars(parsed)), loaded)
     unasked = before_asking("mine", loaded, found, UNKNOWN)
     return with_form(loaded, unasked, rows_of(found), evidence), found
 
