@@ -1,0 +1,133 @@
+"""Who may import whom in training, read from the syntax trees: its own ladder, below train.py."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+# From the bottom to the top, wing by wing and room by room: a room imports what stands before it.
+GROUND = ("errors", "advice", "console")
+WINGS = {
+    "table": "columns names marks dates numerals cells records walk quotes header delimiter "
+    "delimited files flaws faults tasks table",
+    "fitting": "estimators pipeline choice evaluation fitted",
+    "describing": "columns tellers told loaded packages dtypes evidence asking comparing forms "
+    "intervals domain boundary scores batches probe features example describe",
+    "compiling": "company graph rounding trees preparation converters conversion hostile proof",
+    "card": "numbers drawing plots importance card",
+}
+TOP = ("options", "publish", "learn", "adopt", "train")
+ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].split()), *TOP)
+
+# Which rooms of other wings a wing knows: what lengthens this is worth a thought.
+KNOWN_BY = {
+    "table": "",
+    "fitting": "table.columns table.table",
+    "describing": "fitting.pipeline table.columns table.files table.names table.table",
+    "compiling": "describing.asking describing.batches describing.boundary fitting.pipeline",
+    "card": "fitting.evaluation",
+}
+
+# What of serving is known beside models and the words for a terminal.
+OF_SERVING = {"train": {"serving.host.process"}}
+
+# Who of training may import a package that few may know.
+FOREIGN: dict[str, set[str]] = {
+    "argparse": {"train"},
+    "bentoml": set(),
+    "jinja2": {"card.card"},
+    "joblib": {"fitting.fitted", "describing.loaded"},
+    "matplotlib": {"card.drawing", "card.plots", "card.card"},
+    "onnxruntime": set(),
+    "pyarrow": {"describing.dtypes"},
+    "pydantic": {"describing.probe"},
+    "skl2onnx": {"compiling.conversion", "compiling.converters"},
+    "skops": {"fitting.fitted"},
+    "subprocess": {"describing.packages"},
+}
+
+
+def _rooms() -> dict[str, ast.Module]:
+    files = [file for file in (ROOT / "training").rglob("*.py") if file.stem != "__init__"]
+    named = {".".join(f.relative_to(ROOT / "training").with_suffix("").parts): f for f in files}
+    named["train"] = ROOT / "train.py"
+    return {name: ast.parse(file.read_text("utf-8")) for name, file in named.items()}
+
+
+TREES = _rooms()
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Give the modules that a room imports, wherever in it."""
+    modules: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(str(node.module))
+    return modules
+
+
+def rooms(tree: ast.Module) -> set[str]:
+    """Give the rooms of training that a room imports."""
+    modules = imported(tree)
+    return {m.removeprefix("training.") for m in modules if m.startswith("training")} | (
+        modules & {"train"}
+    )
+
+
+def breaches(name: str, tree: ast.Module) -> list[str]:
+    """Tell which imports of a room break the ladder."""
+    told = []
+    for other in sorted(rooms(tree)):
+        if other not in ORDER:
+            told.append(f"{name} imports {other}, which is no room of training")
+        elif ORDER.index(other) >= ORDER.index(name):
+            told.append(f"{name} imports {other}, which stands above it")
+    allowed = OF_SERVING.get(name, set())
+    for other in sorted(module for module in imported(tree) if module.startswith("serv")):
+        if not other.startswith(("serving.model.", "serving.console")) and other not in allowed:
+            told.append(f"{name} imports {other}")
+    return told
+
+
+def test_every_room_has_its_place() -> None:
+    assert set(TREES) == set(ORDER)
+    assert len(set(ORDER)) == len(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_room_imports_only_what_stands_below_it(name: str) -> None:
+    assert breaches(name, TREES[name]) == []
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_knows_few_rooms_of_others(wing: str) -> None:
+    inside = [name for name in ORDER if name.startswith(f"{wing}.")]
+    known = {other for name in inside for other in rooms(TREES[name]) if "." in other}
+    assert {other for other in known if not other.startswith(f"{wing}.")} == set(
+        KNOWN_BY[wing].split()
+    )
+
+
+@pytest.mark.parametrize("package", FOREIGN)
+def test_a_foreign_package_is_known_to_few(package: str) -> None:
+    users = {n for n in ORDER if package in {m.partition(".")[0] for m in imported(TREES[n])}}
+    assert users == FOREIGN[package]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("from training.compiling.proof import x", "compiling.proof, which stands above it"),
+        ("def f():\n    import train", "train, which stands above it"),
+        ("from training.nowhere import x", "nowhere, which is no room of training"),
+        ("from training.table import table", "table, which is no room of training"),
+        ("from serving.door.edge import Edge", "serving.door.edge"),
+        ("import service", "service"),
+    ],
+)
+def test_a_breach_would_be_noticed(text: str, told: str) -> None:
+    assert breaches("fitting.pipeline", ast.parse(text)) == [f"fitting.pipeline imports {told}"]
