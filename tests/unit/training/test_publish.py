@@ -1,0 +1,86 @@
+"""What is saved of a model, and what a person is told of it."""
+
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import bentoml
+import numpy as np
+import pytest
+import sklearn
+
+import train
+from serving.model.description import Compiled, Metrics
+from serving.model.stored import verify
+from tests.unit.training.pets import TABLE, run, text_of
+from training.fitting.evaluation import Evaluation
+from training.publish import warn_of_scores
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+@pytest.mark.slow
+def test_a_person_is_told_what_was_trained_and_how_to_serve_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    description = run("")
+
+    told = capsys.readouterr().out
+    for expected in (
+        f"Saved {bentoml.models.get('iris:latest').tag}\n",
+        "pipeline     StandardScaler → LogisticRegression\n",
+        "task         classification\n",
+        f"150 rows, 4 features, {description.training.fingerprint[:19]}…\n",
+        "predicts     species\n",
+        "classes      setosa, versicolor, virginica\n",
+        "scores       accuracy 0.",
+        "a dummy's    accuracy 0.3",
+        f"measured on  {description.metrics.split}\n",
+        "compiled     to ONNX, alike within ",
+        f"scikit-learn {sklearn.__version__}\n",
+        "Serve it with: bentoml serve\n",
+    ):
+        assert expected in told
+    assert "needs" not in told
+    assert "nan" not in told
+    assert description.requirements == ()
+    assert isinstance(description.compiled, Compiled)
+    stored = verify(bentoml.models.get("iris:latest"))
+    assert stored.card.startswith("<!doctype html>")
+    assert "setosa" in stored.card
+
+
+def test_a_terminal_that_can_not_show_all_is_no_fault(quick: None) -> None:
+    header = ["größe", "数", "flag", "色", "🌸 →"]
+    Path("blüte.csv").write_text(text_of(TABLE, header).replace("cat", "猫"), "utf-8")
+    command = ["--data", "blüte.csv", "--target", "🌸 →", "--estimator", "DecisionTreeClassifier"]
+    stream = io.TextIOWrapper(screen := io.BytesIO(), encoding="cp1252", errors="strict")
+    with redirect_stdout(stream):
+        train.main([*command, "--name", "blossom"])
+    told = screen.getvalue().decode("cp1252")
+    assert told.startswith(f"Saved {bentoml.models.get('blossom:latest').tag}")
+    assert "\\U0001f338 \\u2192" in told
+    assert "dog, \\u732b" in told
+    assert "compiled     no: it was not tried\n" in told.replace("\r\n", "\n")
+    assert "Serve it with: SERVING_MODEL=blossom bentoml serve" in told
+
+
+@pytest.mark.parametrize(
+    ("values", "dummy", "told"),
+    [
+        ({}, {}, "no score could be computed"),
+        ({"accuracy": 0.5}, {"accuracy": 0.5}, "no better than a dummy: accuracy 0.500"),
+        ({"r2": -0.1}, {"r2": 0.0}, "no better than a dummy: r2 -0.100"),
+        ({"accuracy": 0.6}, {"accuracy": 0.5}, ""),
+    ],
+)
+def test_scores_that_say_little_are_told(
+    values: dict[str, float],
+    dummy: dict[str, float],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = Metrics(split="some", values=values, dummy=dummy)
+    warn_of_scores(Evaluation(metrics, None, None, np.array([1])))
+    said = capsys.readouterr().err
+    assert told in said if told else not said
