@@ -47,13 +47,13 @@ image-test: $(VENV)/dev  ## builds the image and runs it; needs docker or podman
 	$(BIN)/pytest tests/image --timeout 900
 
 bench: $(VENV)/train  ## this service beside its peers; ARGS=--guard for a short run that fails below wide bounds
-	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 soak: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## mixed traffic for minutes, all of it checked
-	$(BIN)/python benchmarks/soak.py $(ARGS)
+	$(BIN)/python -m tests.load.soak $(ARGS)
 
 overload: $(VENV)/train  ## twice the load that the service can carry
-	$(BIN)/python benchmarks/overload.py $(ARGS)
+	$(BIN)/python -m tests.load.overload $(ARGS)
 
 audit: $(VENV)/audit/installed  ## asks a service about vulnerabilities of all pinned packages
 	$(VENV)/audit/bin/python .ci/audit.py $(ARGS)

@@ -2,7 +2,7 @@
 
 Prints a sample as JSON, as a load does:
 
-    python in_process.py --rows 1000 --seconds 2 --seed 1
+    python -m benchmarks.in_process --rows 1000 --seconds 2 --seed 1
 """
 
 import argparse
@@ -14,7 +14,8 @@ from itertools import islice
 import joblib
 import numpy as np
 import orjson
-from load import Sample, percentile, rows
+
+from benchmarks.load import Sample, percentile, rows
 
 estimator = joblib.load(os.environ["BENCH_MODEL_PATH"])
 classes = [str(name) for name in estimator.classes_]

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from servers import ROOT
+from benchmarks.servers import ROOT
 
 LOGISTIC, FOREST = "logistic", "forest"  # their names in the store
 ESTIMATORS = {LOGISTIC: "LogisticRegression", FOREST: "RandomForestClassifier"}

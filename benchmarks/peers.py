@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
-from servers import HERE, ROOT, Answer, Server
+from benchmarks.servers import HERE, ROOT, Answer, Server
 
 KEY = "a-key-of-the-benchmark"
 CLASSES = ("setosa", "versicolor", "virginica")

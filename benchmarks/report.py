@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from load import Load
-from models import ESTIMATORS
-from peers import OURS, PEERS
-from servers import ROOT, Server
-from targets import AFTER, BATCH, BEFORE, IN_PROCESS, ONE, SOME, Point, Results, targets
+from benchmarks.load import Load
+from benchmarks.models import ESTIMATORS
+from benchmarks.peers import OURS, PEERS
+from benchmarks.servers import ROOT, Server
+from benchmarks.targets import AFTER, BATCH, BEFORE, IN_PROCESS, ONE, SOME, Point, Results, targets
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 LATENCIES = ("p50", "p95", "p99")

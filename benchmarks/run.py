@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from load import Load, Sample, rows
-from models import ESTIMATORS, find, train
-from peers import SERVERS
-from report import Plan, comparison, insert, report
-from servers import (
+from benchmarks.load import Load, Sample, rows
+from benchmarks.models import ESTIMATORS, find, train
+from benchmarks.peers import SERVERS
+from benchmarks.report import Plan, comparison, insert, report
+from benchmarks.servers import (
     HERE,
     ROOT,
     Answer,
@@ -35,7 +35,7 @@ from servers import (
     reference,
     running,
 )
-from targets import (
+from benchmarks.targets import (
     AFTER,
     BATCH,
     BATCH_ROWS,
@@ -104,10 +104,11 @@ class Round:
     def in_process(self, seed: int) -> Sample:
         """Measure on the server's core what a batch costs at least."""
         command = ["taskset", "-c", str(self.plan.cores[0])]
-        command += [str(self.server.environment / "bin" / "python"), str(HERE / "in_process.py")]
+        command += [str(self.server.environment / "bin" / "python"), "-m", "benchmarks.in_process"]
         command += ["--rows", str(BATCH_ROWS), "--seconds", str(self.plan.seconds)]
         output = subprocess.check_output(
             [*command, "--seed", str(1000 * self.number + seed)],
+            cwd=ROOT,
             env=environment(self.server, self.file),
         )
         return Sample(**json.loads(output))

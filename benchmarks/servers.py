@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from load import Target
+from benchmarks.load import Target
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

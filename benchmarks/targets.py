@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
-from load import Load, Sample
-from models import LOGISTIC
-from peers import PEERS, SERVERS
+from benchmarks.load import Load, Sample
+from benchmarks.models import LOGISTIC
+from benchmarks.peers import PEERS, SERVERS
 
 ONE, SOME, MANY = (Load(amount) for amount in (1, 16, 64))
 BATCH_ROWS = 1000

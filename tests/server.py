@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,6 +28,9 @@ BIN = Path(sys.executable).parent
 PATIENCE_S = 40.0  # for what must happen at some time, on the slowest machine
 POLL_S = 0.02
 ROW = [5.1, 3.5, 1.4, 0.2]
+BATCH = "/predict/batch"
+JSON = {"Content-Type": "application/json"}
+TWO_WORKERS = {"BENTOML_CONFIG_OPTIONS": "services.ModelApi.workers=2"}
 
 # Not those that choose kernels, such as OPENBLAS_CORETYPE: what is compared has to be computed
 # alike, in the server and in the process of the test.
@@ -99,6 +103,9 @@ class Server:
     output: Path
     process: subprocess.Popen[bytes]
     http: httpx.Client = field(init=False)
+    _lines: list[dict[str, Any]] = field(init=False, default_factory=list)
+    _read: int = field(init=False, default=0)
+    _reading: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         """Open a client for it."""
@@ -108,6 +115,22 @@ class Server:
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
+
+    def ask(
+        self, data: object, path: str = "/predict", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """Ask for a prediction, or for many at `BATCH`, on the connection that is kept."""
+        return self.http.post(path, json={"data": data}, headers=headers)
+
+    def ask_apart(self, data: object) -> httpx.Response:
+        """Ask on a connection of its own, so that any worker may answer."""
+        return httpx.post(f"{self.url}/predict", json={"data": data}, timeout=PATIENCE_S)
+
+    def send(
+        self, body: str | bytes, path: str = "/predict", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """Send a body as it is, which is said to be JSON."""
+        return self.http.post(path, content=body, headers=JSON | dict(headers or {}))
 
     def raw(self) -> socket.socket:
         """Open a bare connection, for what no HTTP client would send."""
@@ -119,8 +142,12 @@ class Server:
 
     def lines(self) -> list[dict[str, Any]]:
         """Give all complete lines of output; each must be JSON."""
-        complete, _, _ = self.output.read_bytes().rpartition(b"\n")
-        return [orjson.loads(line) for line in complete.split(b"\n") if line]
+        with self._reading, self.output.open("rb") as file:  # from where it was read before
+            file.seek(self._read)
+            complete, end, _ = file.read().rpartition(b"\n")
+            self._lines += [orjson.loads(line) for line in complete.split(b"\n") if line]
+            self._read += len(complete + end)
+            return list(self._lines)
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Give the log lines of one kind of event."""
@@ -153,6 +180,22 @@ class Server:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
+    def under_way(self) -> float:
+        """Tell how many requests for a prediction are under way."""
+        return self.metric("bentoml_service_request_in_progress", endpoint="/predict")
+
+    def waiting(self) -> float:
+        """Tell how many rows wait for the model."""
+        return self.metric("serving_waiting_rows")
+
+    def started(self) -> int:
+        """Tell how many workers have started so far."""
+        return len(self.events("Application startup complete."))
+
+    def has_started(self, workers: int) -> None:
+        """Wait until so many workers have started since the beginning."""
+        eventually(f"{workers} workers", lambda: self.started() >= workers)
+
     def worker(self) -> int:
         """Tell the process that answers requests now: uvicorn logs its number."""
         return int(_WORKER_STARTED.findall(self.text())[-1])
@@ -166,9 +209,19 @@ class Server:
         except httpx.TransportError:
             return False
 
+    def refuses(self) -> bool:
+        """Tell whether nobody listens there any more."""
+        with suppress(ConnectionRefusedError), self.raw():
+            return False
+        return True
+
     def terminate(self) -> None:
         """Ask it to end."""
         self.process.send_signal(signal.SIGTERM)
+
+    def reload(self) -> None:
+        """Ask it to start its workers anew."""
+        self.process.send_signal(signal.SIGHUP)
 
     def ended(self) -> int:
         """Wait for its end; give the exit code."""

@@ -12,6 +12,7 @@ from deploy.image.engine import find_engine
 from tests.adopted import adopt, fitted, known_penguins
 from tests.image.container import Container, ready
 from tests.server import ROOT, environment, run_python
+from tests.trained import copy_of
 
 reported: list[str] = []
 
@@ -52,6 +53,17 @@ def build(home: Path, folder: Path, name: str, model: str) -> Image:
     return Image(name, home, folder)
 
 
+def train(home: Path) -> None:
+    """Train the default model."""
+    run_python(home, "train.py")
+
+
+def adopt_penguins(home: Path) -> None:
+    """Bring an estimator that was fitted elsewhere."""
+    frame = known_penguins()
+    adopt(frame, fitted(frame), home, home)
+
+
 @pytest.fixture(scope="session")
 def engine() -> str:
     """Give the container engine; its absence is a failure."""
@@ -62,8 +74,7 @@ def engine() -> str:
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """Build the image of the default model."""
-    home = tmp_path_factory.mktemp("home")
-    run_python(home, "train.py")
+    home = copy_of(train, "iris", tmp_path_factory.mktemp("home"))
     return build(home, tmp_path_factory.mktemp("image"), "model-api-test", "iris")
 
 
@@ -71,9 +82,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 def frames_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """Build the image of an estimator that was fitted elsewhere, on data frames."""
     folder = tmp_path_factory.mktemp("frames")
-    home = tmp_path_factory.mktemp("frames-home")
-    frame = known_penguins()
-    adopt(frame, fitted(frame), home, folder)
+    home = copy_of(adopt_penguins, "frames", folder)
     return build(home, folder, "model-api-test-frames", "mine:latest")
 
 

@@ -6,14 +6,19 @@ from pathlib import Path
 import pytest
 
 from tests.server import Server, run_python, serving
+from tests.trained import copy_of
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a model store with the default model."""
-    folder = tmp_path_factory.mktemp("system")
+    """Give a model store with the default model and the slow one."""
+    return copy_of(train, "system", tmp_path_factory.mktemp("session"))
+
+
+def train(folder: Path) -> None:
+    """Train the default model, and save the slow one beside it."""
     run_python(folder, "train.py")
-    return folder
+    run_python(folder, "-c", "from tests.system.slow import save_slow; save_slow()")
 
 
 @pytest.fixture(scope="session")

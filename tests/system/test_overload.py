@@ -14,19 +14,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.server import PATIENCE_S, Server, run_python, serving
+from tests.server import PATIENCE_S, Server, serving
 from tests.system.slow import SECONDS
 
 pytestmark = pytest.mark.alone
 
 DEADLINE_S = 2.0
-
-
-@pytest.fixture(scope="module")
-def slow_home(home: Path) -> Path:
-    """Save the slow model beside the default one."""
-    run_python(home, "-c", "from tests.system.slow import save_slow; save_slow()")
-    return home
 
 
 def slow(home: Path, output: Path, row_s: float, **settings: str) -> Any:  # noqa: ANN401
@@ -130,7 +123,7 @@ async def clients_of(server: Server) -> AsyncIterator[Clients]:
         yield Clients(http)
 
 
-def test_twice_the_load_costs_none_of_the_good_answers(slow_home: Path, tmp_path: Path) -> None:
+def test_twice_the_load_costs_none_of_the_good_answers(home: Path, tmp_path: Path) -> None:
     async def overload(server: Server) -> None:
         async with clients_of(server) as clients, clients_of(server) as others:
             await clients.closed(clients.single, 20, 1)
@@ -163,14 +156,14 @@ def test_twice_the_load_costs_none_of_the_good_answers(slow_home: Path, tmp_path
             assert after < 3 * before
 
     settings = {"SERVING_REQUEST_TIMEOUT_S": f"{DEADLINE_S}"}
-    with slow(slow_home, tmp_path / "output", 0.01, **settings) as server:
+    with slow(home, tmp_path / "output", 0.01, **settings) as server:
         asyncio.run(overload(server))
         assert server.metric("serving_errors_total", type="overloaded") > 0
         assert server.metric("serving_waiting_rows") == 0
 
 
 def test_large_batches_of_others_cost_a_single_prediction_little(
-    slow_home: Path, tmp_path: Path
+    home: Path, tmp_path: Path
 ) -> None:
     async def crowd(server: Server) -> None:
         async with clients_of(server) as clients:
@@ -185,5 +178,5 @@ def test_large_batches_of_others_cost_a_single_prediction_little(
             assert (await batches).statuses[200] > 0
             assert singles.p99 < 3 * alone  # five in line would take five times as long
 
-    with slow(slow_home, tmp_path / "output", 0.0003) as server:
+    with slow(home, tmp_path / "output", 0.0003) as server:
         asyncio.run(crowd(server))

@@ -165,18 +165,6 @@ def test_a_client_is_told_what_redis_has_counted(
     assert used_in_redis(storage, client) == 3
 
 
-def test_a_client_that_waits_as_it_is_told_passes(
-    home: Path, storage: RedisServer, tmp_path: Path
-) -> None:
-    quick = settings(storage) | {"SERVING_RATE_LIMIT": "5/2second"}
-    with serving(home, tmp_path / "output", **quick) as server:
-        while (answer := predict(server.http)).status_code == 200:
-            pass
-        assert answer.status_code == 429
-        time.sleep(int(answer.headers["retry-after"]))
-        assert predict(server.http).status_code == 200
-
-
 def test_without_redis_workers_count_alone_and_with_it_again_together(
     counting: Server, storage: RedisServer, client: httpx.Client
 ) -> None:
@@ -250,16 +238,24 @@ def test_a_redis_that_has_forgotten_the_script_is_not_lost(
     assert lost(counting) == before
 
 
-def test_a_service_starts_without_redis_says_so_and_finds_it(home: Path, tmp_path: Path) -> None:
+def test_a_service_starts_without_redis_says_so_finds_it_and_lets_those_pass_who_wait(
+    home: Path, tmp_path: Path
+) -> None:
     later = RedisServer(tmp_path)
-    with serving(home, tmp_path / "output", **settings(later)) as server:
+    quick = settings(later) | {"SERVING_RATE_LIMIT": "5/2second"}
+    with serving(home, tmp_path / "output", **quick) as server:
         eventually("it says so", lambda: server.events(LOST))
         assert predict(server.http).status_code == 200
         assert server.metric("serving_quota_storage_up") == 0
         later.start()
         try:
             assert lost(server) == 1
-            assert predict(server.http).headers["ratelimit"].startswith('"default";r=99;')
+            assert predict(server.http).headers["ratelimit"].startswith('"default";r=4;')
+            while (answer := predict(server.http)).status_code == 200:
+                pass
+            assert answer.status_code == 429
+            time.sleep(int(answer.headers["retry-after"]))
+            assert predict(server.http).status_code == 200
             assert PASSWORD not in server.text()
         finally:
             later.end()

@@ -35,15 +35,15 @@ class Pair:
         self.servers[place] = self.start()
 
 
-@pytest.fixture
-def pair(home: Path, tmp_path: Path) -> Iterator[Pair]:
+@pytest.fixture(scope="module")
+def pair(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Run two servers, with time to be taken out of the line; all must end well."""
-    numbers = count()
+    numbers, folder = count(), tmp_path_factory.mktemp("pair")
     settings = {"SERVING_DRAIN_DELAY_S": "1", "SERVING_CACHE_ENTRIES": "0"}
     with ExitStack() as stack:
 
         def start() -> Server:
-            output = tmp_path / f"output-{next(numbers)}"
+            output = folder / f"output-{next(numbers)}"
             return stack.enter_context(serving(home, output, **settings))
 
         servers = Pair(start)

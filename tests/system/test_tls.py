@@ -101,9 +101,9 @@ def test_a_certificate_is_read_anew_with_sighup(served: Served) -> None:
 
 
 def test_idle_connections_do_not_hold_up_the_end_of_a_server_with_tls(
-    home: Path, tmp_path: Path
+    served: Served,
 ) -> None:
-    with serving_tls(home, tmp_path) as served, served.client() as client:
+    with served.client() as client:  # the last test of this server
         assert client.post("/predict", json=BODY).status_code == 200
         served.process.terminate()
         assert served.process.wait(15) == 0  # a client that is idle does not read, either

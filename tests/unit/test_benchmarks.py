@@ -1,7 +1,5 @@
 """How the benchmark judges what it has measured."""
 
-import sys
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,20 +7,15 @@ from typing import Any, TypeAlias
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = ("load", "models", "peers", "report", "run", "servers", "targets")
 LOGISTIC = "logistic"
 Results: TypeAlias = Any
 
 
-@pytest.fixture(scope="module")
-def bench() -> Iterator[SimpleNamespace]:
-    """The benchmark's scripts, which import one another as those of one folder do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        yield SimpleNamespace(**{name: import_module(name) for name in NAMES})
-    for name in NAMES:
-        del sys.modules[name]
+@pytest.fixture
+def bench() -> SimpleNamespace:
+    """Give the benchmark's modules."""
+    return SimpleNamespace(**{name: import_module(f"benchmarks.{name}") for name in NAMES})
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
 """One model store for all tests over the wire, and the servers that most of them share."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.server import Server, run_python, serving
+from tests.trained import copy_of
 from tests.wire.gate import Gate
+
+ORIGIN = "https://app.example"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -19,13 +22,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", f"ignore:{message}")
 
 
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a model store with the default model, trained as a user does, and the bad ones."""
-    folder = tmp_path_factory.mktemp("home")
+def train(folder: Path) -> None:
+    """Train the default model as a user does, and save the bad ones beside it."""
     run_python(folder, "train.py")
     run_python(folder, "-m", "tests.wire.models")
-    return folder
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a model store with the default model and the bad ones."""
+    return copy_of(train, "home", tmp_path_factory.mktemp("session"))
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +42,61 @@ def server(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 @pytest.fixture(scope="session")
+def configured(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serve with many settings at once, which have nothing to do with each other."""
+    (version,) = (file.parent.name for file in (home / "models" / "iris").glob("*/model.yaml"))
+    with serving(
+        home,
+        tmp_path_factory.mktemp("configured") / "output",
+        SERVING_MODEL=f"iris:{version}",
+        SERVING_RUNTIME="sklearn",
+        SERVING_CACHE_TTL_S="0",
+        SERVING_CORS_ORIGINS=ORIGIN,
+        SERVING_TRUSTED_PROXIES="127.0.0.1, 198.51.100.0/24",
+        SERVING_PREDICTION_LOG="stdout",
+        SERVING_REQUEST_TIMEOUT="5",  # misspelt
+        SERVING_HANG_DELAY_S="5",  # which is none any more
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def fragile(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serve a model that raises on some rows."""
     output = tmp_path_factory.mktemp("fragile") / "output"
     with serving(home, output, SERVING_MODEL="fragile") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def hasty(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serve the default model with a short deadline."""
+    output = tmp_path_factory.mktemp("hasty") / "output"
+    with serving(home, output, SERVING_REQUEST_TIMEOUT_S="0.5") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared_gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    """Give the gate of the model that is shared."""
+    return Gate(tmp_path_factory.mktemp("shared_gate"))
+
+
+@pytest.fixture(scope="session")
+def _gated(
+    home: Path, shared_gate: Gate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    output = tmp_path_factory.mktemp("gated") / "output"
+    with serving(home, output, **shared_gate.settings) as running:
+        yield running
+
+
+@pytest.fixture
+def gated(_gated: Server, shared_gate: Gate) -> Iterator[Server]:
+    """Serve a model that waits at `shared_gate`, which is open at first and in the end."""
+    yield _gated
+    with suppress(FileNotFoundError):
+        shared_gate.open()
 
 
 Serve = Callable[..., AbstractContextManager[Server]]
@@ -62,11 +118,3 @@ def gate(tmp_path: Path) -> Gate:
     folder = tmp_path / "gate"
     folder.mkdir()
     return Gate(folder)
-
-
-@pytest.fixture(scope="session")
-def hasty(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve the default model with a short deadline."""
-    output = tmp_path_factory.mktemp("hasty") / "output"
-    with serving(home, output, SERVING_REQUEST_TIMEOUT_S="0.5") as running:
-        yield running

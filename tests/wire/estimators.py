@@ -117,7 +117,7 @@ class Faulty(Gated):
         return answer
 
 
-class Stuck(Wrapped):
+class Stuck(Gated):
     """Lets no other thread run, for one value: native code that holds the interpreter's lock."""
 
     def predict(self, rows: Array) -> Array:

@@ -11,8 +11,8 @@ from serving.model.description import Metrics
 from serving.model.estimator import to_array
 from serving.model.store import save
 from tests.wire.estimators import Faulty, Fragile, Gated, Stuck, Unloadable
-from train import iris
 from training.describing.describe import describe, rows_of
+from training.learn import iris
 from training.table.table import to_table
 
 UNMEASURED = Metrics(split="none", values={}, dummy={})

@@ -3,7 +3,9 @@
 import subprocess
 from pathlib import Path
 
-from tests.server import BIN, ROOT, environment, serving
+from tests.server import BATCH, BIN, ROOT, ROW, environment, serving
+
+OTHER_ROW = [6.3, 3.3, 6.0, 2.5]
 
 
 def test_a_bento_serves_the_model_that_was_packed_into_it(home: Path, tmp_path: Path) -> None:
@@ -14,6 +16,17 @@ def test_a_bento_serves_the_model_that_was_packed_into_it(home: Path, tmp_path: 
     subprocess.run([BIN / "bentoml", "build", ROOT], env=packed, check=True, capture_output=True)
     (bento,) = (own / "bentos" / "model_api").glob("*/bento.yaml")
     with serving(own, tmp_path / "output", bento.parent) as server:
-        assert server.http.get("/model/info").json()["name"] == "numbered"
+        info = server.http.get("/model/info").json()
+        assert (info["name"], info["classes"]) == ("numbered", [0, 1, 2])
+        # Labels that are numbers stay numbers, and no probabilities are made up.
+        one = server.ask(ROW).json()
+        many = server.ask([ROW, OTHER_ROW], BATCH).json()["predictions"]
+        assert list(one) == ["prediction", "scores", "model", "request_id"]
+        assert (type(one["prediction"]), one["prediction"]) == (int, 0)
+        assert [answer["prediction"] for answer in many] == [0, 2]
+        for answer in (one, *many):
+            assert list(answer["scores"]) == ["0", "1", "2"]
+            assert max(answer["scores"], key=answer["scores"].get) == str(answer["prediction"])
+        assert server.metric("serving_predictions_total", **{"class": "2"}) == 1
     with serving(own, tmp_path / "named", bento.parent, SERVING_MODEL="iris") as server:
         assert server.http.get("/model/info").json()["name"] == "iris"

@@ -5,26 +5,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
 
-import httpx
 import pytest
 
-from tests.server import ROW, Server, eventually
+from tests.server import BATCH, ROW, Server, eventually
 from tests.wire.conftest import Serve
 from tests.wire.gate import Gate
 from tests.wire.problems import assert_problem
+from tests.wire.raw import POST
 
-TIMEOUT_S = "0.5"
-
-
-def ask(server: Server, first_feature: float) -> httpx.Response:
-    return server.http.post("/predict", json={"data": [first_feature, 1, 1, 1]})
+TIMEOUT_S = 0.5  # of `hasty`
 
 
-def ask_batch(server: Server, *first_features: float) -> httpx.Response:
-    return server.http.post("/predict/batch", json={"data": [[x, 1, 1, 1] for x in first_features]})
-
-
-def test_work_whose_deadline_passed_is_answered_and_never_reaches_the_model(
+def test_work_whose_deadline_passed_is_answered_never_asked_about_and_makes_it_unready(
     serve: Serve, gate: Gate
 ) -> None:
     with (
@@ -32,56 +24,13 @@ def test_work_whose_deadline_passed_is_answered_and_never_reaches_the_model(
         serve(SERVING_REQUEST_TIMEOUT_S="3", **gate.settings) as server,
         ThreadPoolExecutor(8) as threads,
     ):
-        gate.close()
-        running = threads.submit(ask, server, 11.0)
-        gate.wait_for(11.0)
-        waiting = [threads.submit(ask, server, 20.0 + number) for number in range(5)]
-        waiting.append(threads.submit(ask_batch, server, 30.0, 31.0))
+        running = gate.hold(server, threads)
+        rows = gate.rows(7)
+        waiting = [threads.submit(server.ask, row) for row in rows[:5]]
+        waiting.append(threads.submit(server.ask, rows[5:], BATCH))
         for answer in [running, *waiting]:
             assert_problem(server, answer.result(), 504, "deadline-exceeded")
-        gate.open()
-        assert eventually("an answer", lambda: ask(server, 40.0).status_code == 200)
-        asked = [value for batch in gate.seen() for value in batch]
-        assert 40.0 in asked
-        assert not {value for value in asked if 20 <= value < 40}
-        assert server.metric("serving_errors_total", type="deadline-exceeded") >= 7
-        assert server.metric("serving_waiting_rows") == 0
-        for answer in [running, *waiting]:
-            line = server.log_of(answer.result().headers["x-request-id"])
-            assert (line["status"], line["problem"]) == (504, "deadline-exceeded")
-
-
-def test_probes_and_invalid_requests_are_answered_while_the_model_is_busy(
-    serve: Serve, gate: Gate
-) -> None:
-    with serve(**gate.settings) as server, ThreadPoolExecutor() as threads:
-        gate.close()
-        running = threads.submit(ask, server, 11.0)
-        gate.wait_for(11.0)
-        assert server.http.get("/livez").status_code == 200
-        assert server.http.get("/metrics").status_code == 200
-        assert server.http.get("/model/info").status_code == 200
-        assert server.http.post("/predict", json={"data": [True]}).status_code == 422
-        assert not running.done()
-        gate.open()
-        assert running.result().status_code == 200
-
-
-def test_a_model_that_hangs_makes_the_server_unready_until_it_goes_on(
-    serve: Serve, gate: Gate
-) -> None:
-    with (
-        serve(SERVING_REQUEST_TIMEOUT_S=TIMEOUT_S, **gate.settings) as server,
-        ThreadPoolExecutor() as threads,
-    ):
-        gate.close()
-        running = threads.submit(ask, server, 11.0)
-        gate.wait_for(11.0)
-        assert running.result().status_code == 504
-        patience_s = 10 * float(TIMEOUT_S)
-        eventually(
-            "a 503", lambda: server.http.get("/health").status_code == 503, patience_s=patience_s
-        )
+        eventually("a 503", lambda: server.http.get("/health").status_code == 503, patience_s=9)
         health = server.http.get("/health")
         assert_problem(server, health, 503, "unavailable")
         assert health.headers["retry-after"]
@@ -90,6 +39,29 @@ def test_a_model_that_hangs_makes_the_server_unready_until_it_goes_on(
         gate.open()
         eventually("health", lambda: server.http.get("/health").status_code == 200)
         assert server.is_ready()
+        (last,) = gate.rows(1)
+        assert server.ask(last).status_code == 200
+        assert gate.has_seen(last)
+        assert not any(gate.has_seen(row) for row in rows)
+        assert server.metric("serving_errors_total", type="deadline-exceeded") == 7
+        assert server.waiting() == 0
+        for answer in [running, *waiting]:
+            line = server.log_of(answer.result().headers["x-request-id"])
+            assert (line["status"], line["problem"]) == (504, "deadline-exceeded")
+        assert server.started() == 1  # what is slow and ends in time is no hang
+
+
+def test_probes_and_invalid_requests_are_answered_while_the_model_is_busy(
+    gated: Server, shared_gate: Gate
+) -> None:
+    with ThreadPoolExecutor() as threads:
+        running = shared_gate.hold(gated, threads)
+        for path in ("/livez", "/readyz", "/health", "/metrics", "/model/info"):
+            assert gated.http.get(path).status_code == 200
+        assert gated.ask([True]).status_code == 422
+        assert not running.done()
+        shared_gate.open()
+        assert running.result().status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -103,27 +75,23 @@ def test_a_model_that_hangs_makes_the_server_unready_until_it_goes_on(
     ids=["nothing of a body", "half a body", "no chunk", "half a chunk"],
 )
 def test_a_body_that_never_comes_is_answered_at_the_deadline(hasty: Server, sent: bytes) -> None:
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     with hasty.raw() as connection:
         started = time.monotonic()
-        connection.sendall(head + sent)
+        connection.sendall(POST + sent)
         with HTTPResponse(connection, method="POST") as answer:
             answer.begin()
             body = json.load(answer)
         waited_s = time.monotonic() - started
     assert answer.status == 504
     assert body["type"] == "./errors/deadline-exceeded"
-    assert waited_s >= float(TIMEOUT_S)
-    assert hasty.http.post("/predict", json={"data": ROW}).status_code == 200
+    assert waited_s >= TIMEOUT_S
+    assert hasty.ask(ROW).status_code == 200
 
 
 def test_a_body_that_trickles_in_has_the_same_deadline(hasty: Server) -> None:
     with hasty.raw() as connection:
-        connection.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            b"Content-Length: 1000000\r\n\r\n"
-        )
-        connection.settimeout(float(TIMEOUT_S) / 10)
+        connection.sendall(POST + b"Content-Length: 1000000\r\n\r\n")
+        connection.settimeout(TIMEOUT_S / 10)
         answer = b""
         for _ in range(1000):
             connection.sendall(b" ")

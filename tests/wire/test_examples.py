@@ -1,9 +1,11 @@
 """The examples, word for word, from the table to answers over the wire."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import pandas as pd
 import pytest
 from bentoml._internal.models.model import ModelStore
 
-from tests.server import ROOT, Server, run_python, serving
+from tests.server import BATCH, ROOT, Server, run_python, serving
+from tests.trained import copy_of
 
 CLOSE = 1e-12
 SECTIONS = dict(
@@ -35,18 +38,18 @@ class Example:
     table: pd.DataFrame
 
 
-def run(home: Path, folder: Path, name: str) -> dict[str, str]:
-    """Run the commands of an example in a folder; give what it says to set for the service."""
+def run(name: str, home: Path) -> None:
+    """Run the commands of an example in a folder, and note what it says to set for the service."""
     settings = {}
     for command in re.findall(r"^(?:python|SERVING).*$", SECTIONS[name], re.M):
         first, *words = shlex.split(command)
         if first == "python":
-            run_python(home, str(ROOT / words[0]), *words[1:], folder=folder)
+            run_python(home, str(ROOT / words[0]), *words[1:], folder=home)
         else:
             assert words == ["bentoml", "serve"]
             variable, _, value = first.partition("=")
             settings[variable] = value
-    return settings
+    (home / "settings.json").write_text(json.dumps(settings))
 
 
 @pytest.fixture(scope="module", params=SECTIONS)
@@ -55,15 +58,13 @@ def example(
 ) -> Iterator[Example]:
     """Train and serve an example."""
     name = request.param
-    folder = tmp_path_factory.mktemp(name)
-    home = folder / "home"
-    home.mkdir()
-    settings = run(home, folder, name)
-    with serving(home, folder / "output", **settings) as server:
+    home = copy_of(partial(run, name), f"example-{name}", tmp_path_factory.mktemp(name))
+    settings = json.loads((home / "settings.json").read_text())
+    with serving(home, home / "output", **settings) as server:
         stored = ModelStore(str(home / "models")).get(settings["SERVING_MODEL"])
         estimator = bentoml.sklearn.load_model(stored)
         info = server.http.get("/model/info").json()
-        table = pd.read_csv(folder / f"{name}.csv").sample(ROWS, random_state=0)
+        table = pd.read_csv(home / f"{name}.csv").sample(ROWS, random_state=0)
         yield Example(name, server, estimator, info, table)
 
 
@@ -86,8 +87,8 @@ def as_array(example: Example, row: list[Any]) -> np.ndarray[Any, Any]:
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
 def test_answers_are_those_of_the_estimator_in_process(example: Example) -> None:
     asked = rows(example)
-    alone = [example.server.http.post("/predict", json={"data": row}) for row in asked]
-    together = example.server.http.post("/predict/batch", json={"data": asked})
+    alone = [example.server.ask(row) for row in asked]
+    together = example.server.ask(asked, BATCH)
     many = together.raise_for_status().json()["predictions"]
     for row, answer, other in zip(asked, alone, many, strict=True):
         one = answer.raise_for_status().json()
@@ -107,12 +108,12 @@ def test_answers_are_those_of_the_estimator_in_process(example: Example) -> None
 
 def test_rows_of_its_own_table_are_nothing_unusual(example: Example) -> None:
     for row in rows(example)[:5]:
-        assert "warnings" not in example.server.http.post("/predict", json={"data": row}).json()
+        assert "warnings" not in example.server.ask(row).json()
 
 
 def test_the_example_of_each_feature_is_answered_by_name(example: Example) -> None:
     named = {feature["name"]: feature["example"] for feature in example.info["features"]}
-    answer = example.server.http.post("/predict", json={"data": named})
+    answer = example.server.ask(named)
     assert answer.status_code == 200
     assert "warnings" not in answer.json()
 
@@ -142,7 +143,7 @@ def test_a_value_unlike_training_is_answered_with_a_warning_and_counted(example:
     before = example.server.metric(name, feature=feature["name"])
     if feature["domain"]["maximum"] < row[-1]:
         pytest.skip("nothing is accepted beyond what was trained")
-    answer = example.server.http.post("/predict", json={"data": row}).json()
+    answer = example.server.ask(row).json()
     (warning,) = answer["warnings"]
     assert warning["pointer"] == f"/data/{last}"
     assert "outside of the range seen in training" in warning["detail"]

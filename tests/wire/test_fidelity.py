@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ import pytest
 from bentoml._internal.models.model import ModelStore
 from sklearn.datasets import load_iris
 
-from tests.server import PATIENCE_S, ROOT, Server, run_python
-from tests.wire.conftest import Serve
+from tests.server import BATCH, PATIENCE_S, ROOT, Server, run_python, serving
+from tests.trained import copy_of
 from tests.wire.estimators import EXITS_AT, FAILS_ABOVE
 
 CONNECTIONS = 64
@@ -82,7 +83,7 @@ def ask_all(server: Server, requests: Iterable[Asked]) -> list[tuple[Asked, http
         ) as client:
 
             async def ask(asked: Asked) -> tuple[Asked, httpx.Response]:
-                data = asked.rows if asked.path == "/predict/batch" else asked.rows[0]
+                data = asked.rows if asked.path == BATCH else asked.rows[0]
                 return asked, await client.post(asked.path, json={"data": data})
 
             return await asyncio.gather(*map(ask, requests))
@@ -98,7 +99,7 @@ def assert_faithful(estimator: Any, answers: list[tuple[Asked, httpx.Response]])
         if asked.status != 200:
             continue
         body = answer.json()
-        predictions = body["predictions"] if asked.path == "/predict/batch" else [body]
+        predictions = body["predictions"] if asked.path == BATCH else [body]
         for row, prediction in zip(asked.rows, predictions, strict=True):
             assert prediction["prediction"] == estimator.predict([row])[0], row
             assert list(prediction["probabilities"]) == classes
@@ -128,56 +129,36 @@ class Batches:
         return float(rows / batches)
 
 
-def test_a_row_alone_gets_the_estimators_own_bits(serve: Serve, estimator: Any) -> None:  # noqa: ANN401
-    with serve(SERVING_RUNTIME="sklearn", SERVING_RATE_LIMIT="off") as server:
-        for row in distinct_rows(estimator, 60, seed=1):
-            body = server.http.post("/predict", json={"data": row}).json()
-            assert body["prediction"] == estimator.predict([row])[0]
-            own = estimator.predict_proba([row])[0].tolist()
-            assert list(body["probabilities"].values()) == own
+def test_a_row_alone_gets_the_estimators_own_bits(configured: Server, estimator: Any) -> None:  # noqa: ANN401
+    for row in distinct_rows(estimator, 60, seed=1):
+        body = configured.ask(row).json()
+        assert body["prediction"] == estimator.predict([row])[0]
+        own = estimator.predict_proba([row])[0].tolist()
+        assert list(body["probabilities"].values()) == own
 
 
-def test_hundreds_of_concurrent_single_rows_are_batched_and_get_their_own_answers(
-    server: Server,
-    estimator: Any,  # noqa: ANN401
-) -> None:
-    batches = Batches(server)
-    answers = ask_all(
-        server, [Asked("/predict", [row]) for row in distinct_rows(estimator, 400, seed=2)]
-    )
-    assert_faithful(estimator, answers)
-    assert batches.mean() > 1
-    assert len({answer.json()["request_id"] for _, answer in answers}) == len(answers)
-
-
-def test_batches_and_single_rows_in_any_mixture_get_their_own_answers(
+def test_single_rows_batches_and_invalid_neighbours_at_once_get_their_own_answers(
     server: Server,
     estimator: Any,  # noqa: ANN401
 ) -> None:
     rng = random.Random(3)
-    rows = distinct_rows(estimator, 800, seed=3)
+    rows = distinct_rows(estimator, 700, seed=3)
     requests = []
     while rows:
-        size = rng.choice([1, 1, 1, 2, 5, 20])
-        path = rng.choice(["/predict", "/predict/batch"]) if size == 1 else "/predict/batch"
+        size = rng.choice([1, 1, 1, 1, 1, 2, 5, 20])
+        path = rng.choice(["/predict", "/predict", BATCH]) if size == 1 else BATCH
         requests.append(Asked(path, rows[:size]))
         del rows[:size]
-    batches = Batches(server)
-    assert_faithful(estimator, ask_all(server, requests))
-    assert batches.mean() > 1
-
-
-def test_invalid_neighbours_change_no_answer(server: Server, estimator: Any) -> None:  # noqa: ANN401
-    rng = random.Random(4)
-    requests = [Asked("/predict", [row]) for row in distinct_rows(estimator, 200, seed=4)]
     requests += [
-        Asked("/predict", [[rng.random(), bad, 1, 1]], 422) for bad in [True, None, "x", 1e308] * 40
+        Asked("/predict", [[rng.random(), bad, 1, 1]], 422) for bad in [True, None, "x", 1e308] * 25
     ]
-    requests += [Asked("/predict/batch", [[1, 1, 1, 1], [rng.random()]], 422) for _ in range(40)]
+    requests += [Asked(BATCH, [[1, 1, 1, 1], [rng.random()]], 422) for _ in range(25)]
     rng.shuffle(requests)
     batches = Batches(server)
-    assert_faithful(estimator, ask_all(server, requests))
+    answers = ask_all(server, requests)
+    assert_faithful(estimator, answers)
     assert batches.mean() > 1
+    assert len({answer.json()["request_id"] for _, answer in answers}) == len(answers)
 
 
 def test_neighbours_that_the_estimator_fails_on_change_no_answer(
@@ -187,13 +168,11 @@ def test_neighbours_that_the_estimator_fails_on_change_no_answer(
     rng = random.Random(5)
     good = [row for row in distinct_rows(estimator, 400, seed=5) if abs(row[0]) < FAILS_ABOVE]
     requests = [Asked("/predict", [row]) for row in good[:200]]
-    requests += [
-        Asked("/predict/batch", good[start : start + 5]) for start in range(200, len(good), 5)
-    ]
+    requests += [Asked(BATCH, good[start : start + 5]) for start in range(200, len(good), 5)]
     failing = [[FAILS_ABOVE + 1 + rng.random(), 1, 1, 1] for _ in range(50)]
     failing += [[EXITS_AT, 1, 1, 1] for _ in range(10)]
     requests += [Asked("/predict", [row], 500) for row in failing[:40]]
-    requests += [Asked("/predict/batch", [[1, 1, 1, 1], row], 500) for row in failing[40:]]
+    requests += [Asked(BATCH, [[1, 1, 1, 1], row], 500) for row in failing[40:]]
     rng.shuffle(requests)
     batches = Batches(fragile)
     assert_faithful(estimator, ask_all(fragile, requests))
@@ -209,8 +188,8 @@ def flowers_between(estimator: Any) -> list[list[float]]:  # noqa: ANN401
     return mixed + boundary_rows(estimator, 10, rng)
 
 
-def orchard(folder: Path) -> list[list[Any]]:
-    """Write a table of numbers, a category and gaps, with fruit and its price; give its rows."""
+def orchard() -> tuple[pd.DataFrame, list[list[Any]]]:
+    """Give a table of numbers, a category and gaps, with fruit and its price; and rows of it."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(5, 2, (150, 3)).round(3), columns=["length", "width", "age"])
     frame["colour"] = rng.choice(["red", "green", "blue"], 150)
@@ -218,9 +197,15 @@ def orchard(folder: Path) -> list[list[Any]]:
     frame["fruit"] = np.array(["apple", "pear", "plum"])[size]
     frame["price"] = np.exp(frame["length"] / 5 + rng.normal(size=150) / 3)
     frame.loc[rng.random(150) < 0.1, ["width", "colour"]] = None
-    frame.to_csv(folder / "orchard.csv", index=False)
     asked = frame.iloc[:50].drop(columns=["fruit", "price"])
-    return json.loads(asked.to_json(orient="values"))  # type: ignore[no-any-return]
+    return frame, json.loads(asked.to_json(orient="values"))
+
+
+def train_orchard(options: str, home: Path) -> None:
+    """Train a model on that table."""
+    orchard()[0].to_csv(home / "orchard.csv", index=False)
+    command = f"--data orchard.csv {options}".split()
+    run_python(home, str(ROOT / "train.py"), *command, folder=home)
 
 
 def ask_one_by_one(server: Server, requests: Sequence[Asked]) -> list[bytes]:
@@ -229,7 +214,7 @@ def ask_one_by_one(server: Server, requests: Sequence[Asked]) -> list[bytes]:
         return [
             client.post(
                 asked.path,
-                json={"data": asked.rows if asked.path == "/predict/batch" else asked.rows[0]},
+                json={"data": asked.rows if asked.path == BATCH else asked.rows[0]},
             )
             .raise_for_status()
             .content
@@ -244,25 +229,24 @@ def ask_one_by_one(server: Server, requests: Sequence[Asked]) -> list[bytes]:
         "--target fruit --drop price --estimator GradientBoostingClassifier",
         "--target price --drop fruit --estimator PoissonRegressor",
     ],
+    ids=["flowers", "fruit", "prices"],
 )
 def test_the_same_question_gets_the_same_bytes_in_any_company(
     options: str,
     home: Path,
     tmp_path: Path,
-    serve: Serve,
     estimator: Any,  # noqa: ANN401
 ) -> None:
-    rows: list[list[Any]] = orchard(tmp_path) if options else flowers_between(estimator)
-    settings = {"SERVING_CACHE_ENTRIES": "0", "SERVING_RATE_LIMIT": "off"}
+    settings = {"SERVING_CACHE_ENTRIES": "0"}
     if options:
-        command = f"--data orchard.csv {options}".split()
-        run_python(home, str(ROOT / "train.py"), *command, folder=tmp_path)
+        home = copy_of(partial(train_orchard, options), "orchard", tmp_path, options)
         settings["SERVING_MODEL"] = "orchard"
+    rows: list[list[Any]] = orchard()[1] if options else flowers_between(estimator)
     rng = random.Random(7)
-    requests = [Asked("/predict", [row]) for row in rows * 50]
-    requests += [Asked("/predict/batch", rng.choices(rows, k=size)) for size in range(1, 80)]
+    requests = [Asked("/predict", [row]) for row in rows * 15]
+    requests += [Asked(BATCH, rng.choices(rows, k=size)) for size in range(1, 80, 2)]
     rng.shuffle(requests)
-    with serve(**settings) as server:
+    with serving(home, tmp_path / "output", **settings) as server:
         assert server.http.get("/model/info").json()["runtime"]["same_bits"]
         alone = ask_one_by_one(server, [Asked("/predict", [row]) for row in rows])
         batches = Batches(server)
@@ -273,6 +257,6 @@ def test_the_same_question_gets_the_same_bytes_in_any_company(
     parts = {str(row): body.split(b',"model":') for row, body in zip(rows, alone, strict=True)}
     for asked, body in zip(chain(*shares), chain(*told), strict=True):
         answers = [parts[str(row)][0] for row in asked.rows]
-        if asked.path == "/predict/batch":
+        if asked.path == BATCH:
             answers = [b'{"predictions":[' + b",".join(answer + b"}" for answer in answers) + b"]"]
         assert body.split(b',"model":') == [*answers, parts[str(rows[0])][1]]

@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tests.adopted import adopt, fitted, known_penguins
-from tests.server import ROOT, Server, run_python, serving
+from tests.server import BATCH, ROOT, Server, run_python, serving
+from tests.trained import copy_of
 
 CLOSE = 1e-12
 
@@ -27,23 +28,28 @@ def frame() -> pd.DataFrame:
     return known_penguins()
 
 
-@pytest.fixture(scope="module")
-def estimator(frame: pd.DataFrame) -> Any:  # noqa: ANN401 (scikit-learn has no type for it)
-    """Fit it."""
-    return fitted(frame)
+def adopt_mine(home: Path) -> None:
+    """Fit it, and bring it as a person would."""
+    frame = known_penguins()
+    adopt(frame, fitted(frame), home, home)
 
 
 @pytest.fixture(scope="module")
-def server(
-    frame: pd.DataFrame,
-    estimator: Any,  # noqa: ANN401
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Server]:
-    """Serve it, as a person would bring it."""
-    folder = tmp_path_factory.mktemp("fitted")
-    (folder / "home").mkdir()
-    adopt(frame, estimator, folder / "home", folder)
-    with serving(folder / "home", folder / "output", SERVING_MODEL="mine") as running:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a model store with it."""
+    return copy_of(adopt_mine, "mine", tmp_path_factory.mktemp("fitted"))
+
+
+@pytest.fixture(scope="module")
+def estimator(home: Path) -> Any:  # noqa: ANN401 (scikit-learn has no type for it)
+    """Load it as it was brought."""
+    return joblib.load(home / "mine.joblib")
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[Server]:
+    """Serve it."""
+    with serving(home, home / "output", SERVING_MODEL="mine") as running:
         yield running
 
 
@@ -77,32 +83,6 @@ def test_a_category_that_it_would_fail_on_is_refused(server: Server, frame: pd.D
     assert schemas["Named"]["properties"]["island"]["enum"] == ["Biscoe", "Dream", "Torgersen"]
 
 
-def test_texts_are_served(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    words = {"praise": ["good", "great", "fine"], "blame": ["bad", "poor", "awful"]}
-    rows = [
-        {"review": f"a {rng.choice(words[kind])} thing, {n} times", "stars": n % 5, "kind": kind}
-        for n in range(40)
-        for kind in words
-    ]
-    pd.DataFrame(rows).to_csv(tmp_path / "reviews.csv", index=False)
-    (tmp_path / "home").mkdir()
-    command = "--data reviews.csv --target kind --estimator LogisticRegression"
-    run_python(tmp_path / "home", str(ROOT / "train.py"), *command.split(), folder=tmp_path)
-    with serving(tmp_path / "home", tmp_path / "output", SERVING_MODEL="reviews") as server:
-        feature = server.http.get("/model/info").json()["features"][0]
-        assert feature["type"] == "text"
-        for kind, (word, *_) in words.items():
-            body = {"data": {"review": f"a {word} thing, 12 times", "stars": 3}}
-            answer = server.http.post("/predict", json=body).raise_for_status().json()
-            assert answer["prediction"] == kind
-            assert "warnings" not in answer
-        body = {"data": {"review": "word " * 100, "stars": 3}}
-        (warning,) = server.http.post("/predict", json=body).json()["warnings"]
-        assert warning["pointer"] == "/data/review"
-
-
-@pytest.fixture(scope="module")
 def flats() -> pd.DataFrame:
     """Give flats with a column of categories that are whole numbers, as a file has them."""
     rng = np.random.default_rng(0)
@@ -110,25 +90,29 @@ def flats() -> pd.DataFrame:
     return frame.assign(let=np.where((frame.rooms == 2) ^ (frame.x > 0), "yes", "no"))
 
 
-def test_categories_of_numbers_are_asked_for_as_such_and_unseen_ones_are_told(
-    flats: pd.DataFrame, tmp_path: Path
-) -> None:
-    features = flats[["rooms", "x"]].astype({"rooms": "category"})
-    booster = LGBMClassifier(n_estimators=20, min_data_per_group=10, verbose=-1).fit(
-        features, flats["let"]
-    )
-    joblib.dump(booster, tmp_path / "flats.joblib")
-    flats.to_csv(tmp_path / "reference.csv", index=False)
-    (tmp_path / "home").mkdir()
+def adopt_booster(home: Path) -> None:
+    """Fit a booster to them, and bring it as a person would."""
+    frame = flats()
+    features = frame[["rooms", "x"]].astype({"rooms": "category"})
+    booster = LGBMClassifier(n_estimators=20, min_data_per_group=10, verbose=-1)
+    joblib.dump(booster.fit(features, frame["let"]), home / "flats.joblib")
+    frame.to_csv(home / "reference.csv", index=False)
     command = "--model flats.joblib --reference reference.csv --target let --trust"
-    run_python(tmp_path / "home", str(ROOT / "train.py"), *command.split(), folder=tmp_path)
+    run_python(home, str(ROOT / "train.py"), *command.split(), folder=home)
 
-    rows = flats[["rooms", "x"]].to_numpy(object).tolist()
-    with serving(tmp_path / "home", tmp_path / "output", SERVING_MODEL="flats") as server:
-        many = server.http.post("/predict/batch", json={"data": rows}).raise_for_status().json()
-        alone = [server.http.post("/predict", json={"data": row}).json() for row in rows[:20]]
-        whole = server.http.post("/predict", json={"data": flats.iloc[0].to_dict()}).json()
-        unseen = server.http.post("/predict", json={"data": [3, 0.5]}).json()
+
+def test_categories_of_numbers_are_asked_for_as_such_and_unseen_ones_are_told(
+    tmp_path: Path,
+) -> None:
+    home = copy_of(adopt_booster, "flats", tmp_path)
+    booster, frame = joblib.load(home / "flats.joblib"), flats()
+    features = frame[["rooms", "x"]].astype({"rooms": "category"})
+    rows = frame[["rooms", "x"]].to_numpy(object).tolist()
+    with serving(home, tmp_path / "output", SERVING_MODEL="flats") as server:
+        many = server.ask(rows, BATCH).raise_for_status().json()
+        alone = [server.ask(row).json() for row in rows[:20]]
+        whole = server.ask(frame.iloc[0].to_dict()).json()
+        unseen = server.ask([3, 0.5]).json()
 
     assert [one["prediction"] for one in many["predictions"]] == list(booster.predict(features))
     told = [[one["probabilities"][name] for name in ("no", "yes")] for one in many["predictions"]]
@@ -139,27 +123,35 @@ def test_categories_of_numbers_are_asked_for_as_such_and_unseen_ones_are_told(
     assert [warning["pointer"] for warning in unseen["warnings"]] == ["/data/0"]
 
 
+TEXTS = [f"{word} {n}" for n in range(30) for word in ("good", "fine", "bad", "poor")]
+
+
+def adopt_moods(home: Path) -> None:
+    """Fit an estimator of texts with a function that stands in no module, and bring it."""
+    labels = ["up", "up", "down", "down"] * 30
+    shout = FunctionTransformer(lambda rows: [text.upper() for text in rows])
+    estimator = make_pipeline(shout, TfidfVectorizer(), LogisticRegression()).fit(TEXTS, labels)
+    (home / "mood.pkl").write_bytes(cloudpickle.dumps(estimator))
+    pd.DataFrame({"text": TEXTS, "mood": labels}).to_csv(home / "reference.csv", index=False)
+    command = "--model mood.pkl --reference reference.csv --target mood --trust"
+    told = run_python(home, str(ROOT / "train.py"), *command.split(), folder=home)
+    assert "needs        cloudpickle==" in told
+
+
 def test_an_estimator_of_texts_with_a_function_of_a_notebook_answers_as_in_process(
     tmp_path: Path,
 ) -> None:
-    texts = [f"{word} {n}" for n in range(30) for word in ("good", "fine", "bad", "poor")]
-    labels = ["up", "up", "down", "down"] * 30
-    shout = FunctionTransformer(lambda rows: [text.upper() for text in rows])
-    estimator = make_pipeline(shout, TfidfVectorizer(), LogisticRegression()).fit(texts, labels)
-    (tmp_path / "mood.pkl").write_bytes(cloudpickle.dumps(estimator))
-    pd.DataFrame({"text": texts, "mood": labels}).to_csv(tmp_path / "reference.csv", index=False)
-    (tmp_path / "home").mkdir()
-    command = "--model mood.pkl --reference reference.csv --target mood --trust"
-    told = run_python(tmp_path / "home", str(ROOT / "train.py"), *command.split(), folder=tmp_path)
-    assert "needs        cloudpickle==" in told
-
-    with serving(tmp_path / "home", tmp_path / "output", SERVING_MODEL="mood") as server:
-        answers = server.http.post("/predict/batch", json={"data": [[text] for text in texts]})
+    home = copy_of(adopt_moods, "moods", tmp_path)
+    estimator = joblib.load(home / "mood.pkl")
+    with serving(home, tmp_path / "output", SERVING_MODEL="mood") as server:
+        answers = server.ask([[text] for text in TEXTS], BATCH)
+        (warning,) = server.ask(["word " * 100]).json()["warnings"]
+        assert warning["pointer"] == "/data/0"
 
     given = [one["probabilities"] for one in answers.raise_for_status().json()["predictions"]]
     np.testing.assert_allclose(
         [[one["down"], one["up"]] for one in given],
-        estimator.predict_proba(texts),
+        estimator.predict_proba(TEXTS),
         rtol=CLOSE,
         atol=CLOSE,
     )

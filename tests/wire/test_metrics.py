@@ -5,11 +5,10 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import httpx
 
-from tests.server import ROW, Server, eventually, serving
+from tests.server import BATCH, ROW, Server, eventually
 from tests.wire.conftest import Serve
 from tests.wire.gate import Gate
 
@@ -18,10 +17,6 @@ DURATION = "bentoml_service_request_duration_seconds"
 IN_PROGRESS = "bentoml_service_request_in_progress"
 BATCH_SIZE = "bentoml_service_adaptive_batch_size"
 COMMON = {"endpoint", "service_name", "service_version", "runner_name"}
-
-
-def ask(server: Server, row: object = ROW) -> httpx.Response:
-    return server.http.post("/predict", json={"data": row})
 
 
 def labels_of(server: Server, name: str) -> set[str]:
@@ -33,13 +28,18 @@ def endpoints(server: Server) -> set[str]:
     return {sample.labels["endpoint"] for sample in server.metrics() if "endpoint" in sample.labels}
 
 
+def counted(server: Server, endpoint: str, status: int) -> float:
+    return server.metric(REQUESTS, endpoint=endpoint, http_response_code=str(status))
+
+
 def in_progress_elsewhere(server: Server) -> float:
     """Sum over all endpoints but the one that is asked."""
     return server.metric(IN_PROGRESS) - server.metric(IN_PROGRESS, endpoint="/metrics")
 
 
 def test_names_and_labels_are_bentomls(server: Server) -> None:
-    ask(server)
+    server.ask(ROW)
+    server.ask([5.19, 3.5, 1.4, 0.2])  # which is in no cache
     assert labels_of(server, REQUESTS) == COMMON | {"http_response_code"}
     assert labels_of(server, f"{DURATION}_sum") == COMMON | {"http_response_code"}
     assert labels_of(server, IN_PROGRESS) == COMMON
@@ -52,50 +52,34 @@ def test_names_and_labels_are_bentomls(server: Server) -> None:
     }
     assert server.metric(REQUESTS, service_name="ModelApi", endpoint="/predict") > 0
     assert server.metric(f"{BATCH_SIZE}_count", method_name="predict") > 0
-
-
-def test_durations_are_told_from_one_millisecond_on(server: Server) -> None:
-    ask(server)
-    bounds = sorted(
-        {
-            float(sample.labels["le"])
-            for sample in server.metrics()
-            if sample.name == f"{DURATION}_bucket"
-        }
-    )
+    buckets = (sample for sample in server.metrics() if sample.name == f"{DURATION}_bucket")
+    bounds = sorted({float(sample.labels["le"]) for sample in buckets})
     assert bounds[0] == 0.001
     assert bounds[-2] >= 10  # the default deadline, so that what passes it is seen
     assert bounds[-1] == float("inf")
 
 
-def test_requests_are_counted_by_route_and_status(server: Server) -> None:
-    def counted(endpoint: str, status: int) -> float:
-        return server.metric(REQUESTS, endpoint=endpoint, http_response_code=str(status))
-
-    before = counted("/predict", 200), counted("/predict", 422), counted("/predict/batch", 200)
-    for _ in range(3):
-        ask(server)
-    for _ in range(2):
-        ask(server, [True])
-    server.http.post("/predict/batch", json={"data": [ROW, ROW]})
-    after = counted("/predict", 200), counted("/predict", 422), counted("/predict/batch", 200)
-    assert [late - early for early, late in zip(before, after, strict=True)] == [3, 2, 1]
-
-
-def test_problems_are_counted_by_type_and_predictions_by_class(server: Server) -> None:
-    def counted() -> list[float]:
+def test_requests_problems_and_predictions_are_counted(server: Server) -> None:
+    def all_counts() -> list[float]:
         return [
+            counted(server, "/predict", 200),
+            counted(server, "/predict", 422),
+            counted(server, BATCH, 200),
             server.metric("serving_errors_total", type="malformed-body"),
             server.metric("serving_errors_total", type="not-found"),
             server.metric("serving_predictions_total", **{"class": "setosa"}),
         ]
 
-    before = counted()
-    headers = {"Content-Type": "application/json"}
-    server.http.post("/predict", content=b"{", headers=headers)
+    before = all_counts()
+    for _ in range(3):
+        server.ask(ROW)
+    for _ in range(2):
+        server.ask([True])
+    server.ask([ROW, ROW, ROW], BATCH)
+    server.send("{")
     server.http.get("/nothing")
-    server.http.post("/predict/batch", json={"data": [ROW, ROW, ROW]})
-    assert [late - early for early, late in zip(before, counted(), strict=True)] == [1, 1, 3]
+    grown = [late - early for early, late in zip(before, all_counts(), strict=True)]
+    assert grown == [3, 2, 1, 1, 1, 6]
 
 
 def test_the_model_is_told(server: Server) -> None:
@@ -104,86 +88,64 @@ def test_the_model_is_told(server: Server) -> None:
     assert server.metric("serving_model_info", **labels) == 1
 
 
-def test_hundreds_of_unknown_paths_add_one_endpoint(serve: Serve) -> None:
-    with serve() as server:
-        server.metrics()
-        before = endpoints(server)
-        for number in range(300):
-            assert server.http.get(f"/unknown/{number}").status_code == 404
-        (added,) = endpoints(server) - before
-        assert server.metric(REQUESTS, endpoint=added, http_response_code="404") == 300
-        for number in range(10):
-            assert server.http.get(f"/errors/{number}").status_code == 404
-        assert endpoints(server) - before - {added} == {"/errors/{slug}"}
+def test_unknown_paths_add_one_endpoint(server: Server) -> None:
+    server.http.get("/unknown/first")
+    server.http.get("/errors/not-found")
+    before, unmatched = endpoints(server), counted(server, "unmatched", 404)
+    for number in range(100):
+        assert server.http.get(f"/unknown/{number}").status_code == 404
+        assert server.http.get(f"/errors/{number}").status_code == 404
+    assert endpoints(server) == before
+    assert counted(server, "unmatched", 404) == unmatched + 100
+    assert counted(server, "/errors/{slug}", 404) >= 100
 
 
-def test_requests_under_way_and_waiting_are_seen_and_then_gone(serve: Serve, gate: Gate) -> None:
-    with serve(**gate.settings) as server, ThreadPoolExecutor() as threads:
-        gate.close()
-        held = [threads.submit(ask, server, [0.0, 1, 1, 1])]
-        gate.wait_for(0.0)
-        held += [threads.submit(ask, server, [1.0 + number, 1, 1, 1]) for number in range(4)]
-        eventually("five requests", lambda: server.metric(IN_PROGRESS, endpoint="/predict") == 5)
-        try:
-            waiting = "serving_waiting_rows"
-            eventually("four that wait", lambda: server.metric(waiting) == 4, patience_s=5)
-        finally:
-            gate.open()
+def test_requests_under_way_and_waiting_are_seen_and_then_gone(
+    gated: Server, shared_gate: Gate
+) -> None:
+    def batches() -> list[float]:
+        return [gated.metric(f"{BATCH_SIZE}_{part}") for part in ("sum", "count")]
+
+    before = batches()
+    with ThreadPoolExecutor() as threads:
+        held = [shared_gate.hold(gated, threads)]
+        held += [threads.submit(gated.ask, row) for row in shared_gate.rows(4)]
+        eventually("five requests", lambda: gated.under_way() == 5)
+        eventually("four that wait", lambda: gated.waiting() == 4)
+        shared_gate.open()
         assert {answer.result().status_code for answer in held} == {200}
-        assert in_progress_elsewhere(server) == 0
-        assert server.metric(waiting) == 0
-        assert server.metric(f"{BATCH_SIZE}_sum") == 5
-        assert server.metric(f"{BATCH_SIZE}_count") == 2
+    assert in_progress_elsewhere(gated) == gated.waiting() == 0
+    assert [late - early for early, late in zip(before, batches(), strict=True)] == [5, 2]
 
 
-def test_a_killed_worker_leaves_its_counts_and_nothing_under_way(serve: Serve, gate: Gate) -> None:
-    with serve(**gate.settings) as server:
+def test_a_killed_worker_leaves_its_counts_and_nothing_under_way_and_servers_do_not_mix(
+    serve: Serve, gate: Gate, server: Server
+) -> None:
+    server.ask(ROW)
+    elsewhere = counted(server, "/predict", 200)
+    with serve(**gate.settings) as second:
         for _ in range(3):
-            assert ask(server).status_code == 200
+            assert second.ask(ROW).status_code == 200
         gate.close()
+        (row,) = gate.rows(1)
 
         def lost() -> None:
             with suppress(httpx.TransportError):
-                ask(server, [77.0, 1, 1, 1])
+                second.ask(row)
 
         held = threading.Thread(target=lost)
         held.start()
-        gate.wait_for(77.0)
-        killed = server.worker()
+        eventually("the row in the model", lambda: gate.has_seen(row))
+        killed = second.worker()
         os.kill(killed, signal.SIGKILL)
         held.join()
         gate.open()
-        eventually("another worker", lambda: server.worker() != killed and server.is_ready())
-        assert in_progress_elsewhere(server) == 0
-        assert server.metric("serving_waiting_rows") == 0
-        assert server.metric("serving_model_info") == 1
-        assert server.metric(REQUESTS, endpoint="/predict", http_response_code="200") == 3
-        assert ask(server).status_code == 200
-        assert server.metric(REQUESTS, endpoint="/predict", http_response_code="200") == 4
-
-
-def test_servers_of_one_model_store_keep_their_own_metrics(
-    server: Server, home: Path, tmp_path: Path
-) -> None:
-    ask(server)
-    before = server.metric(REQUESTS, endpoint="/predict", http_response_code="200")
-    with serving(home, tmp_path / "output") as second:
-        for _ in range(2):
-            ask(second)
-        assert second.metric(REQUESTS, endpoint="/predict", http_response_code="200") == 2
-        assert server.metric(REQUESTS, endpoint="/predict", http_response_code="200") == before
-        ask(server)
-    ask(server)
-    assert server.metric(REQUESTS, endpoint="/predict", http_response_code="200") == before + 2
-
-
-def test_several_workers_count_together(serve: Serve) -> None:
-    with serve(BENTOML_CONFIG_OPTIONS="services.ModelApi.workers=2") as server:
-        eventually("two workers", lambda: len(server.events("Application startup complete.")) == 2)
-        for _ in range(40):  # each on a connection of its own, so that both workers get some
-            answer = httpx.post(f"{server.url}/predict", json={"data": ROW}, timeout=60)
-            assert answer.status_code == 200
-        assert server.metric(REQUESTS, endpoint="/predict", http_response_code="200") == 40
-        assert server.metric("serving_predictions_total") == 40
-        assert in_progress_elsewhere(server) == 0
-        assert server.metric("serving_model_info") == 1
+        eventually("another worker", lambda: second.worker() != killed and second.is_ready())
+        assert in_progress_elsewhere(second) == second.waiting() == 0
+        assert second.metric("serving_model_info") == 1
+        assert counted(second, "/predict", 200) == 3
+        assert second.ask(ROW).status_code == 200
+        assert counted(second, "/predict", 200) == 4
+        assert counted(server, "/predict", 200) == elsewhere
+    assert server.ask(ROW).status_code == 200  # the other's end takes none of its files
+    assert counted(server, "/predict", 200) == elsewhere + 1

@@ -9,8 +9,7 @@ from typing import Any
 import bentoml
 import pytest
 
-from tests.server import ROW, Server
-from tests.wire.conftest import Serve
+from tests.server import BATCH, ROW, Server
 
 NAMES = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 CLASSES = ["setosa", "versicolor", "virginica"]
@@ -19,13 +18,13 @@ OTHER_ROW = [6.3, 3.3, 6.0, 2.5]
 
 
 def predict(server: Server, data: object) -> dict[str, Any]:
-    answer = server.http.post("/predict", json={"data": data})
+    answer = server.ask(data)
     assert answer.status_code == 200, answer.text
     return answer.json()  # type: ignore[no-any-return]
 
 
 def predict_batch(server: Server, data: object) -> dict[str, Any]:
-    answer = server.http.post("/predict/batch", json={"data": data})
+    answer = server.ask(data, BATCH)
     assert answer.status_code == 200, answer.text
     return answer.json()  # type: ignore[no-any-return]
 
@@ -236,19 +235,3 @@ def test_bentomls_own_client_reaches_both_apis(server: Server) -> None:
         "setosa",
         "virginica",
     ]
-
-
-def test_labels_that_are_numbers_stay_numbers_and_no_probabilities_are_made_up(
-    serve: Serve,
-) -> None:
-    with serve(SERVING_MODEL="numbered") as server:
-        one = predict(server, ROW)
-        many = predict_batch(server, [ROW, OTHER_ROW])
-        assert list(one) == ["prediction", "scores", "model", "request_id"]
-        assert (type(one["prediction"]), one["prediction"]) == (int, 0)
-        assert [answer["prediction"] for answer in many["predictions"]] == [0, 2]
-        for answer in (one, *many["predictions"]):
-            assert list(answer["scores"]) == ["0", "1", "2"]
-            assert max(answer["scores"], key=answer["scores"].get) == str(answer["prediction"])
-        assert server.http.get("/model/info").json()["classes"] == [0, 1, 2]
-        assert server.metric("serving_predictions_total", **{"class": "2"}) == 1

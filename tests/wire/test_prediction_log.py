@@ -7,22 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
-import pytest
-
-from tests.server import ROW, Server, eventually, refused, serving
+from tests.server import BATCH, ROW, TWO_WORKERS, Server, eventually, refused, serving
 from tests.wire.conftest import Serve
 from tests.wire.disks import fill, make_room, small_disk
 from tests.wire.test_start import assert_one_clear_line
 
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 0.1 + 0.2], [1e-300, 123456.789, 4, 1.3]]
 TOTAL = "serving_prediction_log_total"
-
-
-def ask(server: Server, data: object, path: str = "/predict", status: int = 200) -> Any:  # noqa: ANN401 (any JSON)
-    answer = server.http.post(path, json={"data": data})
-    assert answer.status_code == status, answer.text
-    return answer.json()
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -59,82 +50,78 @@ def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_no_prediction_is_logged_unless_it_is_wanted(server: Server) -> None:
-    answer = ask(server, [5.0, 3.14159265, 1.4, 0.2])
+    answer = server.ask([5.0, 3.14159265, 1.4, 0.2]).raise_for_status().json()
     server.log_of(answer["request_id"])
     assert server.events("prediction") == []
     assert "3.14159265" not in server.text()
     assert server.metric(TOTAL) == 0
 
 
-def test_each_prediction_is_a_line_on_stdout(serve: Serve) -> None:
-    with serve(SERVING_PREDICTION_LOG="stdout") as server:
-        wanted = []
-        for row in (*ROWS, *ROWS):  # the second time from the cache
-            wanted += expected(server, ask(server, row), [row])
-        wanted += expected(server, ask(server, ROWS, "/predict/batch"), ROWS)
-        ask(server, ["x"], status=422)
-        ask(server, [], "/predict/batch")
-        eventually("all lines", lambda: len(server.events("prediction")) == len(wanted))
-        assert without_times(server.events("prediction")) == wanted
-        assert server.metric(TOTAL, result="written") == len(wanted)
+def test_each_prediction_is_a_line_on_stdout(configured: Server) -> None:
+    before = len(configured.events("prediction"))
+    wanted = []
+    for row in (*ROWS, ROWS[0]):
+        answer = configured.ask(row).raise_for_status().json()
+        wanted += expected(configured, answer, [row])
+    answer = configured.ask(ROWS, BATCH).raise_for_status().json()
+    wanted += expected(configured, answer, ROWS)
+    assert configured.ask(["x"]).status_code == 422
+    assert configured.ask([], BATCH).status_code == 200
+    total = before + len(wanted)
+    eventually("all lines", lambda: len(configured.events("prediction")) == total)
+    assert without_times(configured.events("prediction")[before:]) == wanted
+    assert configured.metric(TOTAL, result="written") == total
 
 
-def test_a_file_has_all_predictions_when_the_server_has_ended(serve: Serve, tmp_path: Path) -> None:
+def test_a_file_has_all_predictions_of_two_workers_and_is_made_anew_when_logrotate_moves_it(
+    serve: Serve, tmp_path: Path
+) -> None:
     file = tmp_path / "predictions.jsonl"
     many = [[number / 100, 3.0, 4.0, 1.0] for number in range(400, 800)]
     with (
-        serve(
-            SERVING_PREDICTION_LOG=str(file),
-            BENTOML_CONFIG_OPTIONS="services.ModelApi.workers=2",
-        ) as server,
+        serve(SERVING_PREDICTION_LOG=str(file), **TWO_WORKERS) as server,
         ThreadPoolExecutor(8) as threads,
     ):
-        eventually("two workers", lambda: len(server.events("Application startup complete.")) == 2)
-
-        def ask_apart(row: list[float]) -> dict[str, Any]:  # on a connection of its own
-            answer = httpx.post(f"{server.url}/predict", json={"data": row}, timeout=60)
-            return dict(answer.json())
-
-        answers = list(threads.map(ask_apart, many[:100]))
+        server.has_started(2)
+        asked = [*many[:40], many[0]]  # the last may come from a cache
+        answers = list(threads.map(server.ask_apart, asked))
         wanted = [
             line
-            for row, answer in zip(many, answers, strict=False)
-            for line in expected(server, answer, [row])
+            for row, answer in zip(asked, answers, strict=True)
+            for line in expected(server, answer.raise_for_status().json(), [row])
         ]
-        wanted += expected(server, ask(server, many, "/predict/batch"), many)
-    found = without_times(read(file))
-    batch = [line for line in found if line["request_id"] == wanted[-1]["request_id"]]
-    assert batch == wanted[100:]
+        batch = expected(server, server.ask(many, BATCH).raise_for_status().json(), many)
+        requests = "bentoml_service_request_total"
+        assert server.metric(requests, endpoint="/predict", http_response_code="200") == 41
+        assert server.metric("serving_predictions_total") == 441
+        assert server.under_way() == 0
+        assert server.metric("serving_model_info") == 1
+        eventually("all lines", lambda: len(read(file)) == len(wanted + batch))
+        moved = file.rename(tmp_path / "predictions.jsonl.1")
+        last = [server.ask_apart(ROW).json()["request_id"] for _ in range(10)]
+    assert sorted(line["request_id"] for line in read(file)) == sorted(last)
+    found = without_times(read(moved))
+    assert [line for line in found if line["request_id"] == batch[0]["request_id"]] == batch
 
     def order(line: dict[str, Any]) -> tuple[str, int]:
         return line["request_id"], line["row"]
 
-    assert sorted(found, key=order) == sorted(wanted, key=order)
+    assert sorted(found, key=order) == sorted(wanted + batch, key=order)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_file_that_logrotate_moves_away_is_made_anew(serve: Serve, tmp_path: Path) -> None:
-    file = tmp_path / "predictions.jsonl"
-    with serve(SERVING_PREDICTION_LOG=str(file)) as server:
-        first = ask(server, ROW)
-        eventually("its line", lambda: read(file))
-        moved = file.rename(tmp_path / "predictions.jsonl.1")
-        second = ask(server, ROW)
-        eventually("the new file", lambda: file.exists() and read(file))
-    for place, answer in ((moved, first), (file, second)):
-        assert [line["request_id"] for line in read(place)] == [answer["request_id"]]
-
-
-def test_a_full_disk_delays_lines_and_harms_no_answer(home: Path, tmp_path: Path) -> None:
+def test_a_full_disk_delays_lines_loses_some_in_the_end_and_harms_nothing_else(
+    home: Path, tmp_path: Path
+) -> None:
     with small_disk(tmp_path, 1_000_000) as disk:
         file = disk / "predictions.jsonl"
-        output = tmp_path / "output"
-        with serving(home, output, SERVING_PREDICTION_LOG=str(file)) as server:
-            ask(server, ROW)
+        settings = {"SERVING_PREDICTION_LOG": str(file), "TMPDIR": str(disk)}
+        with serving(home, tmp_path / "output", **settings) as server:
+            server.ask(ROW)
             eventually("its line", lambda: read(file))
             fill(disk)
             for _ in range(3):
-                ask(server, [ROW] * 100, "/predict/batch")
+                assert server.ask([ROW] * 100, BATCH).status_code == 200
             eventually("the line that tells it", lambda: server.events("prediction_log.failed"))
             make_room(disk)
             eventually("more lines", lambda: server.metric(TOTAL, result="written") == 301)
@@ -142,29 +129,20 @@ def test_a_full_disk_delays_lines_and_harms_no_answer(home: Path, tmp_path: Path
             assert (line["level"], line["reason"]) == ("error", "No space left on device")
             assert len(read(file)) == 301
             assert server.metric(TOTAL, result="lost") == 0
-
-
-def test_what_does_not_find_room_in_time_is_counted_as_lost(home: Path, tmp_path: Path) -> None:
-    with small_disk(tmp_path, 65_536) as disk:
-        settings = {
-            "SERVING_PREDICTION_LOG": str(disk / "predictions.jsonl"),
-            "SERVING_PREDICTION_LOG_ROWS": "100",
-        }
-        with serving(home, tmp_path / "output", **settings) as server:
+            # More than finds room in memory either.
             fill(disk)
-            for _ in range(5):
-                ask(server, [ROW] * 70, "/predict/batch")
-            assert server.metric(TOTAL, result="lost") >= 250
+            for _ in range(13):
+                assert server.ask([ROW] * 1000, BATCH).status_code == 200
+            assert server.metric(TOTAL, result="lost") >= 2000
             assert len(server.events("prediction_log.full")) == 1
+            # Metrics need no disk.
+            assert server.metric("serving_predictions_total") == 13_301
+            assert server.http.get("/nothing").status_code == 404
+            assert server.metric("serving_errors_total", type="not-found") == 1
         assert server.events("prediction_log.unwritten")
 
 
-@pytest.mark.parametrize(
-    ("path", "problem"),
-    [("/nowhere/predictions", "No such file or directory"), ("/", "Is a directory")],
-)
-def test_a_file_that_can_not_be_written_stops_the_start(
-    home: Path, path: str, problem: str
-) -> None:
+def test_a_file_that_can_not_be_written_stops_the_start(home: Path) -> None:
+    path = "/nowhere/predictions"
     refusal = refused(home, SERVING_PREDICTION_LOG=path)
-    assert_one_clear_line(refusal, "SERVING_PREDICTION_LOG", path, problem)
+    assert_one_clear_line(refusal, "SERVING_PREDICTION_LOG", path, "No such file or directory")

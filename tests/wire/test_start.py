@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import ROOT, ROW, Refusal, environment, refused, run_python, serving
-
-Damage = Callable[[Path], None]
+from tests.server import (
+    BATCH,
+    ROOT,
+    ROW,
+    TWO_WORKERS,
+    Refusal,
+    Server,
+    environment,
+    refused,
+    run_python,
+    serving,
+)
+from tests.trained import copy_of
 
 
 def assert_one_clear_line(refusal: Refusal, *parts: str) -> None:
@@ -46,35 +56,17 @@ def test_a_model_that_is_not_there_is_named_with_what_to_do(home: Path, tmp_path
     assert_one_clear_line(refused(tmp_path), "iris:latest", "python train.py")
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("SERVING_REQUEST_TIMEOUT_S", "abc"),
-        ("SERVING_MAX_BODY_BYTES", "1e6"),
-        ("SERVING_MAX_BATCH_ROWS", "-1"),
-        ("SERVING_THREADS", "0"),
-        ("SERVING_LOG_LEVEL", "loud"),
-        ("SERVING_TRUSTED_PROXIES", "10.0.0.0/8,nonsense"),
-        ("SERVING_MODEL", "../iris"),
-        ("SERVING_RATE_LIMIT_STORAGE", "redis://:hunter2@127.0.0.1?socket_timeout=abc"),
-        ("SERVING_RATE_LIMIT_STORAGE", "redis://:hunter2@127.0.0.1?nonsense=1"),
-    ],
-)
-def test_a_wrong_value_is_refused_by_the_name_of_its_variable(
-    home: Path, variable: str, value: str
-) -> None:
-    refusal = refused(home, **{variable: value})
-    assert_one_clear_line(refusal, variable)
-    assert "hunter2" not in refusal.complaints[0]
-
-
-def test_each_wrong_value_has_its_line(home: Path) -> None:
+def test_each_wrong_value_is_refused_by_the_name_of_its_variable(home: Path) -> None:
     refusal = refused(home, SERVING_THREADS="x", SERVING_LOG_LEVEL="x")
     assert refusal.exit_code != 0
     assert sorted(line.partition(":")[0] for line in refusal.complaints) == [
         "SERVING_LOG_LEVEL",
         "SERVING_THREADS",
     ]
+    storage = "redis://:hunter2@127.0.0.1?nonsense=1"
+    refusal = refused(home, SERVING_RATE_LIMIT_STORAGE=storage)
+    assert_one_clear_line(refusal, "SERVING_RATE_LIMIT_STORAGE")
+    assert "hunter2" not in refusal.complaints[0]
 
 
 def test_a_model_of_another_minor_version_of_scikit_learn_is_refused(own_home: Path) -> None:
@@ -84,107 +76,54 @@ def test_a_model_of_another_minor_version_of_scikit_learn_is_refused(own_home: P
     assert_one_clear_line(refused(own_home), other, "iris:", "train")
 
 
-def test_a_model_of_another_patch_release_is_served_with_a_warning(
-    own_home: Path, tmp_path: Path
-) -> None:
-    other = rewrite_scikit_learn_version(
-        own_home, lambda parts: [*parts[:2], str(int(parts[2]) + 1)]
-    )
-    with serving(own_home, tmp_path / "output") as server:
-        assert server.http.post("/predict", json={"data": ROW}).status_code == 200
-        assert any(line["level"] == "warning" and other in line["event"] for line in server.lines())
-
-
-def change_pickle(home: Path) -> None:
-    file = model_file(home, "saved_model.pkl")
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-
-
-def cut_pickle(home: Path) -> None:
-    file = model_file(home, "saved_model.pkl")
+def test_a_damaged_model_is_refused(own_home: Path) -> None:
+    file = model_file(own_home, "saved_model.pkl")
     file.write_bytes(file.read_bytes()[:100])
-
-
-def drop_pickle(home: Path) -> None:
-    model_file(home, "saved_model.pkl").unlink()
-
-
-def drop_description(home: Path) -> None:
-    model_file(home, "description.json").unlink()
-
-
-def cut_description(home: Path) -> None:
-    file = model_file(home, "description.json")
-    file.write_text(file.read_text()[:100])
-
-
-def forget_versions(home: Path) -> None:
-    file = model_file(home, "description.json")
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"versions": {}}))
-
-
-def no_version(home: Path) -> None:
-    rewrite_scikit_learn_version(home, lambda _: ["nonsense"])
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        change_pickle,
-        cut_pickle,
-        drop_pickle,
-        drop_description,
-        cut_description,
-        forget_versions,
-        no_version,
-    ],
-)
-def test_a_damaged_model_is_refused(own_home: Path, damage: Damage) -> None:
-    damage(own_home)
     assert_one_clear_line(refused(own_home), "model iris:")
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
         {"BENTOML_CONTAINERIZED": "true"},
-        {"BENTOML_CONFIG_OPTIONS": "services.ModelApi.workers=2", "SERVING_RATE_LIMIT": "off"},
+        TWO_WORKERS | {"SERVING_RATE_LIMIT": "off"},
     ],
-    ids=["one worker", "in a container", "two workers"],
+    ids=["one in a container", "two workers"],
 )
 def test_a_model_that_can_not_be_unpickled_is_refused(home: Path, settings: dict[str, str]) -> None:
     refusal = refused(home, SERVING_MODEL="unloadable", **settings)
     assert_one_clear_line(refusal, "unloadable", "unpickled")
 
 
-def test_a_misspelt_variable_is_warned_about(home: Path, tmp_path: Path) -> None:
-    with serving(home, tmp_path / "output", SERVING_REQUEST_TIMEOUT="5") as server:
-        (warning,) = server.events("settings.unknown")
-        assert (warning["level"], warning["variable"]) == ("warning", "SERVING_REQUEST_TIMEOUT")
+def test_variables_that_are_misspelt_or_gone_are_warned_about(configured: Server) -> None:
+    warnings = configured.events("settings.unknown")
+    assert {warning["level"] for warning in warnings} == {"warning"}
+    named = sorted(warning["variable"] for warning in warnings)
+    assert named == ["SERVING_HANG_DELAY_S", "SERVING_REQUEST_TIMEOUT"]
 
 
-def test_settings_come_from_a_file_too_and_the_environment_goes_first(
-    home: Path, tmp_path: Path
+def test_settings_come_from_a_file_too_and_a_model_of_another_patch_release_is_served(
+    own_home: Path, tmp_path: Path
 ) -> None:
+    other = rewrite_scikit_learn_version(
+        own_home, lambda parts: [*parts[:2], str(int(parts[2]) + 1)]
+    )
     project = tmp_path / "project"
     shutil.copytree(ROOT / "serving", project / "serving")
     for name in ("service.py", "bentofile.yaml", "configuration.yaml"):
         shutil.copy(ROOT / name, project)
     (project / ".env").write_text("SERVING_MAX_BATCH_ROWS=2\nSERVING_MAX_BODY_BYTES=10\n")
-    output = tmp_path / "output"
-    with serving(home, output, project, SERVING_MAX_BODY_BYTES="1000") as server:
+    # The environment goes first.
+    settings = {"SERVING_MAX_BODY_BYTES": "1000"}
+    with serving(own_home, tmp_path / "output", project, **settings) as server:
         for rows, status in ((2, 200), (3, 413)):
-            answer = server.http.post("/predict/batch", json={"data": [ROW] * rows})
-            assert answer.status_code == status
+            assert server.ask([ROW] * rows, BATCH).status_code == status
+        assert any(line["level"] == "warning" and other in line["event"] for line in server.lines())
 
 
-def test_a_version_of_a_model_can_be_named(home: Path, tmp_path: Path) -> None:
+def test_a_version_of_a_model_can_be_named(home: Path, configured: Server) -> None:
     version = model_file(home, "description.json").parent.name
-    with serving(home, tmp_path / "output", SERVING_MODEL=f"iris:{version}") as server:
-        assert server.http.get("/model/info").json()["version"] == version
+    assert configured.http.get("/model/info").json()["version"] == version
 
 
 def test_the_environment_of_these_tests_sets_nothing(home: Path) -> None:
@@ -213,24 +152,28 @@ def test_a_model_that_is_not_compiled_is_refused_where_only_that_is_wanted(home:
     assert_one_clear_line(said, "fragile", "SERVING_RUNTIME=onnx")
 
 
-def test_the_estimator_answers_as_the_compiled_model_does(home: Path, tmp_path: Path) -> None:
+def test_the_estimator_answers_as_the_compiled_model_does(
+    server: Server, configured: Server
+) -> None:
     answers = {}
-    for runtime in ("sklearn", "onnx"):
-        with serving(home, tmp_path / runtime, SERVING_RUNTIME=runtime) as server:
-            assert server.http.get("/model/info").json()["runtime"]["name"] == runtime
-            answers[runtime] = server.http.post("/predict", json={"data": ROW}).json()
-            (loaded,) = server.events("model.loaded")
-            assert loaded["runtime"] == runtime
+    for runtime, asked in (("sklearn", configured), ("onnx", server)):
+        assert asked.http.get("/model/info").json()["runtime"]["name"] == runtime
+        answers[runtime] = asked.ask(ROW).json()
+        (loaded,) = asked.events("model.loaded")
+        assert loaded["runtime"] == runtime
     one, other = answers.values()
     assert one["prediction"] == other["prediction"]
     assert one["probabilities"] == pytest.approx(other["probabilities"], rel=1e-12, abs=1e-12)
 
 
-def test_an_exact_model_is_served_without_scikit_learn(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def train_trees(home: Path) -> None:
     run_python(home, "train.py", "--name", "trees", "--estimator", "DecisionTreeClassifier")
+
+
+def test_an_exact_model_is_served_without_scikit_learn(tmp_path: Path) -> None:
+    home = copy_of(train_trees, "trees", tmp_path)
     with serving(home, tmp_path / "output", SERVING_MODEL="trees") as server:
-        assert server.http.post("/predict", json={"data": ROW}).status_code == 200
+        assert server.ask(ROW).status_code == 200
         libraries = Path(f"/proc/{server.worker()}/maps").read_text()
     assert "onnxruntime" in libraries
     assert "sklearn" not in libraries

@@ -4,30 +4,24 @@ import os
 import shutil
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import repeat
 from pathlib import Path
 
 import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.server import (
-    ROW,
-    Server,
-    eventually,
-    running,
-    serving,
-)
+from tests.server import ROW, TWO_WORKERS, Server, eventually, running, serving
 from tests.wire.conftest import Serve
 from tests.wire.estimators import STUCK_AT
 from tests.wire.gate import Gate
 
 CLIENTS = 8
-TWO_WORKERS = {"BENTOML_CONFIG_OPTIONS": "services.ModelApi.workers=2"}
-SHORT = {"SERVING_REQUEST_TIMEOUT_S": "1", "SERVING_HANG_DELAY_S": "1"}
+CONTAINED = {"BENTOML_CONTAINERIZED": "true"}
+MISSED_S = 3.0  # circus looks every 10 s
 
 
 def workers(server: Server) -> set[int]:
@@ -35,12 +29,8 @@ def workers(server: Server) -> set[int]:
     return {child.pid for child in psutil.Process(server.process.pid).children()}
 
 
-def started(server: Server) -> int:
-    return len(server.events("Application startup complete."))
-
-
-def died(server: Server, exit_code: int) -> bool:
-    return any(line["exit_code"] == exit_code for line in server.events("worker.died"))
+def deaths(server: Server, exit_code: int) -> int:
+    return len([line for line in server.events("worker.died") if line["exit_code"] == exit_code])
 
 
 class Load:
@@ -52,17 +42,15 @@ class Load:
         self.failures: list[int] = []
         self.answers = [0] * CLIENTS
         self._threads = [
-            threading.Thread(target=self._ask, args=(server.url, client))
-            for client in range(CLIENTS)
+            threading.Thread(target=self._ask, args=(server, client)) for client in range(CLIENTS)
         ]
         for thread in self._threads:
             thread.start()
 
-    def _ask(self, url: str, client: int) -> None:
+    def _ask(self, server: Server, client: int) -> None:
         while not self._ended.is_set():
             try:
-                answer = httpx.post(f"{url}/predict", json={"data": ROW}, timeout=60)
-                assert answer.status_code == 200
+                assert server.ask_apart(ROW).status_code == 200
                 self.answers[client] += 1
             except httpx.TransportError:
                 self.failures.append(client)
@@ -97,106 +85,80 @@ def assert_lost_only_what_was_under_way(load: Load) -> None:
     assert len(set(load.failures)) == len(load.failures)
 
 
-def test_a_killed_worker_takes_only_its_requests_under_way_with_it(serve: Serve) -> None:
+def test_a_killed_worker_is_missed_at_once_and_takes_only_its_requests_under_way_with_it(
+    serve: Serve,
+) -> None:
     with serve() as server, under_load(server) as load:
         killed = server.worker()
+        version = server.ask(ROW).json()["model"]["version"]
         os.kill(killed, signal.SIGKILL)
-        eventually("another worker", lambda: started(server) == 2)
+        killed_s = datetime.now().timestamp()
+        server.has_started(2)
         load.goes_on()
         assert_lost_only_what_was_under_way(load)
         (line,) = server.events("worker.died")
         assert (line["worker"], line["exit_code"]) == (killed, -signal.SIGKILL)
+        assert datetime.fromisoformat(line["timestamp"]).timestamp() - killed_s < MISSED_S
+        body = server.ask(ROW).json()
+        assert (body["prediction"], body["model"]["version"]) == ("setosa", version)
 
 
-def test_of_two_workers_the_other_answers_until_the_killed_one_is_replaced(serve: Serve) -> None:
-    with serve(**TWO_WORKERS) as server:
-        eventually("two workers", lambda: started(server) == 2)
+def test_of_two_workers_in_a_container_the_other_answers_until_the_killed_one_is_replaced(
+    serve: Serve,
+) -> None:
+    with serve(**TWO_WORKERS, **CONTAINED) as server:
+        server.has_started(2)
         with under_load(server) as load:
             os.kill(server.worker(), signal.SIGKILL)
             eventually("its death is seen", lambda: server.events("worker.died"))
             load.goes_on()
-            assert started(server) == 2
-            eventually("another worker", lambda: started(server) == 3)
+            assert server.started() == 2
+            server.has_started(3)
             load.goes_on()
             assert_lost_only_what_was_under_way(load)
-
-
-@pytest.mark.alone  # it compares how long the start and the news of a death take
-def test_a_dead_worker_is_missed_at_once(serve: Serve) -> None:
-    # circus looks every 10 s after the start; a start takes a fifth of that here.
-    with serve() as server:
-        began_s = datetime.fromisoformat(server.lines()[0]["timestamp"]).timestamp()
-        start_took_s = time.time() - began_s
-        os.kill(server.worker(), signal.SIGKILL)
-        killed_s = time.time()
-        (line,) = eventually("its death is seen", lambda: server.events("worker.died"))
-        missed_s = datetime.fromisoformat(line["timestamp"]).timestamp()
-        assert missed_s - killed_s < start_took_s / 2
-        eventually("another worker", lambda: started(server) == 2)
-
-
-def test_a_worker_whose_model_hangs_is_replaced(serve: Serve, gate: Gate) -> None:
-    with serve(**SHORT, **gate.settings) as server:
-        hung = server.worker()
-        gate.close()
-        answer = server.http.post("/predict", json={"data": [11.0, 1, 1, 1]})
-        assert answer.status_code == 504
-        (line,) = eventually("the hang is told", lambda: server.events("model.hangs"))
-        gate.open()
-        assert line["level"] == "critical"
-        assert line["running_s"] > 2
-        assert "estimators.py" in line["stack"]
-        eventually("another worker", lambda: started(server) == 2)
-        assert server.worker() != hung
-        assert server.http.post("/predict", json={"data": ROW}).status_code == 200
-        (line,) = server.events("worker.died")
-        assert (line["worker"], line["exit_code"]) == (hung, 1)
-
-
-def test_a_slow_batch_that_ends_in_time_is_no_hang(serve: Serve, gate: Gate) -> None:
-    slow = {"SERVING_REQUEST_TIMEOUT_S": "0.5", "SERVING_HANG_DELAY_S": "60"}
-    with serve(**slow, **gate.settings) as server:
-        gate.close()
-        answer = server.http.post("/predict", json={"data": [11.0, 1, 1, 1]})
-        assert answer.status_code == 504
-        eventually("unready", lambda: server.http.get("/health").status_code == 503)
-        gate.open()
-        eventually("ready", lambda: server.http.get("/health").status_code == 200)
-        assert started(server) == 1
-
-
-def test_a_worker_whose_interpreter_is_held_is_replaced_too(serve: Serve) -> None:
-    with serve(SERVING_MODEL="stuck", **SHORT) as server:
-        stuck = server.worker()
-        with pytest.raises(httpx.TransportError):
-            server.http.post("/predict", json={"data": [STUCK_AT, 1, 1, 1]})
-        (line,) = eventually("the hang is told", lambda: server.events("model.hangs"))
-        assert line["level"] == "critical"
-        assert line["worker"] == stuck
-        assert "estimators.py" in line["stack"]
-        eventually("another worker", lambda: started(server) == 2)
-        assert server.http.post("/predict", json={"data": ROW}).status_code == 200
+        assert len(workers(server)) == 2
 
 
 def test_in_a_container_the_death_of_the_only_worker_ends_the_server(
     home: Path, tmp_path: Path
 ) -> None:
-    with running(home, tmp_path / "output", BENTOML_CONTAINERIZED="true") as server:
+    with running(home, tmp_path / "output", **CONTAINED) as server:
         os.kill(server.worker(), signal.SIGKILL)
         assert server.ended() != 0
-        assert started(server) == 1
+        assert server.started() == 1
 
 
-def test_in_a_container_one_of_several_workers_is_replaced(home: Path, tmp_path: Path) -> None:
-    settings = {"BENTOML_CONTAINERIZED": "true"} | TWO_WORKERS
-    with serving(home, tmp_path / "output", **settings) as server:
-        eventually("two workers", lambda: started(server) == 2)
-        os.kill(server.worker(), signal.SIGKILL)
-        eventually("another worker", lambda: started(server) == 3)
-        assert len(workers(server)) == 2
+def test_workers_whose_model_hangs_or_whose_interpreter_is_held_are_replaced(
+    serve: Serve, gate: Gate
+) -> None:
+    settings = gate.settings | {"SERVING_MODEL": "stuck", "SERVING_REQUEST_TIMEOUT_S": "1"}
+    with serve(**settings, **TWO_WORKERS) as server:
+        server.has_started(2)
+        both = workers(server)
+        gate.close()
+        assert server.ask_apart(gate.rows(1)[0]).status_code == 504
+        # The worker whose model hangs answers at once that it is overloaded or late; the other
+        # is stuck, and answers nothing.
+        statuses = []
+        with pytest.raises(httpx.TransportError):
+            statuses += [server.ask_apart([STUCK_AT, 1, 1, 1]).status_code for _ in repeat(None)]
+        assert set(statuses) <= {503, 504}
+        eventually("both hangs are told", lambda: len(server.events("model.hangs")) == 2)
+        gate.open()
+        (by_itself,) = (line for line in server.events("model.hangs") if "running_s" in line)
+        (by_its_parent,) = (line for line in server.events("model.hangs") if "worker" in line)
+        assert by_itself["running_s"] > 20
+        assert by_its_parent["worker"] in both
+        for line in (by_itself, by_its_parent):
+            assert line["level"] == "critical"
+            assert "estimators.py" in line["stack"]
+        server.has_started(4)
+        assert server.ask_apart(ROW).status_code == 200
+        died = server.events("worker.died")
+        assert {(line["worker"], line["exit_code"]) for line in died} == {(pid, 1) for pid in both}
 
 
-# A model store that is damaged while the server serves
+# A model store that is lost or damaged while the server serves
 
 
 @pytest.fixture
@@ -215,57 +177,60 @@ def damaged(home: Path) -> Iterator[None]:
     file.write_bytes(content)
 
 
-def kill_the_worker(server: Server) -> None:
-    os.kill(server.worker(), signal.SIGKILL)
+@contextmanager
+def lost(home: Path) -> Iterator[None]:
+    """Take the default model away for a while."""
+    models = home / "models" / "iris"
+    away = models.rename(models.with_name("away"))
+    yield
+    away.rename(models)
 
 
-def reload(server: Server) -> None:
-    server.process.send_signal(signal.SIGHUP)
-
-
-def reload_twice(server: Server) -> None:
-    reload(server)
-    eventually("it is heard", lambda: server.events("Got signal SIG_HUP"))
-    reload(server)
-
-
-@pytest.mark.parametrize(
-    ("lose_workers", "count"), [(kill_the_worker, 1), (reload, 1), (reload_twice, 2)]
-)
 def test_a_server_that_has_served_lives_on_without_a_worker_until_one_can_load_the_model(
-    own_home: Path,
-    tmp_path: Path,
-    lose_workers: Callable[[Server], None],
-    count: int,
-) -> None:
-    settings = {"BENTOML_CONFIG_OPTIONS": f"services.ModelApi.workers={count}"}
-    with serving(own_home, tmp_path / "output", **settings) as server:
-        eventually("all workers", lambda: started(server) == count)
-        with damaged(own_home):
-            lose_workers(server)
-            eventually("one of the next dies", lambda: server.events("model.refused"))
-            eventually("it is missed", lambda: died(server, exit_code=1))
-            with pytest.raises(httpx.ReadTimeout):  # connections wait in line
-                server.http.get("/livez", timeout=1)
-        eventually("one that can", server.is_ready)
-        assert server.http.post("/predict", json={"data": ROW}).status_code == 200
-
-
-def test_a_server_that_can_not_load_its_model_any_more_ends_well_when_it_is_asked_to(
     own_home: Path, tmp_path: Path
 ) -> None:
-    with serving(own_home, tmp_path / "output") as server, damaged(own_home):
-        reload(server)
-        eventually("its worker is missed", lambda: died(server, exit_code=1))
-        server.terminate()
-        assert server.ended() == 0
+    with serving(own_home, tmp_path / "output") as server:
+        version = server.http.get("/model/info").json()["version"]
+        with lost(own_home):
+            assert server.ask(ROW).status_code == 200  # what is loaded needs no store
+            os.kill(server.worker(), signal.SIGKILL)
+            eventually("two failures to load", lambda: len(server.events("model.refused")) > 1)
+            for failure in server.events("model.refused"):
+                assert failure["level"] == "critical"
+                assert f"iris:{version}" in failure["reason"]
+            assert not [line for line in server.lines() if "exception" in line]
+            with pytest.raises(httpx.ReadTimeout):  # connections wait in line
+                server.http.get("/livez", timeout=1)
+        eventually("a server that is ready again", server.is_ready)
+        assert server.http.get("/model/info").json()["version"] == version
+        assert server.ask(ROW).status_code == 200
+
+
+def test_a_server_whose_reloads_can_not_load_the_model_lives_on_and_ends_well(
+    own_home: Path, tmp_path: Path
+) -> None:
+    with serving(own_home, tmp_path / "output", **TWO_WORKERS) as server:
+        server.has_started(2)
+        with damaged(own_home):
+            server.reload()
+            eventually("it is heard", lambda: server.events("Got signal SIG_HUP"))
+            server.reload()
+            eventually("one of the next dies", lambda: server.events("model.refused"))
+            eventually("it is missed", lambda: deaths(server, exit_code=1))
+        eventually("one that can", server.is_ready)
+        assert server.ask(ROW).status_code == 200
+        with damaged(own_home):
+            before = deaths(server, exit_code=1)
+            server.reload()
+            eventually("another is missed", lambda: deaths(server, exit_code=1) > before)
+            server.terminate()
+            assert server.ended() == 0
 
 
 def test_in_a_container_a_reload_that_can_not_load_the_model_ends_the_server(
     own_home: Path, tmp_path: Path
 ) -> None:
-    contained = {"BENTOML_CONTAINERIZED": "true"}
-    with running(own_home, tmp_path / "output", **contained) as server, damaged(own_home):
-        reload(server)
+    with running(own_home, tmp_path / "output", **CONTAINED) as server, damaged(own_home):
+        server.reload()
         assert server.ended() != 0
         assert server.events("model.refused")

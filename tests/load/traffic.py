@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from load import rows
-from servers import TOLERANCE, Answer, Server, reference
+
+from benchmarks.load import rows
+from benchmarks.servers import TOLERANCE, Answer, Server, reference
 
 PAUSE_S = 0.02  # at most, between one client's requests: this is no measurement of capacity
 DEADLINE_S = 5

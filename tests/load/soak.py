@@ -9,7 +9,7 @@ Once a second it notes memory, open files, threads and the number of metrics' se
 that does nothing else notes its latency. The first third of the time after the warm-up is compared
 with the last: a service that leaks, or slows down, is told apart from one that does not.
 
-    python benchmarks/soak.py --minutes 5
+    python -m tests.load.soak --minutes 5
 """
 
 import argparse
@@ -23,17 +23,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from io import TextIOWrapper
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import aiohttp
-import psutil
-from load import percentile
-from models import find
-from peers import SERVERS
-from servers import Run, Server, running
-from traffic import DEADLINE_S, KEYS, QUOTA, Known, Traffic, WrongError
+import psutil  # type: ignore[import-untyped]
+
+from benchmarks.load import percentile
+from benchmarks.models import find
+from benchmarks.peers import SERVERS
+from benchmarks.servers import Run, Server, running
+from tests.load.traffic import DEADLINE_S, KEYS, QUOTA, Known, Traffic, WrongError
 
 CLIENTS = 12
 PROBE_PAUSE_S = 0.05
@@ -247,6 +249,7 @@ def judge_output(run: Run, log: Path) -> list[str]:
 
 def main() -> None:
     """Serve, soak, judge."""
+    assert isinstance(sys.stdout, TextIOWrapper)
     sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal can show
     parser = argparse.ArgumentParser(description="Mixed traffic for minutes, all of it checked")
     parser.add_argument("--minutes", type=float, default=5.0)

@@ -9,7 +9,7 @@ the load comes from another core. Three measurements:
 - Fairness: clients that send batches of 1,000 rows without pause, beside one that asks for single
   predictions.
 
-    python benchmarks/overload.py --seconds 60 --assert
+    python -m tests.load.overload --seconds 60 --assert
 """
 
 import argparse
@@ -24,16 +24,18 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import cast
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import uvloop
-from load import head_of_whole, percentile
-from models import train
-from peers import SERVERS
-from servers import Run, Server, running
 from sklearn.datasets import make_classification
+
+from benchmarks.load import head_of_whole, percentile
+from benchmarks.models import train
+from benchmarks.peers import SERVERS
+from benchmarks.servers import Run, Server, running
 
 FEATURES = 20
 BODIES = 5000  # different ones, made before anything is measured
@@ -433,6 +435,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Train, serve, measure, report, and judge when asked to."""
+    assert isinstance(sys.stdout, TextIOWrapper)
     sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal can show
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server is stopped then too

@@ -1,0 +1,1 @@
+"""Judges of the service under load: minutes of mixed traffic, and more than it can carry."""
