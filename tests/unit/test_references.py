@@ -85,7 +85,11 @@ def test_a_document_or_a_test_that_is_named_is_there(name: str) -> None:
 @cache
 def names_of_tests(file: str) -> list[str]:
     """Give the names of a file's tests, without importing it."""
-    nodes = [node for node in ast.walk(ast.parse(read(file))) if isinstance(node, ast.FunctionDef)]
+    nodes = [
+        node
+        for node in ast.walk(ast.parse(read(file)))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     return [node.name for node in nodes if node.name.startswith("test_")]
 
 
