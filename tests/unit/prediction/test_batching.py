@@ -311,6 +311,19 @@ async def test_one_failing_job_among_many_costs_few_runs() -> None:
     assert len(desk.batches) <= 2 * 9 + 1  # 512 jobs, halved nine times
 
 
+@story
+async def test_who_leaves_a_batch_that_fails_is_not_asked_for_again() -> None:
+    with Desk(fussy) as desk:
+        failing, leaving, staying = desk.submit(POISON), desk.submit(1), desk.submit(2)
+        await desk.busy()
+        leaving.cancel()
+        assert await desk.answered(staying) == [[4]]
+        with pytest.raises(ArithmeticError):
+            await failing
+        assert desk.batcher.waiting_items == 0
+    assert sorted(desk.batches) == [[2], [POISON], [POISON, 1, 2]]
+
+
 # What runs apart
 
 

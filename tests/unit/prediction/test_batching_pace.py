@@ -198,6 +198,15 @@ async def test_the_wait_of_what_runs_apart_counts_for_jobs_that_will_have_to() -
 
 
 @still_story
+async def test_what_would_run_apart_for_too_long_is_refused_even_by_an_idle_model() -> None:
+    with Desk(shy, batch_s=1.0, is_open=True, max_items=1000, patience_s=10.0) as desk:
+        await desk.submit(1, 3)
+        problem = await desk.refused(*range(1, 21, 2))
+        assert problem.headers == {"Retry-After": "10"}
+        assert await desk.submit(5) == [10]
+
+
+@still_story
 async def test_nobody_is_told_to_wait_for_longer_than_all_who_wait_have_patience() -> None:
     with Desk(item_s=1.0, max_items=1000, patience_s=10.0) as desk:
         await desk.become_known()

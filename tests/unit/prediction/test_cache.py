@@ -277,6 +277,28 @@ async def test_when_all_leave_at_once_nothing_is_left_under_way() -> None:
     assert await fixture.is_forgotten()
 
 
+@story
+async def test_who_asks_when_all_leave_joins_nothing_that_ends() -> None:
+    fixture = Fixture(waits=True)
+    leaving = await fixture.ask()
+    leaving.cancel()
+    late = await fixture.ask()  # in the same turn
+    joining = await fixture.ask()
+    fixture.let_through()
+    assert [await late, await joining] == ["miss", "collapsed"]
+    assert fixture.asked == [ROW, ROW]
+
+
+@story
+async def test_who_leaves_when_the_answer_is_there_takes_it_from_nobody() -> None:
+    fixture = Fixture(waits=True)
+    leaving, staying = await fixture.ask(), await fixture.ask()
+    fixture.let_through()
+    leaving.cancel()
+    assert await staying == "collapsed"
+    assert await fixture.get() == "hit"
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 @story
 async def test_a_deadline_is_its_own_alone(*, is_first: bool) -> None:

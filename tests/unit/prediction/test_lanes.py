@@ -142,7 +142,7 @@ def test_what_an_item_takes_stays_known_while_all_batches_are_of_one_size() -> N
 
 
 def test_an_item_takes_no_more_than_its_share_of_a_batch() -> None:
-    pace = paced((1, 1.0), (2, 2.0), *[(10, 0.1)] * 100)
+    pace = paced((10, 10.0), (20, 20.0), *[(15, 15.0)] * 60, *[(15, 0.15)] * 100)
     assert pace.item_s is not None
     assert 0 <= pace.item_s <= 0.0101
     assert pace.fixed_s >= 0

@@ -1,8 +1,10 @@
 """A loaded version: its parts are put together as the settings say, and answer."""
 
+import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import bentoml
@@ -20,12 +22,12 @@ from serving.model.stored import VerifiedModel, verify
 from serving.prediction import loaded as room
 from serving.prediction.cache import Lookup
 from serving.prediction.loaded import Loaded
-from serving.prediction.predictor import EstimatorError
+from serving.prediction.predictor import EstimatorError, Outcome
 from serving.problems import Problem
 from serving.settings import Settings
 from serving.telemetry import Listeners, RequestRecord
 from tests.unit.fakes import Heard, RecordingLog, SignEstimator
-from tests.unit.prediction.stories import PATIENCE_S, story
+from tests.unit.prediction.stories import PATIENCE_S, story, turns, until
 from tests.unit.samples import description
 
 PAGE = "<!doctype html>\n<title>Mail</title>\n"
@@ -113,16 +115,85 @@ async def test_it_reads_rows_and_answers_and_tells_of_it(
     assert event == (record.id, loaded.about, question.rows, outcome.predictions)
 
 
-@pytest.mark.parametrize("settings", [{}, {"cache_entries": 0}, {"cache_ttl_s": 0}])
 @story
-async def test_predictions_are_kept_if_the_settings_say_so(
-    verified: VerifiedModel, metrics: Metrics, record: RequestRecord, settings: dict[str, int]
+async def test_columns_that_the_model_ignores_may_be_sent(
+    verified: VerifiedModel, metrics: Metrics
+) -> None:
+    with loading(replace(verified, description=description(ignored=("id",))), metrics) as loaded:
+        question = loaded.rows.one({"length": -1.0, "a/b ~c": 0.0, "id": 7}, ())
+        assert question.rows == [HAM]
+
+
+@pytest.mark.parametrize(
+    ("settings", "last"),
+    [
+        ({}, Lookup.HIT),
+        ({"cache_entries": 0}, None),
+        ({"cache_ttl_s": 0}, None),
+        ({"cache_entries": 1}, Lookup.MISS),
+        ({"cache_ttl_s": 1e-9}, Lookup.MISS),
+    ],
+)
+@story
+async def test_predictions_are_kept_as_the_settings_say(
+    verified: VerifiedModel,
+    metrics: Metrics,
+    record: RequestRecord,
+    settings: dict[str, int],
+    last: Lookup | None,
 ) -> None:
     with loading(verified, metrics, **settings) as loaded:
-        assert loaded.keeps_predictions is not bool(settings)
-        question = Question([HAM], is_one=True)
-        lookups = [(await loaded.predictor.ask(question)).lookup for _ in range(2)]
-        assert lookups == ([None, None] if settings else [Lookup.MISS, Lookup.HIT])
+        questions = [Question([row], is_one=True) for row in (HAM, SPAM, HAM)]
+        lookups = [(await loaded.predictor.ask(question)).lookup for question in questions]
+        first = None if last is None else Lookup.MISS
+        assert lookups == [first, first, last]
+        assert loaded.keeps_predictions is (last is not None)
+
+
+@story
+async def test_batches_and_lookups_are_counted(
+    verified: VerifiedModel,
+    metrics: Metrics,
+    record: RequestRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(metrics, "batch_started", lambda *batch: told.append(batch))
+    monkeypatch.setattr(metrics, "looked_up", told.append)
+    with loading(verified, metrics) as loaded:
+        await loaded.predictor.ask(Question([HAM], is_one=True))
+        await loaded.predictor.ask(Question([HAM, SPAM], is_one=False))
+    assert told == [Lookup.MISS, (1, 0), (2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [({}, 0), ({"max_queue_rows": 1}, 1), ({"request_timeout_s": 1e-9}, 2)],
+)
+@story
+async def test_as_many_rows_wait_and_for_as_long_as_the_settings_say(
+    verified: VerifiedModel,
+    metrics: Metrics,
+    record: RequestRecord,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    refused: int,
+) -> None:
+    model = GatedModel()
+    monkeypatch.setattr(room, "load", lambda verified, runtime: model)
+    with loading(verified, metrics, cache_entries=0, **settings) as loaded:
+
+        def ask() -> "asyncio.Task[Outcome]":
+            return asyncio.create_task(loaded.predictor.ask(Question([HAM], is_one=True)))
+
+        tasks = [ask()]
+        await turns()
+        until(model.arrived.is_set)
+        tasks += [ask(), ask()]
+        await turns()
+        model.gate.set()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(Problem) == refused
 
 
 @story
@@ -150,6 +221,30 @@ async def test_a_failure_of_the_estimator_is_one_in_the_service_and_in_process(
             loaded.compute([HAM])
         with pytest.raises(EstimatorError):
             await loaded.predictor.ask(Question([HAM], is_one=True))
+
+
+class GatedModel:
+    """Waits at its gate before it answers."""
+
+    runtime = "sklearn"
+    max_at_once = 0
+
+    def __init__(self) -> None:
+        """Close the gate."""
+        self.arrived = threading.Event()
+        self.gate = threading.Event()
+
+    def warm_up(self) -> Prediction:
+        """Answer about the example."""
+        return Prediction("ham")
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction | None]:
+        """Wait, and answer."""
+        self.arrived.set()
+        assert self.gate.wait(PATIENCE_S)
+        return [Prediction("ham") for _ in rows]
+
+    at_once = predict
 
 
 class QuickModel:

@@ -40,11 +40,14 @@ class ListSink:
         self.is_closed = False
         self.gate = threading.Event()
         self.gate.set()
+        self.closes_behind = False  # the next one
 
     def write(self, lines: list[bytes]) -> None:
         """Keep lines; each has to be whole."""
         self.tries += 1
         assert self.gate.wait(PATIENCE_S)
+        if self.closes_behind:
+            self.gate.clear()
         if self.failure is not None:
             raise self.failure
         assert all(line.endswith(b"}\n") for line in lines)
@@ -177,6 +180,22 @@ def test_what_finds_no_room_is_lost_at_once_and_told_once(
         ("taken in part", 0),
         ("taken in part", 1),
     ] * 2
+
+
+def test_while_it_is_about_full_that_is_not_told_at_each_loss(
+    log: PredictionLog, sink: ListSink, told: list[dict[str, Any]], counted: Counted
+) -> None:
+    sink.gate.clear()
+    sink.closes_behind = True
+    note(log, "r1", 1)
+    until(lambda: sink.tries == 1)
+    note(log, "r2", 5)
+    sink.gate.set()
+    until(lambda: sink.tries == 2)  # more than half of the room is taken still
+    note(log, "r3", 2)
+    assert counted("lost") == 1 + 1
+    assert len(told) == 1
+    sink.closes_behind = False
 
 
 def test_a_failing_disk_is_told_once_and_nothing_is_lost_if_it_soon_works_again(

@@ -100,13 +100,24 @@ def test_several_append_whole_batches(path: Path) -> None:
     assert all(len(batch) == 1 for batch in batches)
 
 
-def test_a_file_is_written_to_by_one_at_a_time(file: File, path: Path) -> None:
+def test_a_file_is_written_to_by_one_at_a_time(
+    file: File, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+    asks = threading.Event()
+
+    def noted(descriptor: int, operation: int) -> None:
+        asks.set()
+        flock(descriptor, operation)
+
     with path.open("ab", buffering=0) as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+        flock(other, fcntl.LOCK_EX)
+        monkeypatch.setattr(fcntl, "flock", noted)
         writer = threading.Thread(target=file.write, args=([b"2\n"],))
         writer.start()
+        assert asks.wait(PATIENCE_S)
         other.write(b"1\n")
-        fcntl.flock(other, fcntl.LOCK_UN)
+        flock(other, fcntl.LOCK_UN)
         writer.join(PATIENCE_S)
     assert path.read_bytes() == b"1\n2\n"
 
