@@ -1,0 +1,179 @@
+"""What is not compiled, and why."""
+
+import re
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from catboost import CatBoostClassifier
+from imblearn.over_sampling import RandomOverSampler
+from imblearn.pipeline import make_pipeline as make_sampling_pipeline
+from lightgbm import LGBMClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.feature_selection import RFE
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.linear_model import (
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+)
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    KBinsDiscretizer,
+    Normalizer,
+    PolynomialFeatures,
+)
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
+from skrub import SquashingScaler
+from xgboost import XGBRegressor
+
+from serving.model.description import Description
+from serving.model.estimator import to_array
+from tests.unit.training.compiling.compiled import (
+    IRIS,
+    SPECIES,
+    Estimator,
+    compiled,
+    described,
+    fitted,
+    flowers,
+    patients,
+)
+from training.describing.describe import rows_of
+from training.fitting.evaluation import truth_of
+from training.table.table import Table, to_table
+
+
+class Wary(ClassifierMixin, BaseEstimator):
+    """Has no counterpart in ONNX."""
+
+    def fit(self, rows: np.ndarray, labels: np.ndarray) -> "Wary":
+        """Learn the classes."""
+        self.classes_ = np.unique(labels)
+        return self
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """Give one class to the larger ones, another to the rest."""
+        return self.classes_[(rows[:, 0] > 5).astype(int)]  # type: ignore[no-any-return]
+
+    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
+        """Be sure of it."""
+        return np.eye(len(self.classes_))[(rows[:, 0] > 5).astype(int)]  # type: ignore[no-any-return]
+
+
+class Renamed(LogisticRegression):
+    """May do other than what it is derived from."""
+
+
+@pytest.mark.parametrize(
+    ("estimator", "reason"),
+    [
+        (Wary(), "^Wary has no counterpart in ONNX$"),
+        (RidgeClassifier(), "classifiers without probabilities are not compiled"),
+        (make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()), "it calls log1p"),
+        (
+            HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]),
+            "its trees split by categories",
+        ),
+        (
+            GradientBoostingClassifier(n_estimators=2, init=LogisticRegression()),
+            "its boosting starts with another estimator",
+        ),
+        (make_pipeline(SimpleImputer(missing_values=-99.0), LogisticRegression()), "takes -99"),
+        (CalibratedClassifierCV(SVC(), ensemble=False), "its graph computes with floats"),
+        (make_pipeline(Binarizer(threshold=0.3), DecisionTreeClassifier()), "decides by"),
+        (make_pipeline(KBinsDiscretizer(4), LogisticRegression()), "fails on its KBins"),
+        (make_pipeline(PCA(2), DecisionTreeClassifier()), "decides by numbers that may be"),
+        (KNeighborsClassifier(), "decides by"),
+        (make_pipeline(Normalizer(), RandomForestClassifier(5)), "decides by|with floats"),
+    ],
+    ids=str,
+)
+def test_what_has_no_equal_is_not_compiled(estimator: Estimator, reason: str) -> None:
+    table = to_table(IRIS.data.round().assign(y=SPECIES), ["y"])
+    estimator, description = described(estimator, table)
+    told, graph = compiled(estimator, description, table)
+    assert isinstance(told, str)
+    assert re.search(reason, told), told
+    assert graph is None
+
+
+@cache
+def plain(is_regression: bool) -> tuple[Description, Table]:
+    """Describe an estimator that is quickly asked, in the place of one that is not."""
+    table = patients() if is_regression else flowers()
+    return described(Ridge() if is_regression else LogisticRegression(), table)[1], table
+
+
+FEW: dict[str, Any] = {"n_estimators": 2, "verbose": -1}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "reason"),
+    [
+        (LGBMClassifier(**FEW), "LGBMClassifier has no counterpart in ONNX"),
+        (XGBRegressor(n_estimators=2), "XGBRegressor has no counterpart in ONNX"),
+        (
+            CatBoostClassifier(iterations=2, verbose=0, allow_writing_files=False),
+            "CatBoostClassifier has no counterpart in ONNX",
+        ),
+        (
+            make_sampling_pipeline(RandomOverSampler(random_state=0), LogisticRegression()),
+            "RandomOverSampler has no counterpart in ONNX",
+        ),
+        (
+            make_pipeline(SquashingScaler(), LogisticRegression()),
+            "SquashingScaler has no counterpart in ONNX",
+        ),
+        (Renamed(), "Renamed has no counterpart in ONNX"),
+        (CalibratedClassifierCV(LGBMClassifier(**FEW), cv=2), "LGBMClassifier has no counterpart"),
+        (GridSearchCV(Renamed(), {"C": [1.0]}, cv=2), "Renamed has no counterpart in ONNX"),
+        (make_pipeline(KNNImputer(), LogisticRegression()), "skl2onnx fails on its KNNImputer"),
+        (RFE(LogisticRegression()), "skl2onnx fails on its RFE"),
+        (
+            make_pipeline(PolynomialFeatures(), LogisticRegression()),
+            "ONNX Runtime does not take its graph",
+        ),
+    ],
+    ids=str,
+)
+def test_what_can_not_be_converted_is_told_in_words_that_name_the_part(
+    estimator: Estimator, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    description, table = plain(isinstance(estimator, XGBRegressor))
+    estimator.fit(to_array(rows_of(table), has_strings=False), truth_of(table))
+    told, graph = compiled(estimator, description, table)
+    assert isinstance(told, str)
+    assert told.startswith(reason)
+    assert graph is None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_neither_clusters_nor_several_targets_nor_texts_are_compiled() -> None:
+    table = to_table(IRIS.data, task="clustering")
+    estimator, description = fitted(KMeans(2, random_state=0, n_init=1), table)
+    assert compiled(estimator, description, table)[0] == "clustering is not compiled"
+
+    table = to_table(IRIS.data.assign(a=SPECIES, b=SPECIES), ["a", "b"])
+    estimator, description = fitted(DecisionTreeClassifier(), table)
+    assert compiled(estimator, description, table)[0] == "several targets are not compiled"
+
+    words = pd.DataFrame({"text": [f"a text with many words {n} {n % 7}" for n in range(60)]})
+    table = to_table(words.assign(y=["odd", "even"] * 30), ["y"])
+    estimator, description = fitted(LogisticRegression(), table)
+    assert compiled(estimator, description, table)[0] == "texts are not compiled"
