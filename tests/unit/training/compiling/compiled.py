@@ -24,7 +24,7 @@ Estimator = Any  # scikit-learn has no type for it
 METRICS = Metrics(split="none", values={}, dummy={})
 TOLERANCE = 1e-12
 COUNT = 60
-OTHER_ROWS = 50
+OTHER_ROWS = 30
 IRIS = load_iris(as_frame=True)
 DIABETES = load_diabetes(as_frame=True)
 SPECIES = IRIS.target_names[IRIS.target].astype(object)

@@ -13,7 +13,7 @@ def _quiet_and_quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from training.compiling import hostile, proof
     from training.describing import probe
 
-    monkeypatch.setattr(probe, "MAX_PROBED_ROWS", 30)
+    monkeypatch.setattr(probe, "MAX_PROBED_ROWS", 16)
     for room in (hostile, proof):
         monkeypatch.setattr(room, "MAX_ROWS", 300)
     with warnings.catch_warnings():

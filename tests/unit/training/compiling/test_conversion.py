@@ -5,7 +5,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from catboost import CatBoostClassifier
 from imblearn.over_sampling import RandomOverSampler
@@ -13,7 +12,6 @@ from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from lightgbm import LGBMClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -25,7 +23,6 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import (
     LogisticRegression,
     Ridge,
-    RidgeClassifier,
 )
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -44,16 +41,17 @@ from xgboost import XGBRegressor
 
 from serving.model.description import Description
 from serving.model.estimator import to_array
+from tests.unit.samples import SCORES, clustering, description, several_labels, text
 from tests.unit.training.compiling.compiled import (
     IRIS,
     SPECIES,
     Estimator,
     compiled,
     described,
-    fitted,
     flowers,
     patients,
 )
+from training.compiling.proof import compile_estimator
 from training.describing.describe import rows_of
 from training.fitting.evaluation import truth_of
 from training.table.table import Table, to_table
@@ -80,11 +78,17 @@ class Renamed(LogisticRegression):
     """May do other than what it is derived from."""
 
 
+@cache
+def rounded() -> tuple[Description, Table]:
+    """Describe an estimator of whole numbers, in the place of others."""
+    table = to_table(IRIS.data.round().assign(y=SPECIES), ["y"])
+    return described(LogisticRegression(), table)[1], table
+
+
 @pytest.mark.parametrize(
     ("estimator", "reason"),
     [
         (Wary(), "^Wary has no counterpart in ONNX$"),
-        (RidgeClassifier(), "classifiers without probabilities are not compiled"),
         (make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()), "it calls log1p"),
         (
             HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]),
@@ -105,8 +109,8 @@ class Renamed(LogisticRegression):
     ids=str,
 )
 def test_what_has_no_equal_is_not_compiled(estimator: Estimator, reason: str) -> None:
-    table = to_table(IRIS.data.round().assign(y=SPECIES), ["y"])
-    estimator, description = described(estimator, table)
+    description, table = rounded()
+    estimator.fit(to_array(rows_of(table), has_strings=False), truth_of(table))
     told, graph = compiled(estimator, description, table)
     assert isinstance(told, str)
     assert re.search(reason, told), told
@@ -164,16 +168,16 @@ def test_what_can_not_be_converted_is_told_in_words_that_name_the_part(
     assert capfd.readouterr() == ("", "")
 
 
-def test_neither_clusters_nor_several_targets_nor_texts_are_compiled() -> None:
-    table = to_table(IRIS.data, task="clustering")
-    estimator, description = fitted(KMeans(2, random_state=0, n_init=1), table)
-    assert compiled(estimator, description, table)[0] == "clustering is not compiled"
-
-    table = to_table(IRIS.data.assign(a=SPECIES, b=SPECIES), ["a", "b"])
-    estimator, description = fitted(DecisionTreeClassifier(), table)
-    assert compiled(estimator, description, table)[0] == "several targets are not compiled"
-
-    words = pd.DataFrame({"text": [f"a text with many words {n} {n % 7}" for n in range(60)]})
-    table = to_table(words.assign(y=["odd", "even"] * 30), ["y"])
-    estimator, description = fitted(LogisticRegression(), table)
-    assert compiled(estimator, description, table)[0] == "texts are not compiled"
+@pytest.mark.parametrize(
+    ("described", "reason"),
+    [
+        (clustering(), "clustering is not compiled"),
+        (several_labels((0, 1), (0, 1)), "several targets are not compiled"),
+        (description(features=(text("note"),)), "texts are not compiled"),
+        (description(asked=SCORES), "classifiers without probabilities are not compiled"),
+    ],
+)
+def test_neither_clusters_nor_several_targets_nor_texts_are_compiled(
+    described: Description, reason: str
+) -> None:
+    assert compile_estimator(None, described, [], 0.0, seed=0) == (reason, None)

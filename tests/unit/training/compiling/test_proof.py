@@ -34,6 +34,7 @@ from training.describing.describe import rows_of
     ],
     ids=str,
 )
+@pytest.mark.slow  # two of each
 def test_a_graph_that_tells_otherwise_is_found_out(
     other: Estimator, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
