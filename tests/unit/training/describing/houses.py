@@ -112,17 +112,21 @@ FORMS: dict[str, Form] = {
 
 
 def light(frame: pd.DataFrame) -> Estimator:
-    return LGBMClassifier(n_estimators=15, min_child_samples=3, verbose=-1)
+    return LGBMClassifier(n_estimators=15, min_child_samples=3, verbose=-1, n_jobs=1)
 
 
 def extreme(frame: pd.DataFrame) -> Estimator:
-    return XGBClassifier(n_estimators=15, enable_categorical=True)
+    return XGBClassifier(n_estimators=15, enable_categorical=True, n_jobs=1)
 
 
 def cat(frame: pd.DataFrame) -> Estimator:
     chosen = [name for name, dtype in frame.dtypes.items() if dtype == "category"]
     return CatBoostClassifier(
-        iterations=15, verbose=0, allow_writing_files=False, cat_features=chosen or None
+        iterations=15,
+        verbose=0,
+        allow_writing_files=False,
+        cat_features=chosen or None,
+        thread_count=1,
     )
 
 
