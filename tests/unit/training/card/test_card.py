@@ -4,231 +4,39 @@ import json
 import re
 import subprocess
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cache
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.cluster import KMeans
-from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
-from sklearn.svm import LinearSVC
 
-from serving.model.description import Asked, Description, Metrics, ScoringMethod, Task, Training
-from serving.model.domains import Choices, Frequencies, Interval, Lengths
-from serving.model.estimator import Estimator
-from serving.model.features import Boolean, Category, Feature, Number, Text
+from serving.model.description import Description
+from serving.model.domains import Choices, Frequencies, Lengths
+from serving.model.features import Boolean, Category, Feature, Text
 from serving.model.outputs import Array
+from tests.unit.training.card.cards import (
+    ANSWER,
+    MODELS,
+    Page,
+    classifier,
+    clustering,
+    described,
+    detector,
+    evaluated,
+    number,
+    regressor,
+    written,
+    written_for,
+)
 from training.card.card import card, command, score
-from training.card.importance import MAX_BARS
 from training.card.numbers import MINUS
 from training.fitting.evaluation import Evaluation
 
 SLY = """</td><script>alert("1")</script> & 'so' $x_{"""
-ROWS = 120
-ANSWER = {"prediction": "a", "probabilities": {"a": 0.75, "b": 0.25}}
-
-
-def number(name: str) -> Number:
-    """Describe a feature that training saw from -2 to 2.5."""
-    return Number(
-        name=name,
-        nullable=False,
-        missing=0,
-        type="number",
-        trained=Interval(minimum=-2.0, maximum=2.5),
-        domain=Interval(minimum=-1e100, maximum=1e100),
-        quantiles={"0.5": 0.25},
-        example=0.5,
-    )
-
-
-def data(features: int = 3, rows: int = ROWS) -> pd.DataFrame:
-    """Give rows of numbers."""
-    values = np.random.default_rng(7).normal(size=(rows, features))
-    return pd.DataFrame(values, columns=[f"f{at}" for at in range(features)])
-
-
-def described(
-    task: Task,
-    features: Sequence[Feature],
-    targets: tuple[str, ...] = (),
-    classes: Any = None,  # noqa: ANN401 (labels, or tuples of them)
-    scored_by: ScoringMethod | None = None,
-    split: str = "held out: 120 of 480 rows, seed 1",
-) -> Description:
-    """Describe a model; its scores are made up."""
-    dummy = {"f1_macro": 0.25} if targets else {}
-    return Description(
-        name="mail",
-        task=task,
-        created=datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC),
-        features=tuple(features),
-        targets=targets,
-        classes=classes,
-        metrics=Metrics(split=split, values={"f1_macro": 0.875, "own": -12.5}, dummy=dummy),
-        training=Training(rows=480, fingerprint="sha256:0123"),
-        versions={"scikit-learn": "1.9.1"},
-        requirements=(),
-        artifact_sha256="",
-        asked=Asked(
-            input="array",
-            batching="tolerant",
-            scored_by=scored_by,
-            scores_by_class=scored_by is not None and classes is not None,
-            label_by=None,
-        ),
-    )
-
-
-def evaluated(
-    description: Description, estimator: Estimator, frame: pd.DataFrame, truth: Array | None
-) -> Evaluation:
-    """Fit an estimator, and act as if it had been scored on other rows than these."""
-    fitted = estimator.fit(frame) if truth is None else estimator.fit(frame, truth)
-    return Evaluation(metrics=description.metrics, estimator=fitted, frame=frame, truth=truth)
-
-
-def classifier(
-    labels: Sequence[Any],
-    estimator: Estimator = None,
-    rows: int = ROWS,
-    scored_by: ScoringMethod | None = "predict_proba",
-) -> tuple[Description, Evaluation]:
-    """Give a classifier of these classes."""
-    frame = data(rows=rows)
-    places = np.argsort(np.argsort(frame["f0"].to_numpy())) * len(labels) // rows
-    features = [number(name) for name in frame]
-    description = described("classification", features, ("kind",), tuple(labels), scored_by)
-    estimator = LogisticRegression() if estimator is None else estimator
-    return description, evaluated(description, estimator, frame, np.array(list(labels))[places])
-
-
-def regressor(targets: int = 1, rows: int = ROWS) -> tuple[Description, Evaluation]:
-    """Give a regressor of so many targets."""
-    frame = data(rows=rows)
-    noise = np.random.default_rng(3).normal(size=(rows, targets))
-    truth = frame["f1"].to_numpy()[:, None] + noise
-    names = tuple(f"t{at}" for at in range(targets))
-    description = described("regression", [number(name) for name in frame], names)
-    truth = truth if targets > 1 else truth.ravel()
-    return description, evaluated(description, LinearRegression(), frame, truth)
-
-
-def clustering() -> tuple[Description, Evaluation]:
-    """Give a clustering into three."""
-    frame = data()
-    description = described("clustering", [number(name) for name in frame])
-    return description, evaluated(description, KMeans(3, random_state=0), frame, None)
-
-
-def detector(scored_by: ScoringMethod | None = "decision_function") -> tuple[Any, Any]:
-    """Give an outlier detector."""
-    frame = data()
-    names = [number(name) for name in frame]
-    description = described("outlier-detection", names, scored_by=scored_by)
-    return description, evaluated(
-        description, IsolationForest(n_estimators=5, random_state=0), frame, None
-    )
-
-
-class Page(HTMLParser):
-    """Reads a page: refuses what is not closed in order, and keeps what the tests ask for."""
-
-    def __init__(self, page: str) -> None:
-        """Read it all."""
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str]] = []
-        self.texts: dict[str, list[str]] = {}
-        self.rows: list[list[str]] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-        self.text = " ".join(self.texts["body"][0].split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Open an element."""
-        self.tags.add(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag == "meta":
-            return
-        self.open.append(tag)
-        self.texts.setdefault(tag, []).append("")
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in {"th", "td"}:
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        """Close the one that was opened last."""
-        assert self.open.pop() == tag
-        if tag in {"th", "td"}:
-            self.rows[-1][-1] = " ".join(self.rows[-1][-1].split())
-
-    def handle_data(self, data: str) -> None:
-        """Keep the text of all that is open."""
-        for tag in set(self.open):
-            self.texts[tag][-1] += data
-        if {"th", "td"} & set(self.open):
-            self.rows[-1][-1] += data
-
-    def row(self, head: str) -> list[str]:
-        """Give the other cells of the row that begins so."""
-        return next(row[1:] for row in self.rows if row[0] == head)
-
-    def values(self, attribute: str) -> list[str]:
-        """Give the values that an attribute has."""
-        return [value for name, value in self.attributes if name == attribute]
-
-
-def written(model: tuple[Description, Evaluation], notes: Sequence[str] = ()) -> Page:
-    """Write a card and read it."""
-    return Page(card(*model, "Scaler → Model", ANSWER, notes))
-
-
-MODELS = {
-    "binary": lambda: classifier(["ham", "spam"]),
-    "multiclass": lambda: classifier([0, 1, 2]),
-    "booleans": lambda: classifier([False, True]),
-    "without probabilities": lambda: classifier("abc", LinearSVC(), scored_by="decision_function"),
-    "binary without probabilities": lambda: classifier(
-        "ab", LinearSVC(), scored_by="decision_function"
-    ),
-    "regression": regressor,
-    "two targets": lambda: regressor(2),
-    "clustering": clustering,
-    "outlier detection": detector,
-}
-
-
-@cache
-def written_for(kind: str) -> str:
-    """Write the card of one of the models, once."""
-    return card(*MODELS[kind](), "Scaler → Model", ANSWER)
-
-
-TITLES = {
-    "binary": ["Confusion matrix", "ROC curve", "Precision and recall"],
-    "regression": ["Predicted and true", "Residuals"],
-    "two targets": [
-        "t0: Predicted and true",
-        "t0: Residuals",
-        "t1: Predicted and true",
-        "t1: Residuals",
-    ],
-    "clustering": ["Sizes of the clusters"],
-    "outlier detection": ["Distribution of the score"],
-}
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -244,15 +52,6 @@ def test_a_card_is_a_page_that_stands_alone(kind: str) -> None:
     assert set(re.findall(r"\w+://[^\s\"']*", text)) == {"http://localhost:8000/predict"}
     assert "@import" not in text
     assert len(text.encode()) < 300_000
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_a_card_has_the_plots_of_its_task(kind: str) -> None:
-    page = Page(written_for(kind))
-    assert page.texts["h3"] == TITLES.get(kind, TITLES["binary"])
-    drawings = page.texts.get("svg", [])
-    assert len(drawings) == (0 if kind == "clustering" else len(page.texts["h3"]))
-    assert len(page.values("aria-label")) == len(drawings) + 1  # and that of the links
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -303,168 +102,6 @@ def test_the_scores_stand_beside_those_of_the_dummy() -> None:
 def test_scores_are_written_to_be_compared(value: float, told: str) -> None:
     assert score(value) == told
     assert score(-value) == (f"{MINUS}{told}" if value else told)
-
-
-def test_the_matrix_counts_and_the_curves_tell_their_areas() -> None:
-    page = written(classifier(["ham", "spam"]))
-    matrix, roc, precision = page.texts["figcaption"]
-    right = re.match(r"(\d+) of 120 rows have the right label", matrix)
-    assert right
-    assert 100 < int(right[1]) <= 120
-    assert "spam against ham" in roc
-    assert "average precision" in precision
-    _, _, said, _ = page.values("aria-label")
-    assert re.fullmatch(r"ROC curve; spam (1\.000|0\.99\d)", said)
-
-
-def test_of_many_classes_the_commonest_have_curves_and_of_too_many_there_is_no_matrix() -> None:
-    page = written(classifier(range(40), RandomForestClassifier(5, random_state=0), rows=400))
-    matrix, roc, _ = page.texts["figcaption"]
-    assert matrix == "40 classes are too many to be drawn."
-    assert "for the 10 of most rows" in roc
-    assert "Predicts kind (one of 40 classes) from" in page.text
-    assert len(page.texts["svg"]) == 2
-    without_numbers = written(classifier(range(20), RandomForestClassifier(5), rows=400))
-    assert len(without_numbers.texts["svg"]) == 3
-
-
-def test_a_model_without_scores_has_a_sentence_in_the_place_of_its_curves() -> None:
-    page = written(classifier("abc", LinearSVC(), scored_by=None))
-    assert (
-        page.texts["figcaption"][1:]
-        == ["There is no curve. The model gives no probability or score for each class."] * 2
-    )
-    assert written(detector(scored_by=None)).texts["figcaption"] == ["The model gives no scores."]
-
-
-def test_an_estimator_that_was_fitted_without_a_class_has_no_curves_but_a_matrix() -> None:
-    description, evaluation = classifier("ab")
-    page = written((description.model_copy(update={"classes": ("a", "b", "c")}), evaluation))
-    assert len(page.texts["svg"]) == 1
-    assert "There is no curve." in page.texts["figcaption"][1]
-
-
-def test_rows_of_a_single_class_have_no_curves() -> None:
-    description, evaluation = classifier("ab")
-    assert evaluation.truth is not None
-    same = replace(evaluation, truth=np.full_like(evaluation.truth, "a"))
-    _, *curves = written((description, same)).texts["figcaption"]
-    assert len(curves) == 2
-    assert all("All rows that it was scored on have the same class." in told for told in curves)
-
-
-def test_a_class_that_only_some_rows_could_show_is_left_out_of_the_curves() -> None:
-    description, evaluation = classifier("abc")
-    some = evaluation.truth != "c"
-    part = replace(evaluation, frame=evaluation.frame[some], truth=evaluation.truth[some])  # type: ignore[index]
-    _, roc, _ = written((description, part)).texts["figcaption"]
-    assert "where the rows have both" in roc
-
-
-def test_a_plot_that_fails_is_replaced_by_a_sentence_that_quotes_nothing() -> None:
-    description, evaluation = classifier([1, 2])
-    unknown = replace(evaluation, truth=np.full(ROWS, "secret"))
-    page = written((description, unknown))
-    assert page.texts["figcaption"][0] == "It could not be drawn."
-    assert "secret" not in page.text
-
-
-def test_few_rows_are_not_drawn() -> None:
-    told = "12 rows are too few to be drawn without showing single ones."
-    assert written(regressor(rows=12)).texts["figcaption"] == [told, told]
-    description, evaluation = detector()
-    few = replace(evaluation, frame=evaluation.frame[:12])
-    assert written((description, few)).texts["figcaption"] == [told]
-
-
-def test_no_plot_tells_how_far_out_the_furthest_rows_lie() -> None:
-    description, evaluation = regressor()
-    assert evaluation.truth is not None
-    truth = evaluation.truth.copy()
-    before = card(description, replace(evaluation, truth=truth), "Model", ANSWER)
-    truth[np.argsort(truth)[-3:]] += 1000
-    after = card(description, replace(evaluation, truth=truth), "Model", ANSWER)
-    (one, other) = (
-        re.findall(r"<use[^>]*x=.*", text[: text.index("Residuals")]) for text in (before, after)
-    )
-    assert one == other
-    assert one
-
-
-def test_equal_true_values_are_not_drawn() -> None:
-    description, evaluation = regressor()
-    page = written((description, replace(evaluation, truth=np.ones(ROWS))))
-    assert page.texts["figcaption"] == ["Nearly all true values are the same."] * 2
-
-
-def test_of_many_targets_the_first_are_drawn() -> None:
-    page = written(regressor(6))
-    assert page.texts["h3"][-1] == "t3: Residuals"
-    assert "The plots are of the first 4 of 6 targets." in page.text
-
-
-def test_several_targets_of_classes_have_plots_each() -> None:
-    frame = data()
-    truth = np.column_stack([np.where(frame["f0"] > 0, "up", "down"), frame["f1"] > 0])
-    description = described(
-        "classification",
-        [number(name) for name in frame],
-        ("way", "sign"),
-        (("down", "up"), ("False", "True")),
-        "predict_proba",
-    )
-    forest = RandomForestClassifier(5, random_state=0)
-    page = written((description, evaluated(description, forest, frame, truth)))
-    assert page.texts["h3"][::3] == ["way: Confusion matrix", "sign: Confusion matrix"]
-    assert len(page.texts["svg"]) == 6
-    assert "Predicts way (down or up) and sign (False or True) from" in page.text
-    assert "Loss of accuracy" in page.text
-
-
-def test_the_features_stand_in_the_order_of_their_importance() -> None:
-    page = written(classifier(["ham", "spam"]))
-    heads = [row[0] for row in page.rows]
-    start = heads.index("Feature")
-    assert heads[start + 1] == "f0"
-    loss, bar = page.row("f0")
-    assert re.fullmatch(r"0\.\d{3} ± 0\.\d{3}", loss)
-    assert bar == ""
-    assert "width:100.0%" in page.values("style")
-    assert "Measured on 120 rows of those that were scored." in page.text
-
-
-def test_of_many_features_the_most_important_are_shown() -> None:
-    frame = data(features=40)
-    description = described("regression", [number(name) for name in frame], ("t",))
-    truth = frame["f39"].to_numpy()
-    page = written((description, evaluated(description, LinearRegression(), frame, truth)))
-    assert f"The {MAX_BARS} most important of 40 features." in page.text
-    bars = [row for row in page.rows if len(row) == 3 and "±" in row[1]]
-    assert len(bars) == MAX_BARS
-    assert bars[0][0] == "f39"
-
-
-def test_features_are_shuffled_in_a_bounded_number_of_rows() -> None:
-    page = written(regressor(rows=2500))
-    assert "Measured on 2000 rows of those that were scored." in page.text
-
-
-def test_importances_that_cannot_be_measured_are_said_to_be_unknown() -> None:
-    assert "importance of the features is not known" in written(clustering()).text
-    told = "importance of the features could not be measured"
-    description, evaluation = regressor()
-    assert evaluation.truth is not None
-    one = replace(evaluation, frame=evaluation.frame[:1], truth=evaluation.truth[:1])
-    assert told in written((description, one)).text
-    lacking = replace(evaluation, truth=np.where(np.arange(ROWS) < 30, np.nan, evaluation.truth))
-    assert told in written((description, lacking)).text
-
-
-def test_an_estimator_that_was_fitted_on_arrays_is_given_arrays() -> None:
-    description, evaluation = regressor()
-    assert evaluation.truth is not None
-    model = KNeighborsRegressor().fit(evaluation.frame.to_numpy(), evaluation.truth)
-    assert len(written((description, replace(evaluation, estimator=model))).texts["svg"]) == 2
 
 
 def mixed() -> tuple[Description, Evaluation]:
