@@ -157,6 +157,8 @@ class Batcher(Generic[Item, Result]):
 
     def stack(self) -> str:
         """Tell where the thread is, without the values that it works on."""
+        if not self._thread.is_alive():  # another may have its number by now
+            return ""
         frame = sys._current_frames().get(self._thread.ident or 0)
         return "".join(traceback.format_stack(frame)) if frame else ""
 
