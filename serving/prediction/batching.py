@@ -231,9 +231,11 @@ class Batcher(Generic[Item, Result]):
         self._tell(count)
         is_quick = count <= self._max_at_once and lane is not self._apart
         if is_quick and self._run_at_once is not None and not self.waiting_items:
-            self._finish(batch, _results(self._run_at_once, batch))
-        else:
-            self._batches.put(batch)
+            results = _results(self._run_at_once, batch)
+            if count > 1 or results != [None]:  # what it leaves alone is for the thread
+                self._finish(batch, results)
+                return
+        self._batches.put(batch)
 
     def _work(self) -> None:
         """Run batches until told to end; this is the thread."""

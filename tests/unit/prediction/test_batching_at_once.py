@@ -101,6 +101,7 @@ async def test_what_is_not_answered_at_once_is_asked_for_again_in_the_thread() -
     at_once = AtOnce(lambda items: [None if item % 2 else 2 * item for item in items])
     with Desk(is_open=True, at_once=at_once, max_at_once=4) as desk:
         assert await desk.submit(1) == [2]
+        assert desk.observed == [(1, 0)]  # a lone item is one batch, wherever it is answered
         assert await desk.submit(2, 3, 4, 5) == [4, 6, 8, 10]
         assert desk.batcher.waiting_items == 0
     assert at_once.batches == [[1], [2, 3, 4, 5]]
