@@ -78,7 +78,7 @@ def test_a_graph_that_is_slower_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> 
     call = CompiledGraph.__call__
 
     def slow(self: CompiledGraph, table: np.ndarray) -> np.ndarray:
-        for _ in range(200):
+        for _ in range(100):
             scores = call(self, table)
         return scores
 

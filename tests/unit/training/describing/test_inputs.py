@@ -41,6 +41,7 @@ def test_an_array_is_given_where_its_answers_are_those_to_a_frame() -> None:
     assert asked_as_it_is(named, table_of(FLOWERS.data, SPECIES)).asked.input == "array"
 
 
+@pytest.mark.slow
 def test_a_frame_is_given_to_what_takes_columns_by_name() -> None:
     columns = make_column_transformer((OneHotEncoder(), ["color"]), remainder="passthrough")
     estimator = make_pipeline(columns, LogisticRegression()).fit(PETS, KINDS)
