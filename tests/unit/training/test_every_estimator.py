@@ -32,7 +32,7 @@ from training.table.table import Table
 
 SPECIMENS = {specimen.name: specimen for specimen in specimens()}
 CLOSING = {"warnings", "model", "request_id"}
-ROWS_COMPARED, ROWS_FAR = 24, 12
+ROWS_COMPARED, ROWS_FAR = 16, 8
 BOUNDARIES = 3
 RAW = re.compile(r"Error|Exception|Missing[A-Z]|[<>\[\]/]")  # what libraries say to developers
 UNMEASURED = Metrics(split="none", values={}, dummy={})
