@@ -92,6 +92,7 @@ QUOTA_STORAGE_UP = Gauge(
     "1 while requests are counted in the storage that is set, 0 while each worker counts alone.",
     multiprocess_mode="livemin",
 )
+QUOTA_STORAGE_UP.set(1)  # of all workers the least is told, and one that still loads knows no other
 PREDICTIONS_LOGGED = Counter(
     "serving_prediction_log_total",
     "Predictions for the prediction log: written, or lost for want of room or of a disk.",

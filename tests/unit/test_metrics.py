@@ -1,6 +1,8 @@
 """Metrics: true over all workers, and of no more series than a Prometheus can take."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -184,3 +186,11 @@ def test_a_worker_that_has_counted_nothing_leaves_nothing(tmp_path: Path) -> Non
 def test_a_folder_that_is_not_there_is_no_error(tmp_path: Path, forget: object) -> None:
     assert callable(forget)
     forget(tmp_path / "nowhere")
+
+
+@pytest.mark.slow
+def test_a_worker_that_still_loads_its_model_tells_of_no_lost_storage() -> None:
+    """The least of all workers is told, and an alert goes by it."""
+    code = "from serving.metrics import QUOTA_STORAGE_UP as up; print(up._value.get())"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "1.0"
