@@ -37,7 +37,7 @@ LAST_CALL_S = 0.1  # as long as uvicorn itself waits when it has asked its conne
 
 
 class JoinedWrites:
-    """A transport that sends what is written in one turn of the event loop at once."""
+    """A transport that sends an answer's head and body at once, and others' with them."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         """Take the transport, of which all but writing and ending stays as it is."""
@@ -51,14 +51,14 @@ class JoinedWrites:
     def write(self, data: bytes) -> None:
         """Send in this turn; what is large at once, so that not too much waits."""
         if not self._waiting:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
         self._waiting.append(data)
         if len(data) > MAX_JOINED_BYTES:
-            self._send()
+            self.flush()
 
     def write_eof(self) -> None:
         """End after what is written."""
-        self._send()
+        self.flush()
         self._transport.write_eof()
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class JoinedWrites:
 
         It need not answer (RFC 8446, 6.1), and most do not before they ask again.
         """
-        self._send()
+        self.flush()
         self._transport.close()
         if self._transport.get_extra_info("ssl_object") is not None:
             self._loop.call_later(GOODBYE_S, self._leave)
@@ -75,7 +75,8 @@ class JoinedWrites:
         if self._transport.get_write_buffer_size() == 0:  # else the client still reads its answer
             self._transport.abort()
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Send what waits, if anything does."""
         if self._waiting:
             waiting, self._waiting = self._waiting, []
             self._transport.writelines(waiting)
@@ -99,7 +100,8 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head, but not for ever, nor for one who does not read answers."""
         super().connection_made(transport)
-        self.transport = JoinedWrites(transport, self.loop)  # type: ignore[assignment]
+        self._writes = JoinedWrites(transport, self.loop)
+        self.transport = self._writes  # type: ignore[assignment]
         connection = transport.get_extra_info("socket")
         is_tcp = connection is not None and connection.family in (AF_INET, AF_INET6)
         if is_tcp and TCP_USER_TIMEOUT is not None:
@@ -131,6 +133,12 @@ class HttpProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         self._running = cycle
         super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Send the answer now if no other is under way that might go out with it."""
+        if len(self.tasks) == 1:
+            self._writes.flush()
+        super().on_response_complete()
 
     def _should_upgrade(self) -> bool:
         """Keep uvicorn's callbacks off a head that will be read again; asked at upgrades alone."""
