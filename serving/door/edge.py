@@ -99,6 +99,9 @@ class Edge:
         except asyncio.CancelledError:
             pass  # while the problem was sent: there is no more to do
         finally:
+            # Both lead back to the scope: circles, which the garbage collector would have to find.
+            del scope[EXCHANGE]
+            scope.pop(CLIENT_GONE, None)
             status = exchange.status or CLIENT_CLOSED_REQUEST
             self._listeners.answered(record.answered(status, self._clock() - started_s))
 
