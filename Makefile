@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 SOURCES := service.py train.py serving training examples deploy tests benchmarks
 # One process for each core, so that none needs more threads. (-n auto would leave out hyperthreads.)
 PYTEST_ON_ALL_CORES = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8
+# Tests of servers wait for much of their time.
+ONE_MORE = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 # Where CI is set, as .ci/run does: it doubles the time of the tests.
 COVERAGE = $(if $(CI),--cov --cov-report=term-missing:skip-covered)
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
@@ -37,7 +39,7 @@ check: $(VENV)/dev
 
 test: check
 	$(PYTEST_ON_ALL_CORES) --dist worksteal tests/unit -m slow
-	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/wire -m "not alone"  # a file's tests share servers
+	$(PYTEST_ON_ALL_CORES) -n $(ONE_MORE) --dist loadfile tests/wire -m "not alone"  # a file's tests share servers
 	$(BIN)/pytest tests/wire -m alone
 
 test-system: $(VENV)/dev $(VENV)/audit/installed
