@@ -247,6 +247,13 @@ class Open:
                 due += 1
             await asyncio.sleep(TICK_S)
         self.tally.seconds = time.perf_counter() - start
+        await self._hear_the_last()
+        for connection in free:
+            if connection.transport is not None:
+                connection.transport.close()
+
+    async def _hear_the_last(self) -> None:
+        """Wait for the answers that still come, which count for nothing but that they came."""
         in_time = self.tally.statuses[200]
         for _ in range(int(PATIENCE_S / 0.1)):  # the last ones have to be answered too
             if self.tally.statuses.total() >= self.sent:
@@ -255,9 +262,6 @@ class Open:
         self.unanswered = self.sent - self.tally.statuses.total()
         # Good answers that came within the time are those that make the goodput.
         self.tally.statuses[200] = in_time
-        for connection in free:
-            if connection.transport is not None:
-                connection.transport.close()
 
 
 @dataclass
