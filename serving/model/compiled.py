@@ -21,9 +21,9 @@ from serving.model.outputs import TIE_TOLERANCE, Array, Prediction, WrongOutputE
 
 Doubles: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
-AT_ONCE_ROWS = (1, 2, 4, 8, 16, 32, 64)
-AT_ONCE_S = 100e-6
-TIMED_RUNS = 20
+AT_ONCE_ROWS = (1, 2, 4, 8, 16, 32, 64)  # tried, to find out how many are quick
+AT_ONCE_S = 100e-6  # what is quick: handing over to a thread and back takes about as long
+TIMED_RUNS = 20  # of which the shortest counts
 CATEGORIES = "categories"  # under which a graph names them, in JSON
 
 
