@@ -6,6 +6,7 @@ comparisons with the training data need, and nothing that gives away a person in
 synthetic, rare categories are counted but not named, texts are only measured.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
@@ -60,17 +61,17 @@ class _Feature(Frozen):
     def _or_null(self, schema: CoreSchema) -> CoreSchema:
         return core_schema.nullable_schema(schema) if self.nullable else schema
 
-    def _accepted(self) -> CoreSchema:
-        raise NotImplementedError
+    @abstractmethod
+    def _accepted(self) -> CoreSchema: ...
 
-    def _usual(self) -> CoreSchema:
-        raise NotImplementedError
+    @abstractmethod
+    def _usual(self) -> CoreSchema: ...
 
-    def _mistake(self, value: Any) -> str:  # noqa: ANN401 (any JSON)
-        raise NotImplementedError
+    @abstractmethod
+    def _mistake(self, value: Any) -> str: ...  # noqa: ANN401 (any JSON)
 
-    def _unlike(self, value: Any) -> str:  # noqa: ANN401 (of the feature's type)
-        raise NotImplementedError
+    @abstractmethod
+    def _unlike(self, value: Any) -> str: ...  # noqa: ANN401 (of the feature's type)
 
     def _narrowed(self) -> Schema:
         return {}
