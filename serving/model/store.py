@@ -15,6 +15,7 @@ import joblib
 from serving.model.compiled import CompiledEstimator, CompiledGraph
 from serving.model.description import Compiled, Description
 from serving.model.estimator import Estimator, FittedEstimator
+from serving.model.outputs import Prediction
 from serving.model.stored import (
     ARTIFACT,
     CARD,
@@ -95,8 +96,8 @@ def pickle_estimator(estimator: Estimator, file: Path) -> bool:
     return False
 
 
-def load(stored: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> LoadedModel:
-    """Load a verified model, and see that it answers.
+def load(stored: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> tuple[LoadedModel, Prediction]:
+    """Load a verified model, and see that it answers: give it, and its example's prediction.
 
     The estimator stays where it is if its compiled form is exact: scikit-learn and SciPy, which it
     needs, are much of the time that a start takes, and of the memory.
@@ -111,10 +112,9 @@ def load(stored: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> LoadedModel:
     model = CompiledEstimator(graph, stored.description, fitted) if graph else fitted
     assert model is not None  # noqa: S101 (what has no graph needs the estimator)
     try:
-        model.warm_up()
+        return model, model.warm_up()
     except Exception as exc:
         raise ModelError(f"model {stored.tag} fails on its example: {exc!r}") from exc
-    return model
 
 
 def _graph(stored: VerifiedModel) -> CompiledGraph:

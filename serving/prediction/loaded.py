@@ -26,10 +26,9 @@ class Loaded:
         Raises:
             ModelError: it can't be loaded, or fails on its own example.
         """
-        model = load(verified, settings.runtime)
+        model, self.example = load(verified, settings.runtime)
         description = verified.description
         self.about = About(description, str(verified.tag.version))
-        self.example = model.warm_up()
         self.info = model_info(verified, settings.runtime)
         self.card = verified.card
         self.rows = Rows(description.features, settings.max_batch_rows, description.ignored)

@@ -61,7 +61,8 @@ def test_an_estimator_of_no_module_is_saved_with_its_code() -> None:
         """No pickle could find it."""
 
     tag = save(Local(), description(), PAGE)
-    assert load(verify(bentoml.models.get(tag))).predict([(-1.0, 0.0)]) == [Prediction("ham")]
+    model, _ = load(verify(bentoml.models.get(tag)))
+    assert model.predict([(-1.0, 0.0)]) == [Prediction("ham")]
 
 
 def test_two_models_of_one_name_are_two_versions(saved: bentoml.Model) -> None:
@@ -95,7 +96,7 @@ def test_a_reference_finds_the_version_that_is_really_there(saved: bentoml.Model
 
 def test_what_was_saved_can_be_verified_loaded_and_asked(saved: bentoml.Model) -> None:
     verified = verify(saved)
-    model = load(verified)
+    model, _ = load(verified)
     assert (model.runtime, model.description) == ("sklearn", verified.description)
     assert model.predict([(-1.0, 0.0)]) == [Prediction("ham")]
 
@@ -111,14 +112,14 @@ def test_what_was_saved_can_be_verified_loaded_and_asked(saved: bentoml.Model) -
 def test_a_compiled_model_answers_unless_the_estimator_is_to(
     runtime: Runtime, name: str, answer: list[float]
 ) -> None:
-    model = load(verify(stored_compiled()), runtime)
+    model, _ = load(verify(stored_compiled()), runtime)
     assert (model.runtime, who_answers(model)) == (name, answer)
 
 
 def test_the_estimator_of_an_exact_graph_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     verified = verify(stored_compiled(exact=True))
     monkeypatch.delattr("joblib.load")
-    model = load(verified)
+    model, _ = load(verified)
     assert isinstance(model, CompiledEstimator)
     assert who_answers(model) == BY_GRAPH
     with pytest.raises(ModelError, match="can't be unpickled"):  # or this would show nothing
@@ -127,7 +128,7 @@ def test_the_estimator_of_an_exact_graph_is_not_loaded(monkeypatch: pytest.Monke
 
 def test_what_was_proven_with_another_onnxruntime_is_left_to_the_estimator() -> None:
     verified = verify(stored_compiled(onnxruntime="0.9.1"))
-    assert who_answers(load(verified)) == BY_ESTIMATOR
+    assert who_answers(load(verified)[0]) == BY_ESTIMATOR
 
 
 def test_without_onnxruntime_the_estimator_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +137,7 @@ def test_without_onnxruntime_the_estimator_answers(monkeypatch: pytest.MonkeyPat
 
     verified = verify(stored_compiled())
     monkeypatch.setattr("serving.model.stored.version", nowhere)
-    assert who_answers(load(verified)) == BY_ESTIMATOR
+    assert who_answers(load(verified)[0]) == BY_ESTIMATOR
 
 
 # Refused when it is loaded

@@ -180,7 +180,7 @@ async def test_as_many_rows_wait_and_for_as_long_as_the_settings_say(
     refused: int,
 ) -> None:
     model = GatedModel()
-    monkeypatch.setattr(room, "load", lambda verified, runtime: model)
+    monkeypatch.setattr(room, "load", lambda verified, runtime: (model, model.warm_up()))
     with loading(verified, metrics, cache_entries=0, **settings) as loaded:
 
         def ask() -> "asyncio.Task[Outcome]":
@@ -281,7 +281,7 @@ async def test_a_quick_model_answers_few_rows_on_the_event_loop_and_the_rest_in_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = QuickModel()
-    monkeypatch.setattr(room, "load", lambda verified, runtime: model)
+    monkeypatch.setattr(room, "load", lambda verified, runtime: (model, model.warm_up()))
     with loading(verified, metrics) as loaded:
         for rows in ([HAM], [HAM, SPAM], [HAM] * 3):
             answers = (await loaded.predictor.ask(Question(rows, is_one=False))).predictions
