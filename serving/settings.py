@@ -1,7 +1,8 @@
 """All settings of the service: read once from the environment, checked, frozen.
 
 A wrong value stops the start with one line per mistake, which never repeats a secret. BentoML's own
-settings (port, workers) stay in ``configuration.yaml``.
+settings (port, workers) stay in ``configuration.yaml``; the port that a platform names in the
+environment of its containers wins.
 """
 
 import os
@@ -71,6 +72,7 @@ def _network(value: str) -> str:
 
 MEMORY = "memory://"
 STDOUT = "stdout"
+ALL, NONE = "all", "none"
 
 
 def _quota(value: str) -> str:
@@ -81,6 +83,16 @@ def _quota(value: str) -> str:
 def _log_target(value: str) -> str:
     """Take the names that are no files in any case."""
     return value.lower() if value.lower() in {OFF, STDOUT} else value
+
+
+def _dialects(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that these may be names of dialects; which there are the service knows."""
+    for name in value:
+        if not re.fullmatch(r"[a-z0-9]+", name):
+            raise ValueError(f"{name!r} is no name of a dialect such as v2")
+    if not value or (len(value) > 1 and {ALL, NONE} & set(value)):
+        raise ValueError(f"name dialects, or {ALL} or {NONE} alone")
+    return value
 
 
 def _keys(value: object) -> object:
@@ -110,8 +122,16 @@ def _keys_in_file(value: object) -> object:
         raise ValueError(f"can't read {value}: {exc}") from None
 
 
+# None, or an absolute path without what means something in a route's template or ends a path.
+ROUTE = r"^(/[^\s{}?#]*)?$"
+
+
 class Settings(BaseSettings):
-    """What an operator can set; the variable is the field's name in capitals after ``SERVING_``."""
+    """What an operator can set; the variable is the field's name in capitals after ``SERVING_``.
+
+    What a platform sets has the platform's name: a field with an alias, which is its own name, as
+    an alias gets no prefix.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True, env_ignore_empty=True
@@ -180,13 +200,43 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode] = (
         Field((), description="addresses or networks whose `X-Forwarded-For` is believed")
     )
+    dialects: Annotated[tuple[str, ...], NoDecode, AfterValidator(_dialects)] = Field(
+        (ALL,),
+        description="protocols spoken beside its own, comma-separated, or `all` or `none`",
+    )
+    sagemaker_bind_to_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        validation_alias="sagemaker_bind_to_port",
+        description="port to listen on, as SageMaker names it",
+    )
+    aip_http_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        validation_alias="aip_http_port",
+        description="port to listen on, as Vertex AI names it",
+    )
+    aip_predict_route: str = Field(
+        "",
+        pattern=ROUTE,
+        validation_alias="aip_predict_route",
+        description="path that Vertex AI posts instances to, such as /predictions",
+    )
+    aip_health_route: str = Field(
+        "",
+        pattern=ROUTE,
+        validation_alias="aip_health_route",
+        description="path that Vertex AI asks whether the service is ready, such as /health",
+    )
     log_level: LogLevel = Field(LogLevel.INFO, description="`debug`, `info`, `warning` or `error`")
     log_format: LogFormat = Field(
         LogFormat.AUTO,
         description="`json`, `console` for people, or `auto`: `console` on a terminal, else `json`",
     )
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "dialects", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """Split a comma-separated variable."""
@@ -216,6 +266,11 @@ class Settings(BaseSettings):
         if not known:
             raise ValueError("no storage such as memory:// or redis://localhost:6379")
         return value
+
+    @property
+    def platform_port(self) -> int | None:
+        """The port that a platform wants to find the service on, if one does."""
+        return self.sagemaker_bind_to_port or self.aip_http_port
 
     @property
     def clients(self) -> tuple[ApiKey, ...]:
@@ -264,13 +319,19 @@ def _complaints(exc: ValidationError) -> list[str]:
         name = str(error["loc"][0])
         meaning = Settings.model_fields[name].description
         problem = error["msg"].removeprefix("Value error, ")
-        lines.append(f"{PREFIX}{name.upper()}: {problem} ({meaning})")
+        lines.append(f"{variable_of(name)}: {problem} ({meaning})")
     return lines
+
+
+def variable_of(field: str) -> str:
+    """Give the variable that sets a field."""
+    alias = Settings.model_fields[field].validation_alias
+    return (PREFIX + field if alias is None else field).upper()
 
 
 def unknown_variables() -> list[str]:
     """Name the ``SERVING_`` variables that mean nothing here: most likely misspelt."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {variable_of(name) for name in Settings.model_fields}
     given = {*dotenv_values(ENV_FILE), *os.environ}
     return sorted(name for name in given if name.startswith(PREFIX) and name not in known)
 

@@ -34,7 +34,9 @@ TWO_WORKERS = {"BENTOML_CONFIG_OPTIONS": "services.ModelApi.workers=2"}
 
 # Not those that choose kernels, such as OPENBLAS_CORETYPE: what is compared has to be computed
 # alike, in the server and in the process of the test.
-_FOREIGN = re.compile("(SERVING|BENTOML|PROMETHEUS|OTEL|LOKY)_.*|(OMP|OPENBLAS|MKL)_NUM_THREADS")
+_FOREIGN = re.compile(
+    "(SERVING|AIP|SAGEMAKER|BENTOML|PROMETHEUS|OTEL|LOKY)_.*|(OMP|OPENBLAS|MKL)_NUM_THREADS"
+)
 _PORT_HOLDERS: list[socket.socket] = []
 _WORKER_STARTED = re.compile(r"Started server process \[(\d+)\]")
 

@@ -19,7 +19,7 @@ import uvicorn
 from serving.door.auth import new_key
 from serving.host.life import HANG_DELAY_S
 from serving.host.supervisor import MARGIN_S
-from serving.settings import PREFIX, Settings
+from serving.settings import PREFIX, Settings, variable_of
 from tests.kubernetes import (
     KEYS_FILE,
     MANIFESTS,
@@ -116,7 +116,7 @@ def test_other_keys_make_other_pods(rendered: Rendered, tmp_path: Path) -> None:
 
 
 def test_all_variables_are_settings_of_the_service(rendered: Rendered, settings: Settings) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = set(map(variable_of, Settings.model_fields))
     set_here = {name for name in rendered.variables() if name.startswith(PREFIX)}
     assert set_here <= known
     assert [key.name for key in settings.clients] == ["alice"]

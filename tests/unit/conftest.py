@@ -13,7 +13,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(dir=os.environ["BENTOM
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 from serving.metrics import Metrics
-from serving.settings import PREFIX
+from serving.settings import PREFIX, Settings, variable_of
 from serving.telemetry import LogLine, RequestRecord, open_record
 from tests.unit.fakes import RecordingLog, service_labels
 
@@ -37,7 +37,8 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> None:
     """Test the defaults, whatever the person who runs the tests has set."""
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+    known = set(map(variable_of, Settings.model_fields))
+    for name in [name for name in os.environ if name.startswith(PREFIX) or name in known]:
         del os.environ[name]
 
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from serving.problems import PROBLEM_TYPES, ProblemType
-from serving.settings import PREFIX, Settings
+from serving.settings import Settings, variable_of
 
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 240  # of the README: what a person reads in five minutes
@@ -70,7 +70,8 @@ def default_of(name: str) -> str:
         return "`the CPU quota`"
     if isinstance(field.default, SecretStr):
         return f"`{field.default.get_secret_value()}`"
-    return "`none`" if field.default == () else f"`{field.default}`"
+    value = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    return "`none`" if value in {None, ""} else f"`{value}`"
 
 
 def test_the_readme_is_read_in_five_minutes() -> None:
@@ -89,13 +90,13 @@ def test_what_the_readme_shows_of_a_table_is_what_the_document_has(
 
 def test_the_settings_that_are_listed_are_those_that_there_are() -> None:
     listed = [variable.strip("`") for variable, _, _ in table("docs/settings.md", SETTINGS)]
-    assert sorted(listed) == sorted(PREFIX + name.upper() for name in Settings.model_fields)
+    assert sorted(listed) == sorted(map(variable_of, Settings.model_fields))
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_the_default_and_the_meaning_of_a_setting_are_told(name: str) -> None:
     rows = {variable: rest for variable, *rest in table("docs/settings.md", SETTINGS)}
-    default, meaning = rows[f"`{PREFIX}{name.upper()}`"]
+    default, meaning = rows[f"`{variable_of(name)}`"]
     assert default == default_of(name)
     assert meaning
 

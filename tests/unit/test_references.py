@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.settings import PREFIX, Settings
+from serving.settings import PREFIX, Settings, variable_of
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -124,5 +124,5 @@ def test_a_target_of_make_that_is_named_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "CHANGELOG.md"])
 def test_a_variable_that_is_named_is_a_setting(name: str) -> None:
-    settings = {PREFIX + field.upper() for field in Settings.model_fields}
+    settings = set(map(variable_of, Settings.model_fields))
     assert set(VARIABLE.findall(read(name))) - settings == set()

@@ -15,6 +15,7 @@ from serving.settings import (
     load_settings,
     metrics_folder,
     unknown_variables,
+    variable_of,
 )
 
 ALICE, BOB = sha256(b"wonderland").hexdigest(), sha256(b"builder").hexdigest()
@@ -56,6 +57,11 @@ def test_nothing_need_be_set() -> None:
         "threads": joblib.cpu_count(),
         "cors_origins": (),
         "trusted_proxies": (),
+        "dialects": ("all",),
+        "sagemaker_bind_to_port": None,
+        "aip_http_port": None,
+        "aip_predict_route": "",
+        "aip_health_route": "",
         "log_level": LogLevel.INFO,
         "log_format": LogFormat.AUTO,
     }
@@ -99,6 +105,16 @@ def test_nothing_need_be_set() -> None:
         ("SERVING_RATE_LIMIT", "1000 per hour", "1000 per hour"),
         ("SERVING_RATE_LIMIT_STORAGE", "redis://h:1/0", SecretStr("redis://h:1/0")),
         ("SERVING_RATE_LIMIT_STORAGE", "rediss://:p@h:1", SecretStr("rediss://:p@h:1")),
+        ("SERVING_DIALECTS", "none", ("none",)),
+        ("SERVING_DIALECTS", "v2, invocations", ("v2", "invocations")),
+        ("SAGEMAKER_BIND_TO_PORT", "8080", 8080),
+        ("AIP_HTTP_PORT", "65535", 65535),
+        (
+            "AIP_PREDICT_ROUTE",
+            "/v1/endpoints/1/models/2:predict",
+            "/v1/endpoints/1/models/2:predict",
+        ),
+        ("AIP_HEALTH_ROUTE", "/", "/"),
         ("SERVING_LOG_LEVEL", "error", LogLevel.ERROR),
         ("SERVING_LOG_FORMAT", "console", LogFormat.CONSOLE),
     ],
@@ -141,6 +157,18 @@ def test_a_variable_sets_the_field_of_its_name(
         ("SERVING_RATE_LIMIT_STORAGE", "localhost:6379", "memory:// or redis://"),
         ("SERVING_RATE_LIMIT_STORAGE", "redis://", "memory:// or redis://"),
         ("SERVING_RATE_LIMIT_STORAGE", "memory://x", "memory:// or redis://"),
+        ("SERVING_DIALECTS", "V2", "'V2' is no name of a dialect"),
+        ("SERVING_DIALECTS", "v2,all", "all or none alone"),
+        ("SERVING_DIALECTS", "none,v2", "all or none alone"),
+        ("SERVING_DIALECTS", ",", "name dialects"),
+        ("SAGEMAKER_BIND_TO_PORT", "http", "a valid integer"),
+        ("SAGEMAKER_BIND_TO_PORT", "0", "greater than or equal to 1"),
+        ("AIP_HTTP_PORT", "65536", "less than or equal to 65535"),
+        ("AIP_PREDICT_ROUTE", "predict", "such as /predictions"),
+        ("AIP_PREDICT_ROUTE", "/models/{model}", "such as /predictions"),
+        ("AIP_HEALTH_ROUTE", "/health?deep", "such as /health"),
+        ("AIP_HEALTH_ROUTE", "/my health", "such as /health"),
+        ("AIP_HEALTH_ROUTE", "/health#now", "such as /health"),
         ("SERVING_LOG_LEVEL", "INFO", "'debug', 'info', 'warning' or 'error'"),
         ("SERVING_LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
     ],
@@ -170,7 +198,7 @@ def test_every_setting_says_what_it_means() -> None:
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         if name not in {"api_keys", "api_keys_file"}:
-            monkeypatch.setenv(f"SERVING_{name.upper()}", "")
+            monkeypatch.setenv(variable_of(name), "")
     assert load_settings() == Settings()
 
 
@@ -327,7 +355,24 @@ def test_variables_that_mean_nothing_are_found_where_they_stand(
     (folder / ".env").write_text("SERVING_HANG_DELAY_S=20\nSERVING_THREADS=3\nOTHER=1\n")
     for name in ("SERVING_TIMEOUT", "SERVING_MODELS", "SERVING_MODEL", "SERVINGMODEL"):
         monkeypatch.setenv(name, "5")
-    assert unknown_variables() == ["SERVING_HANG_DELAY_S", "SERVING_MODELS", "SERVING_TIMEOUT"]
+    monkeypatch.setenv("SERVING_AIP_HTTP_PORT", "5")
+    assert unknown_variables() == [
+        "SERVING_AIP_HTTP_PORT",
+        "SERVING_HANG_DELAY_S",
+        "SERVING_MODELS",
+        "SERVING_TIMEOUT",
+    ]
+    assert load_settings().aip_http_port is None
+
+
+@pytest.mark.parametrize(
+    ("sagemaker", "vertex", "port"), [(1, 2, 1), (None, 2, 2), (None, None, None)]
+)
+def test_the_port_is_the_one_that_a_platform_names(
+    sagemaker: int | None, vertex: int | None, port: int | None
+) -> None:
+    settings = Settings(sagemaker_bind_to_port=sagemaker, aip_http_port=vertex)
+    assert settings.platform_port == port
 
 
 @pytest.mark.parametrize(
