@@ -3,13 +3,14 @@
 ``bentoml serve`` imports this module in its own process and in each worker process.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bentoml
 import orjson
 
 from serving.dialects import ours
+from serving.dialects.dialect import Dialect, spoken
 from serving.door.auth import Keyring
 from serving.door.edge import Edge
 from serving.door.openapi import openapi_document
@@ -18,6 +19,7 @@ from serving.door.predicting import Predicting
 from serving.door.probes import probes
 from serving.door.quotas import Quotas
 from serving.door.routes import Route, Routes
+from serving.door.telling import telling
 from serving.host.bento import (
     STATIC,
     BatchInput,
@@ -41,8 +43,11 @@ from serving.prediction.log import PredictionLog
 from serving.prediction.shelf import Shelf
 from serving.prediction.sinks import sink_to
 from serving.problems import JSON_MEDIA_TYPE
-from serving.settings import load_settings
+from serving.settings import Settings, load_settings
 from serving.telemetry import Listeners, LogLine
+
+# What is spoken beside this service's own, by the names in SERVING_DIALECTS.
+DIALECTS: dict[str, Callable[[Settings], Dialect]] = {}
 
 settings = load_settings()
 configure_logging(settings.log_level, settings.log_format)
@@ -97,8 +102,10 @@ class ModelApi:
     def routes(self) -> Iterator[Route]:
         """Give all that is served; those asked for most come first."""
         predicting = Predicting(self.shelf, settings.max_body_bytes)
-        yield predicting.route("/predict", ours.one)
-        yield predicting.route("/predict/batch", ours.many)
+        yield from predicting.routes(ours.DIALECT)
+        for dialect in spoken(settings, DIALECTS):
+            yield from predicting.routes(dialect)
+            yield from telling(dialect, self.shelf, lambda: self.life.unready)
         yield from pages(self.shelf.default, lambda: self.openapi, ModelApi.schema())  # type: ignore[attr-defined]
         yield from probes(lambda: self.life.unready, self.shelf.default.about)
         yield metrics_page(is_open=not settings.metrics_need_key)

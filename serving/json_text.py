@@ -26,9 +26,30 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
     Raises:
         Problem: 400, when it is not what RFC 8259 calls JSON, or a key is given twice.
     """
+    return _parse(body, with_nan=False)
+
+
+def parse_json_with_nan(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
+    """Read JSON text in which the bare word NaN stands for null: pandas and NumPy write it.
+
+    Raises:
+        Problem: 400, as `parse_json` does; Infinity is none either.
+    """
+    try:
+        return _parse(body, with_nan=False)
+    except Problem:
+        if b"NaN" not in body:
+            raise
+    document = _nan_as_null(_parse(body, with_nan=True))
+    if overflows(document):
+        raise Problem(MALFORMED_BODY, "Infinity, or a number that overflows a double")
+    return document
+
+
+def _parse(body: bytes, *, with_nan: bool) -> Any:  # noqa: ANN401 (any JSON)
     try:
         text = body.removeprefix(BYTE_ORDER_MARK)  # RFC 8259, 8.1: a parser may ignore it
-        return jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True)
+        return jiter.from_json(text, allow_inf_nan=with_nan, catch_duplicate_keys=True)
     except ValueError as exc:
         reason, _, place = str(exc).rpartition(" at ")
         if reason.startswith("Detected duplicate key"):
@@ -36,7 +57,19 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
         raise Problem(MALFORMED_BODY, f"{reason} at {place}") from None
 
 
-def read_json(body: bytes, read: Callable[[Any], Read]) -> Read:
+def _nan_as_null(value: Any) -> Any:  # noqa: ANN401 (any JSON)
+    if type(value) is list:
+        return [_nan_as_null(each) for each in value]
+    if type(value) is dict:
+        return {name: _nan_as_null(each) for name, each in value.items()}
+    return None if value != value else value  # as only NaN does
+
+
+def read_json(
+    body: bytes,
+    read: Callable[[Any], Read],
+    parse: Callable[[bytes], Any] = parse_json,
+) -> Read:
     """Read what a body says.
 
     Raises:
@@ -45,10 +78,10 @@ def read_json(body: bytes, read: Callable[[Any], Read]) -> Read:
             says.
     """
     try:
-        return read(parse_json(body))
+        return read(parse(body))
     except Problem as problem:
         is_invalid = problem.kind is INVALID_INPUT
-        if is_invalid and _PERHAPS_HUGE.search(body) and overflows(parse_json(body)):
+        if is_invalid and _PERHAPS_HUGE.search(body) and overflows(parse(body)):
             raise Problem(MALFORMED_BODY, "a number overflows a double") from None
         raise
 

@@ -5,8 +5,8 @@ of problem means to the client, for the answer itself, for its page at ``/errors
 ``docs/errors.md``. Texts name places and what is accepted; they never repeat input values.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +15,7 @@ import orjson
 MEDIA_TYPE = "application/problem+json"
 JSON_MEDIA_TYPE = "application/json"
 RETRY_AFTER_S = "1"
+MAX_TOLD_PLACES = 3  # in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,11 @@ MALFORMED_BODY = ProblemType(
     "malformed-body",
     400,
     "Malformed body",
-    "The body is not JSON: a syntax error, no UTF-8, a key given twice, NaN or Infinity, a number "
-    "too large for a double, or nesting that is too deep. Or it is declared as gzip, and is not.",
-    "Send one JSON object as RFC 8259 describes it. The detail tells where reading stopped.",
+    "The body is not what it is declared to be. As JSON: a syntax error, no UTF-8, a key given "
+    "twice, NaN or Infinity, a number too large for a double, or nesting that is too deep. As CSV, "
+    "an array, binary tensors or gzip: it is damaged, or its sizes do not agree.",
+    "Send one JSON object as RFC 8259 describes it, or mend what the detail tells: where reading "
+    "stopped, or what does not agree.",
 )
 UNAUTHORIZED = ProblemType(
     "unauthorized",
@@ -64,6 +67,13 @@ METHOD_NOT_ALLOWED = ProblemType(
     "The path exists, but not for this HTTP method.",
     "Use one of the methods in the Allow header.",
 )
+NOT_ACCEPTABLE = ProblemType(
+    "not-acceptable",
+    406,
+    "Not acceptable",
+    "The Accept header names no media type that this path can answer with.",
+    "Name one of those in the detail, or leave the header out.",
+)
 BODY_TOO_LARGE = ProblemType(
     "body-too-large",
     413,
@@ -82,16 +92,17 @@ UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported-media-type",
     415,
     "Unsupported media type",
-    "The body is not declared as JSON, or it is compressed otherwise than by gzip.",
-    "Send the header Content-Type: application/json, and a body as it is, or compressed by gzip "
-    "once, with Content-Encoding: gzip.",
+    "The body is not declared as a media type that this path reads, such as JSON, or it is "
+    "compressed otherwise than by gzip.",
+    "Send the header Content-Type: application/json, or another that Accept-Post names, and a body "
+    "as it is, or compressed by gzip once, with Content-Encoding: gzip.",
 )
 INVALID_INPUT = ProblemType(
     "invalid-input",
     422,
     "Invalid input",
-    "The body is JSON, but not what the model takes: a feature is missing, unknown, of the wrong "
-    "type, null where training always saw a value, or outside the domain that the model can "
+    "The body can be read, but is not what the model takes: a feature is missing, unknown, of the "
+    "wrong type, null where training always saw a value, or outside the domain that the model can "
     "compute with.",
     "Mend the places that the pointers in errors name (RFC 6901). GET /model/info lists the "
     "features, their types and domains, and an example of each.",
@@ -142,6 +153,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         UNAUTHORIZED,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
+        NOT_ACCEPTABLE,
         BODY_TOO_LARGE,
         BATCH_TOO_LARGE,
         UNSUPPORTED_MEDIA_TYPE,
@@ -187,21 +199,48 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         if kind is UNAVAILABLE:
             self.headers.setdefault("Retry-After", RETRY_AFTER_S)
-        if kind is UNSUPPORTED_MEDIA_TYPE:
-            self.headers.setdefault("Accept-Post", JSON_MEDIA_TYPE)
 
-    def body(self, request_id: str, path: str) -> bytes:
-        """Write the problem+json body (RFC 9457, section 3) for a request to a path, as it came."""
+    @property
+    def sentence(self) -> str:
+        """What is wrong, and at which places first: for clients that show a line."""
+        places = [f"{error.pointer}: {error.detail}" for error in self.errors[:MAX_TOLD_PLACES]]
+        return "; ".join([self.detail, *places])
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How routes word what they refuse: as RFC 9457 has it, if nothing else is said.
+
+    ``schema`` names the schema of a body in the OpenAPI document. ``statuses`` has those that stand
+    for others, and ``members`` what a body has beside those of RFC 9457.
+    """
+
+    schema: str = "Problem"
+    media_type: str = MEDIA_TYPE
+    statuses: Mapping[int, int] = field(default_factory=dict)
+    members: Mapping[str, Callable[[Problem], str]] = field(default_factory=dict)
+
+    def status(self, kind: ProblemType) -> int:
+        """Give the status that a kind of problem has here."""
+        return self.statuses.get(kind.status, kind.status)
+
+    def body(self, problem: Problem, request_id: str, path: str) -> bytes:
+        """Write the body (RFC 9457, section 3) for a request to a path, as it came."""
         document: dict[str, Any] = {
-            "type": self.kind.reference(path),
-            "title": self.kind.title,
-            "status": self.kind.status,
-            "detail": self.detail,
+            "type": problem.kind.reference(path),
+            "title": problem.kind.title,
+            "status": self.status(problem.kind),
+            "detail": problem.detail,
         }
-        if self.errors:
-            document["errors"] = self.errors
+        if problem.errors:
+            document["errors"] = problem.errors
+        for name, text in self.members.items():
+            document[name] = text(problem)
         document["request_id"] = request_id
         return orjson.dumps(document)
+
+
+PROBLEM_JSON = Wording()
 
 
 def from_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:

@@ -1,59 +1,125 @@
-"""What a dialect does: it reads bodies as questions, and writes answers and refusals.
+"""What a dialect is: conversations about predictions, and what it tells beside.
 
-Between reading and writing, rows go the way that all rows go. A dialect knows no HTTP but the media
-types of its bodies, and keeps nothing between two requests.
+A conversation reads bodies as questions, and writes answers to them. Between reading and writing,
+rows go the way that all rows go. A dialect knows no HTTP but paths, the media types of bodies and
+the headers that its clients send, and keeps nothing between two requests.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 from serving.model.about import About
 from serving.model.domains import Schema
 from serving.model.outputs import Prediction
 from serving.model.rows import Question, Rows
-from serving.problems import Problem
+from serving.problems import JSON_MEDIA_TYPE, PROBLEM_JSON, Wording
+from serving.settings import ALL, NONE, Settings
+
+
+class Sent(NamedTuple):
+    """A body, decoded if it was compressed, and what its request says of it."""
+
+    body: bytes
+    media_type: str = JSON_MEDIA_TYPE
+    wanted: str = JSON_MEDIA_TYPE  # of what the conversation answers in, the client's choice
+    headers: Mapping[str, str] = {}  # of those that it heeds, by name in lower case
+
+
+class Answer(NamedTuple):
+    """The body of an answer, and what goes before it."""
+
+    body: bytes
+    media_type: str = JSON_MEDIA_TYPE
+    headers: Mapping[str, str] = {}
+
+
+# Writes the answer with a prediction for each row of a question, in order; and the request's id.
+Write: TypeAlias = Callable[[Sequence[Prediction], str], Answer]
+
+
+class Asked(NamedTuple):
+    """What a request asks, and how its answer is to be written."""
+
+    question: Question
+    write: Write
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A dialect's operation, for the OpenAPI document.
+    """A conversation, for the OpenAPI document.
 
-    ``body`` and ``answer`` are JSON Schemas, which may refer to ``schemas`` as
-    ``#/components/schemas/NAME``; of ``examples``, any by a name of its own.
+    ``bodies`` and ``answers`` have a Media Type Object of OpenAPI 3.1 for each media type; their
+    schemas may refer to ``schemas`` as ``#/components/schemas/NAME``.
     """
 
     name: str
     summary: str
     description: str
-    body: Schema
-    examples: Mapping[str, Any]
-    answer: Schema
-    answered: Any  # an example of an answer
+    bodies: Mapping[str, Schema]
+    answers: Mapping[str, Schema]
     schemas: Mapping[str, Schema] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the answer: what each tells
     is_of_one: bool = False  # prediction, which may be kept for who asks the same
 
 
-class Dialect(Protocol):
-    """How one kind of client speaks on one path."""
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """How one kind of client asks on one path, by POST.
 
-    media_type: ClassVar[str]
-    problem_media_type: ClassVar[str]
+    ``read`` raises a Problem, 400, 413 or 422, with the places of all mistakes in this body. Of
+    the media types that it reads, an empty one stands for a body that is not declared; without
+    any, all bodies are read. ``describe`` is given the prediction for the features' examples, and
+    how many rows a request may have.
+    """
 
-    def read(self, body: bytes, rows: Rows) -> Question:
-        """Read a body, decoded if it was compressed.
+    read: Callable[[Sent, About, Rows], Asked]
+    describe: Callable[[About, Prediction, int], Described]
+    reads: Sequence[str] = (JSON_MEDIA_TYPE,)
+    writes: Sequence[str] = (JSON_MEDIA_TYPE,)  # the usual one first
+    heeds: Mapping[str, str] = field(default_factory=dict)  # headers: what each is for
+    wording: Wording = PROBLEM_JSON
 
-        Raises:
-            Problem: 400, 413 or 422, with the places of all mistakes in this body.
-        """
 
-    def write(
-        self, predictions: Sequence[Prediction], question: Question, about: About, request_id: str
-    ) -> bytes:
-        """Write the answer: a prediction for each row of the question, in order."""
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What a dialect tells of the one model that its path names, or of all if it names none.
 
-    def refuse(self, problem: Problem, request_id: str, path: str) -> bytes:
-        """Write what a request to a path is refused for."""
+    ``tell`` gives JSON, or a text if that is the media type, or raises a Problem. What tells
+    whether the models are ``ready`` is refused with 503 while they are not.
+    """
 
-    def described(self, about: About, example: Prediction, max_rows: int) -> Described:
-        """Describe all this, given the prediction for the features' examples."""
+    path: str
+    name: str
+    summary: str
+    tell: Callable[[Sequence[About]], Any]
+    schema: Schema | None  # none, if it only refuses
+    method: str = "GET"
+    media_type: str = JSON_MEDIA_TYPE
+    ready: bool = False
+    is_open: bool = False  # to who has no key
+    wording: Wording = PROBLEM_JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A language of clients: its conversations by path, and what it tells."""
+
+    conversations: Mapping[str, Conversation] = field(default_factory=dict)
+    tells: Sequence[Telling] = ()
+
+
+def spoken(
+    settings: Settings, known: Mapping[str, Callable[[Settings], Dialect]]
+) -> Iterator[Dialect]:
+    """Give the dialects that are to be spoken.
+
+    Raises:
+        SystemExit: one is not known.
+    """
+    names = {ALL: tuple(known), NONE: ()}.get(settings.dialects[0], settings.dialects)
+    for name in names:
+        if name not in known:
+            told = ", ".join([*known, ALL, NONE])
+            raise SystemExit(f"SERVING_DIALECTS: no dialect {name!r}; there are {told}")
+        yield known[name](settings)

@@ -5,19 +5,22 @@ back the same.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 
-from serving.dialects.dialect import Described
+from serving.dialects.dialect import Answer, Asked, Conversation, Described, Dialect, Sent
+from serving.dialects.schemas import example_instances, instance_schemas, media, ref
+from serving.dialects.tables import CSV_MEDIA_TYPE, csv_body, named_cells, read_csv, write_csv
 from serving.json_text import read_json
 from serving.model.about import About
 from serving.model.description import INLIER, OUTLIER, Description, Label, label_key
 from serving.model.domains import Schema, closed
 from serving.model.outputs import Prediction
 from serving.model.rows import MAX_PROBLEMS, Question, Rows, expected, refuse, unknown
-from serving.problems import JSON_MEDIA_TYPE, MEDIA_TYPE, FieldError, Problem, pointer
+from serving.problems import JSON_MEDIA_TYPE, FieldError, pointer
 
 DATA = "data"
 
@@ -25,111 +28,110 @@ _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _TEXT: Schema = {"type": "string"}
 _NUMBER: Schema = {"type": "number"}
 _REQUEST_ID = "8c0f2f6e5b1d4f0f9a3a2b1c0d9e8f7a"  # of examples
-_IGNORED: Schema = {
-    "title": "ignored",
-    "description": "A column of the training table that the model does not use: any value is "
-    "accepted, and ignored.",
-}
 
 
-class _Ours:
-    """What both of this service's own bodies have in common."""
-
-    media_type: ClassVar[str] = JSON_MEDIA_TYPE
-    problem_media_type: ClassVar[str] = MEDIA_TYPE
-
-    def refuse(self, problem: Problem, request_id: str, path: str) -> bytes:
-        """Write problem+json."""
-        return problem.body(request_id, path)
+def read_one(sent: Sent, about: About, rows: Rows) -> Asked:
+    """Read ``{"data": X}``."""
+    question = read_json(sent.body, lambda document: rows.one(*_data(document)))
+    return Asked(question, partial(write_one, question, about))
 
 
-class One(_Ours):
-    """``POST /predict``: one instance."""
-
-    def read(self, body: bytes, rows: Rows) -> Question:
-        """Read ``{"data": X}``."""
-        return read_json(body, lambda document: rows.one(*_data(document)))
-
-    def write(
-        self, predictions: Sequence[Prediction], question: Question, about: About, request_id: str
-    ) -> bytes:
-        """Write the one prediction."""
-        (prediction,) = predictions
-        return _closed_by(about.document(prediction), question, about, request_id)
-
-    def described(self, about: About, example: Prediction, max_rows: int) -> Described:
-        """Describe bodies and answers."""
-        document = about.document(example)
-        features = about.description.features
-        return Described(
-            name="predict",
-            summary="Predict one instance",
-            description="Concurrent calls are batched inside; "
-            "each is answered as if it were alone.",
-            body=_ref("PredictBody"),
-            examples={
-                "values": {DATA: [feature.example for feature in features]},
-                "names": {DATA: {feature.name: feature.example for feature in features}},
-            },
-            answer=_ref("PredictAnswer"),
-            answered=document | {"model": about.named, "request_id": _REQUEST_ID},
-            is_of_one=True,
-            schemas=_instances(about.description)
-            | {
-                "PredictBody": closed({DATA: _ref("Instance")}),
-                "PredictAnswer": closed(
-                    _prediction(about.description, document) | _closing(about), ("warnings",)
-                ),
-            },
-        )
+def write_one(
+    question: Question, about: About, predictions: Sequence[Prediction], request_id: str
+) -> Answer:
+    """Write the one prediction."""
+    (prediction,) = predictions
+    return _closed_by(about.document(prediction), question, about, request_id)
 
 
-class Many(_Ours):
-    """``POST /predict/batch``: many instances, answered in their order."""
-
-    def read(self, body: bytes, rows: Rows) -> Question:
-        """Read ``{"data": [X, X, …]}``."""
-        return read_json(body, lambda document: rows.many(*_data(document)))
-
-    def write(
-        self, predictions: Sequence[Prediction], question: Question, about: About, request_id: str
-    ) -> bytes:
-        """Write the predictions, in order."""
-        documents = list(map(about.document, predictions))
-        return _closed_by({"predictions": documents}, question, about, request_id)
-
-    def described(self, about: About, example: Prediction, max_rows: int) -> Described:
-        """Describe bodies and answers."""
-        document = about.document(example)
-        features = about.description.features
-        instances: Schema = {"type": "array", "items": _ref("Instance")}
-        predictions: Schema = {"type": "array", "items": _ref("Prediction")}
-        row = [feature.example for feature in features]
-        return Described(
-            name="predictBatch",
-            summary="Predict many instances",
-            description=f"In their order; at most {max_rows}, 413 beyond that.",
-            body=_ref("BatchBody"),
-            examples={"mixed": {DATA: [row, {f.name: f.example for f in features}]}},
-            answer=_ref("BatchAnswer"),
-            answered={
-                "predictions": [document],
-                "model": about.named,
-                "request_id": _REQUEST_ID,
-            },
-            schemas=_instances(about.description)
-            | {
-                # No maxItems: what the schema refuses is 422, a batch over the limit 413.
-                "BatchBody": closed({DATA: instances}),
-                "Prediction": closed(_prediction(about.description, document)),
-                "BatchAnswer": closed(
-                    {"predictions": predictions} | _closing(about), ("warnings",)
-                ),
-            },
-        )
+def read_many(sent: Sent, about: About, rows: Rows) -> Asked:
+    """Read ``{"data": [X, X, …]}``, or CSV."""
+    if sent.media_type == CSV_MEDIA_TYPE:
+        question = read_csv(sent.body, rows)
+    else:
+        question = read_json(sent.body, lambda document: rows.many(*_data(document)))
+    if sent.wanted == CSV_MEDIA_TYPE:
+        return Asked(question, partial(write_table, about))
+    return Asked(question, partial(write_many, question, about))
 
 
-one, many = One(), Many()
+def write_many(
+    question: Question, about: About, predictions: Sequence[Prediction], request_id: str
+) -> Answer:
+    """Write the predictions, in order."""
+    documents = list(map(about.document, predictions))
+    return _closed_by({"predictions": documents}, question, about, request_id)
+
+
+def write_table(about: About, predictions: Sequence[Prediction], request_id: str) -> Answer:
+    """Write a line for each prediction, below one with the names of what is in it."""
+    targets = about.description.targets
+    lines = [named_cells(about.document(each), targets) for each in predictions]
+    header = [[name for name, _ in line] for line in lines[:1]]
+    table = [[value for _, value in line] for line in lines]
+    return Answer(write_csv(header + table), f"{CSV_MEDIA_TYPE}; charset=utf-8")
+
+
+def _describe_one(about: About, example: Prediction, max_rows: int) -> Described:
+    document = about.document(example)
+    values, names = example_instances(about.description)
+    answered = document | {"model": about.named, "request_id": _REQUEST_ID}
+    return Described(
+        name="predict",
+        summary="Predict one instance",
+        description="Concurrent calls are batched inside; each is answered as if it were alone.",
+        bodies={
+            JSON_MEDIA_TYPE: media(ref("PredictBody"), values={DATA: values}, names={DATA: names})
+        },
+        answers={JSON_MEDIA_TYPE: {"schema": ref("PredictAnswer"), "example": answered}},
+        is_of_one=True,
+        schemas=instance_schemas(about.description)
+        | {
+            "PredictBody": closed({DATA: ref("Instance")}),
+            "PredictAnswer": closed(
+                _prediction(about.description, document) | _closing(about), ("warnings",)
+            ),
+        },
+    )
+
+
+def _describe_many(about: About, example: Prediction, max_rows: int) -> Described:
+    document = about.document(example)
+    mixed = {DATA: example_instances(about.description)}
+    answered = {"predictions": [document], "model": about.named, "request_id": _REQUEST_ID}
+    array = {"type": "array", "items": ref("Instance")}
+    predictions: Schema = {"type": "array", "items": ref("Prediction")}
+    table = write_table(about, [example], _REQUEST_ID).body.decode()
+    return Described(
+        name="predictBatch",
+        summary="Predict many instances",
+        description=f"In their order; at most {max_rows}, 413 beyond that.",
+        bodies={
+            JSON_MEDIA_TYPE: media(ref("BatchBody"), mixed=mixed),
+            CSV_MEDIA_TYPE: csv_body(about.description),
+        },
+        answers={
+            JSON_MEDIA_TYPE: {"schema": ref("BatchAnswer"), "example": answered},
+            CSV_MEDIA_TYPE: {"schema": _TEXT, "example": table},
+        },
+        schemas=instance_schemas(about.description)
+        | {
+            # No maxItems: what the schema refuses is 422, a batch over the limit 413.
+            "BatchBody": closed({DATA: array}),
+            "Prediction": closed(_prediction(about.description, document)),
+            "BatchAnswer": closed({"predictions": predictions} | _closing(about), ("warnings",)),
+        },
+    )
+
+
+one = Conversation(read_one, _describe_one)
+many = Conversation(
+    read_many,
+    _describe_many,
+    reads=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE),
+    writes=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE),
+)
+DIALECT = Dialect({"/predict": one, "/predict/batch": many})
 
 
 def _data(document: Any) -> tuple[Any, tuple[str], list[FieldError]]:  # noqa: ANN401 (any JSON)
@@ -148,37 +150,13 @@ def _data(document: Any) -> tuple[Any, tuple[str], list[FieldError]]:  # noqa: A
 
 def _closed_by(
     document: dict[str, Any], question: Question, about: About, request_id: str
-) -> bytes:
+) -> Answer:
     """Add what each answer ends with."""
     if question.warnings:
         document["warnings"] = question.warnings
     document["model"] = about.named
     document["request_id"] = request_id
-    return orjson.dumps(document)
-
-
-def _ref(schema: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{schema}"}
-
-
-def _instances(description: Description) -> dict[str, Schema]:
-    """Describe an instance, in both of its forms."""
-    features = description.features
-    by_name = {feature.name: feature.json_schema() for feature in features}
-    return {
-        "Values": {
-            "type": "array",
-            "description": "One value for each feature, in the order of /model/info.",
-            "prefixItems": [{"title": name, **schema} for name, schema in by_name.items()],
-            "minItems": len(features),
-            "maxItems": len(features),
-        },
-        "Named": {
-            **closed(by_name | dict.fromkeys(description.ignored, _IGNORED), description.ignored),
-            "description": "One value for each feature, by its name.",
-        },
-        "Instance": {"oneOf": [_ref("Values"), _ref("Named")]},
-    }
+    return Answer(orjson.dumps(document))
 
 
 def _closing(about: About) -> dict[str, Schema]:

@@ -4,6 +4,7 @@ Refuses with 413 and 415, and with 400 what is declared as gzip and is not.
 """
 
 import zlib
+from collections.abc import Sequence
 
 from starlette.requests import Request
 
@@ -19,14 +20,20 @@ GZIP_WINDOW_BITS = 31  # zlib's way to say: with gzip's header and checksum, and
 PIECE_BYTES = 4096  # what follows a member is copied with each, so that there must not be much
 
 
-async def read_body(request: Request, media_type: str, max_body_bytes: int) -> bytes:
+async def read_body(
+    request: Request, media_types: Sequence[str], max_body_bytes: int
+) -> tuple[bytes, str]:
     """Read the body of a request, never more of it than the limit, and inflate it if need be.
+
+    Give it with the media type that it is declared to be, in lower case and without parameters. Of
+    ``media_types``, an empty one stands for a body that is not declared; without any, all are read.
 
     A client that goes away while sending raises Starlette's ``ClientDisconnect``.
 
     Raises:
         Problem: 413 as soon as the body is known to be too large, 415 when it is not declared to
-            be of the media type, plain or compressed by gzip, and 400 when it can't be inflated.
+            be of a media type that is read, plain or compressed by gzip, and 400 when it can't be
+            inflated.
     """
     content_type = length = b""
     codings: list[str] = []
@@ -43,8 +50,9 @@ async def read_body(request: Request, media_type: str, max_body_bytes: int) -> b
             "the body must be plain, or compressed by gzip, once",
             headers={"Accept-Encoding": "gzip"},
         )
-    if content_type.partition(b";")[0].strip().lower() != media_type.encode():
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"the body must be {media_type}")
+    media_type = content_type.partition(b";")[0].strip().lower().decode("latin-1")
+    if media_types and media_type not in media_types:
+        raise _unread([each for each in media_types if each])
     if length and int(length) > max_body_bytes:
         raise _too_large(max_body_bytes)
     gzip = _Gzip(max_body_bytes) if codings else None
@@ -57,7 +65,7 @@ async def read_body(request: Request, media_type: str, max_body_bytes: int) -> b
         chunks.append(chunk if gzip is None else gzip.inflated(chunk))
     if gzip is not None:
         gzip.end()
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks), media_type
 
 
 class _Gzip:
@@ -97,6 +105,14 @@ def _codings(value: bytes) -> list[str]:
     """Read one Content-Encoding header (RFC 9110, 8.4); identity stands for nothing done."""
     codings = (coding.strip().lower() for coding in value.decode("latin-1").split(","))
     return [coding for coding in codings if coding not in {"", "identity"}]
+
+
+def _unread(media_types: Sequence[str]) -> Problem:
+    return Problem(
+        UNSUPPORTED_MEDIA_TYPE,
+        f"the body must be {' or '.join(media_types)}",
+        headers={"Accept-Post": ", ".join(media_types)},
+    )
 
 
 def _too_large(max_body_bytes: int) -> Problem:

@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.door.auth import Keyring
 from serving.door.quotas import Quotas
-from serving.door.routes import UNMATCHED, Found, Route, Routes, problem_json
-from serving.problems import DEADLINE_EXCEEDED, MEDIA_TYPE, UNAVAILABLE, Problem, from_status
+from serving.door.routes import UNMATCHED, Found, Route, Routes
+from serving.problems import DEADLINE_EXCEEDED, UNAVAILABLE, Problem, Wording, from_status
 from serving.telemetry import Listeners, RequestRecord, open_record
 
 CLIENT_GONE = "serving.client_gone"  # in a request's scope: what is to be called when it has left
@@ -134,6 +134,10 @@ class Edge:
                 answer = answer or exchange.refusal(from_status(500), scope)
                 await answer(scope, receive, send)
 
+    def wording_of(self, policy: Route | None, path: str) -> Wording:
+        """Tell how a request to a path is refused."""
+        return self._routes.wording_at(path) if policy is None else policy.wording
+
     async def _admit(self, exchange: "_Exchange", scope: Scope) -> Route:
         """Ask for a key, and count the request, where that is due; give the route.
 
@@ -184,7 +188,7 @@ class _Exchange:
         self._edge = edge
         self.record = record
         self.found = found
-        self.policy: Route | None = None  # how its path refuses, once that is known
+        self.policy: Route | None = None  # who may ask at its path, once that is known
         self.headers: Sequence[tuple[bytes, bytes]] = ()  # of the answer, beside its id
         self.status = 0
         self.client_left = False
@@ -237,13 +241,13 @@ class _Exchange:
     def refusal(self, problem: Problem, scope: Scope) -> Response:
         """Write a problem as the answer to the request, and note it."""
         self.record.problem = problem.kind.slug
-        refuse = problem_json if self.policy is None else self.policy.refuse
+        wording = self._edge.wording_of(self.policy, scope["path"])
         path = scope["raw_path"].decode("ascii")  # where an encoded slash is none yet
         return Response(
-            refuse(problem, self.record.id, path),
-            status_code=problem.kind.status,
+            wording.body(problem, self.record.id, path),
+            status_code=wording.status(problem.kind),
             headers=problem.headers,
-            media_type=MEDIA_TYPE if self.policy is None else self.policy.problem_media_type,
+            media_type=wording.media_type,
         )
 
 

@@ -17,14 +17,14 @@ from serving.problems import (
     BODY_TOO_LARGE,
     DEADLINE_EXCEEDED,
     INTERNAL_ERROR,
-    MEDIA_TYPE,
     METHOD_NOT_ALLOWED,
     OVERLOADED,
-    PROBLEM_TYPES,
+    PROBLEM_JSON,
     QUOTA_EXCEEDED,
     UNAUTHORIZED,
     UNAVAILABLE,
     ProblemType,
+    Wording,
 )
 
 _ANY_OPERATION = (METHOD_NOT_ALLOWED, INTERNAL_ERROR, DEADLINE_EXCEEDED)
@@ -70,17 +70,14 @@ _HEADERS_OF_PROBLEMS: Mapping[ProblemType, tuple[str, ...]] = {
     METHOD_NOT_ALLOWED: ("Allow",),
 }
 _TEXT: Schema = {"type": "string"}
-_PROBLEM = closed(
-    {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": _TEXT,
-        "status": {"type": "integer"},
-        "detail": _TEXT,
-        "errors": {"type": "array", "items": closed({"pointer": _TEXT, "detail": _TEXT})},
-        "request_id": _TEXT,
-    },
-    ("errors",),
-)
+_PROBLEM: Mapping[str, Schema] = {
+    "type": {"type": "string", "format": "uri-reference"},
+    "title": _TEXT,
+    "status": {"type": "integer"},
+    "detail": _TEXT,
+    "errors": {"type": "array", "items": closed({"pointer": _TEXT, "detail": _TEXT})},
+    "request_id": _TEXT,
+}
 
 
 def openapi_document(
@@ -88,29 +85,26 @@ def openapi_document(
 ) -> Schema:
     """Describe the API as it is served with a model."""
     paths: dict[str, Schema] = {}
-    schemas: dict[str, Schema] = {"Problem": _PROBLEM}
+    schemas: dict[str, Schema] = {}
+    responses: dict[str, Schema] = {}
     headers = dict(_HEADERS)
-    absent = {*_TOLD_BY, UNAUTHORIZED, QUOTA_EXCEEDED}
     for route in routes:
         if route.tells is None:
             continue
         needs_key = asks_for_keys and not route.is_open
         tells = _guarded(route.tells, needs_key=needs_key, is_limited=has_quotas and route.counts)
         _, path, parameters = compile_path(route.path)
-        operation = _operation(tells, parameters)
+        operation = _operation(tells, parameters, route.wording)
         if needs_key:
             headers |= _KEY_HEADERS
             operation["security"] = [{"bearer": []}, {"header": []}]
         headers |= tells.headers
-        absent -= set(tells.problems) - _TOLD_BY.keys()
         paths.setdefault(path, {})[route.method.lower()] = operation
         schemas |= tells.schemas
-    kinds = [kind for kind in PROBLEM_TYPES.values() if kind not in absent]
-    components: Schema = {
-        "schemas": schemas,
-        "responses": {kind.slug: _problem_response(kind) for kind in kinds},
-        "headers": headers,
-    }
+        schemas[route.wording.schema] = _problem_schema(route.wording)
+        for kind in _told(tells):
+            responses[_response_name(kind, route.wording)] = _problem_response(kind, route.wording)
+    components: Schema = {"schemas": schemas, "responses": responses, "headers": headers}
     if asks_for_keys:
         components["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
@@ -141,12 +135,19 @@ def _guarded(tells: Operation, *, needs_key: bool, is_limited: bool) -> Operatio
     return replace(tells, problems=problems, headers=headers)
 
 
-def _operation(tells: Operation, parameters: Iterable[str]) -> Schema:
-    answer = {**tells.answer, "headers": _refer("headers", "X-Request-ID", *tells.headers)}
-    responses: Schema = {"200": answer}
-    for kind in (*tells.problems, *_ANY_OPERATION):
-        response = {"$ref": f"#/components/responses/{_TOLD_BY.get(kind, kind).slug}"}
-        responses.setdefault(str(kind.status), response)
+def _told(tells: Operation) -> list[ProblemType]:
+    """Give the problems that an operation is told to answer with, one for a status."""
+    return [_TOLD_BY.get(kind, kind) for kind in (*tells.problems, *_ANY_OPERATION)]
+
+
+def _operation(tells: Operation, parameters: Iterable[str], wording: Wording) -> Schema:
+    responses: Schema = {}
+    if tells.answer is not None:
+        headers = _refer("headers", "X-Request-ID", *tells.headers)
+        responses["200"] = {**tells.answer, "headers": headers}
+    for kind in _told(tells):
+        response = {"$ref": f"#/components/responses/{_response_name(kind, wording)}"}
+        responses.setdefault(str(wording.status(kind)), response)
     operation: Schema = {
         "tags": [tells.tag],
         "operationId": tells.name,
@@ -161,17 +162,32 @@ def _operation(tells: Operation, parameters: Iterable[str]) -> Schema:
         {"name": name, "in": "path", "required": True, "schema": tells.parameters.get(name, _TEXT)}
         for name in parameters
     ]
+    told += [
+        {"name": name, "in": "header", "schema": _TEXT, "description": text}
+        for name, text in tells.heeds.items()
+    ]
     if told:
         operation["parameters"] = told
     return operation
 
 
-def _problem_response(kind: ProblemType) -> Schema:
+def _response_name(kind: ProblemType, wording: Wording) -> str:
+    own = "" if wording is PROBLEM_JSON else f"-{wording.schema}"
+    return f"{kind.slug}{own}"
+
+
+def _problem_schema(wording: Wording) -> Schema:
+    return closed({**_PROBLEM, **dict.fromkeys(wording.members, _TEXT)}, ("errors",))
+
+
+def _problem_response(kind: ProblemType, wording: Wording) -> Schema:
     names = ("X-Request-ID", *_HEADERS_OF_PROBLEMS.get(kind, ()))
     return {
         "description": kind.cause,
         "headers": _refer("headers", *names),
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {
+            wording.media_type: {"schema": {"$ref": f"#/components/schemas/{wording.schema}"}}
+        },
     }
 
 

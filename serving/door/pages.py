@@ -8,7 +8,6 @@ as long again to answer a large batch, and whoever comes next would wait for it.
 
 import gzip
 import html
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from serving.door.negotiation import weights
 from serving.door.routes import Operation, Route, answer_of, page_answer
 from serving.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from serving.metrics import exposition
@@ -41,7 +41,6 @@ CONTENT_SECURITY_POLICY = (
 )
 MIN_COMPRESSED_BYTES = 1024  # what is smaller takes one packet anyhow
 _FOLDER = Path(__file__).with_name("static")
-_WEIGHT = re.compile(r"\s*(?:;\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
 
 
 class Document:
@@ -68,17 +67,11 @@ class Document:
 def _wants_gzip(request: Request) -> bool:
     """Tell whether a client takes gzip, and likes it no less than a plain answer.
 
-    See RFC 9110, 12.5.3: a coding with the weight 0 is not taken, and what can't be read is not
-    asked for.
+    See RFC 9110, 12.5.3: a coding with the weight 0 is not taken.
     """
-    weights: dict[str, float] = {}
-    for header in request.headers.getlist("accept-encoding"):
-        for item in header.lower().split(","):
-            coding, *parameters = item.partition(";")
-            weight = _WEIGHT.fullmatch("".join(parameters))
-            weights[coding.strip()] = float(weight[1] or 1) if weight else 0.0
-    taken = next((weights[name] for name in ("gzip", "x-gzip", "*") if name in weights), 0.0)
-    return taken > 0 and taken >= weights.get("identity", 0.0)
+    wanted = weights(request.headers.getlist("accept-encoding"))
+    taken = next((wanted[name] for name in ("gzip", "x-gzip", "*") if name in wanted), 0.0)
+    return taken > 0 and taken >= wanted.get("identity", 0.0)
 
 
 def page(content: str) -> Document:

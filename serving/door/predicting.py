@@ -1,14 +1,17 @@
-"""The one story of every prediction: body, dialect, predictor, dialect, answer."""
+"""The one story of every prediction: body, conversation, predictor, conversation, answer."""
 
+from collections.abc import Iterator
 from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.dialects.dialect import Dialect
+from serving.dialects.dialect import Conversation, Dialect, Sent
 from serving.door.bodies import read_body
+from serving.door.negotiation import media_type_for, weights
 from serving.door.openapi import header
-from serving.door.routes import Operation, Route, answer_of
+from serving.door.routes import Operation, Route
+from serving.door.telling import MODEL, VERSION, operation_id, parameters
 from serving.prediction.cache import Lookup
 from serving.prediction.predictor import EstimatorError
 from serving.prediction.shelf import Shelf
@@ -16,13 +19,14 @@ from serving.problems import (
     BODY_TOO_LARGE,
     INVALID_INPUT,
     MALFORMED_BODY,
+    NOT_ACCEPTABLE,
+    NOT_FOUND,
     UNAVAILABLE,
     UNSUPPORTED_MEDIA_TYPE,
     Problem,
+    ProblemType,
 )
 from serving.telemetry import current_record
-
-MODEL = "model"  # the part of a path that names one
 
 # The Cache-Status header (RFC 9211) of an answer.
 CACHE_STATUS: dict[str | None, dict[str, str]] = {
@@ -37,13 +41,6 @@ _CACHE_HEADERS = {
         "Whether the prediction was kept from an identical input (RFC 9211).", "model-api; hit"
     )
 }
-_PROBLEMS = (
-    MALFORMED_BODY,
-    BODY_TOO_LARGE,
-    UNSUPPORTED_MEDIA_TYPE,
-    INVALID_INPUT,
-    UNAVAILABLE,
-)
 
 
 class Predicting:
@@ -54,49 +51,57 @@ class Predicting:
         self._shelf = shelf
         self._max_body_bytes = max_body_bytes
 
-    def route(self, path: str, dialect: Dialect) -> Route:
-        """Give the route on which a dialect is spoken; each of its requests counts."""
+    def routes(self, dialect: Dialect) -> Iterator[Route]:
+        """Give the routes on which a dialect is spoken about predictions."""
+        for path, conversation in dialect.conversations.items():
+            yield self.route(path, conversation)
+
+    def route(self, path: str, conversation: Conversation) -> Route:
+        """Give the route of a conversation; each of its requests counts."""
         return Route(
             "POST",
             path,
-            partial(self.answer, dialect),
-            self._tells(dialect),
+            partial(self.answer, conversation),
+            self._tells(path, conversation),
             counts=True,
-            refuse=dialect.refuse,
-            problem_media_type=dialect.problem_media_type,
+            wording=conversation.wording,
         )
 
-    def _tells(self, dialect: Dialect) -> Operation:
+    def _tells(self, path: str, conversation: Conversation) -> Operation:
         loaded = self._shelf.default
-        told = dialect.described(loaded.about, loaded.example, loaded.rows.max_rows)
-        examples = {name: {"value": value} for name, value in told.examples.items()}
-        body = {
-            "description": "May be compressed, with the header `Content-Encoding: gzip`.",
-            "required": True,
-            "content": {dialect.media_type: {"schema": told.body, "examples": examples}},
-        }
+        told = conversation.describe(loaded.about, loaded.example, loaded.rows.max_rows)
+        headers = {name: header(text) for name, text in told.headers.items()}
+        if told.is_of_one and loaded.keeps_predictions:
+            headers |= _CACHE_HEADERS
         return Operation(
             "Predictions",
-            told.name,
+            operation_id(told.name, path),
             told.summary,
-            answer_of("Success", dialect.media_type, told.answer, example=told.answered),
+            {"description": "Success", "content": told.answers},
             told.description,
-            _PROBLEMS,
-            body,
-            headers=_CACHE_HEADERS if told.is_of_one and loaded.keeps_predictions else {},
+            tuple(_problems(path, conversation)),
+            {
+                "description": "May be compressed, with the header `Content-Encoding: gzip`.",
+                "required": True,
+                "content": told.bodies,
+            },
+            parameters=parameters(self._shelf),
+            heeds=conversation.heeds,
+            headers=headers,
             schemas=told.schemas,
         )
 
-    async def answer(self, dialect: Dialect, request: Request) -> Response:
+    async def answer(self, conversation: Conversation, request: Request) -> Response:
         """Answer one request.
 
         Raises:
-            Problem: 400, 404, 413, 415, 422 or 503.
+            Problem: 400, 404, 406, 413, 415, 422 or 503.
             EstimatorError: the estimator failed.
         """
-        loaded = self._shelf.find(request.path_params.get(MODEL))
-        body = await read_body(request, dialect.media_type, self._max_body_bytes)
-        question = dialect.read(body, loaded.rows)
+        parts = request.path_params
+        loaded = self._shelf.find(parts.get(MODEL), parts.get(VERSION))
+        sent = await self._sent(conversation, request)
+        question, write = conversation.read(sent, loaded.about, loaded.rows)
         record = current_record()
         record.rows, record.unusual = len(question.rows), question.unusual
         try:
@@ -108,6 +113,31 @@ class Predicting:
                 detail = "the model can't compute with values unlike those of training"
                 raise Problem(INVALID_INPUT, detail, errors=question.warnings) from exc
             raise
-        answer = dialect.write(outcome.predictions, question, loaded.about, record.id)
-        headers = CACHE_STATUS[outcome.lookup]
-        return Response(answer, media_type=dialect.media_type, headers=headers)
+        body, media_type, headers = write(outcome.predictions, record.id)
+        headers = {**CACHE_STATUS[outcome.lookup], **headers}
+        return Response(body, headers={**headers, "content-type": media_type})
+
+    async def _sent(self, conversation: Conversation, request: Request) -> Sent:
+        """Read a request, as far as its conversation wants to know it."""
+        wanted, headers = conversation.writes[0], {}
+        if len(conversation.writes) > 1:
+            accepted = weights(request.headers.getlist("accept"))
+            wanted = media_type_for(accepted, conversation.writes)
+        if conversation.heeds:
+            given = request.headers
+            headers = {name: given[name] for name in conversation.heeds if name in given}
+        body, media_type = await read_body(request, conversation.reads, self._max_body_bytes)
+        return Sent(body, media_type, wanted, headers)
+
+
+def _problems(path: str, conversation: Conversation) -> Iterator[ProblemType]:
+    yield MALFORMED_BODY
+    if f"{{{MODEL}}}" in path:
+        yield NOT_FOUND
+    if len(conversation.writes) > 1:
+        yield NOT_ACCEPTABLE
+    yield BODY_TOO_LARGE
+    if conversation.reads:
+        yield UNSUPPORTED_MEDIA_TYPE
+    yield INVALID_INPUT
+    yield UNAVAILABLE

@@ -15,12 +15,17 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from serving.model.domains import Schema
-from serving.problems import MEDIA_TYPE, METHOD_NOT_ALLOWED, Problem, ProblemType
+from serving.problems import (
+    METHOD_NOT_ALLOWED,
+    PROBLEM_JSON,
+    Problem,
+    ProblemType,
+    Wording,
+)
 
 UNMATCHED = "unmatched"
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
-Refuse: TypeAlias = Callable[[Problem, str, str], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,12 @@ class Operation:
     tag: str
     name: str
     summary: str
-    answer: Schema
+    answer: Schema | None  # none, if all is refused
     description: str = ""
     problems: Sequence[ProblemType] = ()
     body: Schema | None = None
     parameters: Mapping[str, Schema] = field(default_factory=dict)
+    heeds: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, Schema] = field(default_factory=dict)
     schemas: Mapping[str, Schema] = field(default_factory=dict)
 
@@ -54,11 +60,6 @@ def page_answer(description: str = "A page") -> Schema:
     return answer_of(description, "text/html", {"type": "string"})
 
 
-def problem_json(problem: Problem, request_id: str, path: str) -> bytes:
-    """Write a problem as this service does; another dialect may have a way of its own."""
-    return problem.body(request_id, path)
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method of one path; ``{name}`` in it stands for a segment, ``{name:path}`` for many."""
@@ -69,8 +70,7 @@ class Route:
     tells: Operation | None = None  # what is not told of is for pages alone
     is_open: bool = False  # to who has no key
     counts: bool = False  # against a client's quota
-    refuse: Refuse = problem_json
-    problem_media_type: str = MEDIA_TYPE
+    wording: Wording = PROBLEM_JSON  # of what is refused
 
 
 class Found(NamedTuple):
@@ -111,6 +111,7 @@ class Routes:
             methods[route.method] = route
             if route.method == "GET":
                 methods["HEAD"] = route
+        self._wordings = {_first_segment(route.path): route.wording for route in self._routes}
         self._exact: dict[str, Found] = {}
         self._patterns = []
         for path, methods in by_path.items():
@@ -126,6 +127,10 @@ class Routes:
         """Give the routes in their order."""
         return iter(self._routes)
 
+    def wording_at(self, path: str) -> Wording:
+        """Tell how what is not found is refused: as all is below the same first segment."""
+        return self._wordings.get(_first_segment(path), PROBLEM_JSON)
+
     def find(self, path: str) -> Found | None:
         """Find what is at a path, if anything is."""
         if (found := self._exact.get(path)) is not None:
@@ -134,3 +139,7 @@ class Routes:
             if match := pattern.match(path):
                 return Found(template, methods, match.groupdict())
         return None
+
+
+def _first_segment(path: str) -> str:
+    return path.split("/", 2)[1] if path.startswith("/") else ""

@@ -1,7 +1,8 @@
 """One version of a model, as answers, logs and metrics name it and its predictions."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from serving.model.description import Description, label_key
@@ -25,6 +26,13 @@ class About:
         self._several = len(description.targets) > 1
         self._scores_by_class = description.asked.scores_by_class
         self._score = "score" if description.task == "outlier-detection" else "scores"
+        # What may be asked for of a prediction, by scikit-learn's names.
+        self.methods: dict[str, Callable[[Prediction], Any]] = {"predict": attrgetter("value")}
+        if description.asked.scored_by == "predict_proba":
+            self.methods["predict_proba"] = attrgetter("probabilities")
+        elif description.asked.scored_by == "decision_function":
+            is_of_two = self._scores_by_class and len(self._keys[0]) == 2
+            self.methods["decision_function"] = _of_second if is_of_two else attrgetter("scores")
 
     def counted(self, predictions: Sequence[Prediction]) -> dict[str, int]:
         """Count predictions by label, those without one label of few as one, under no name."""
@@ -52,6 +60,11 @@ class About:
                 else scores
             )
         return document
+
+
+def _of_second(prediction: Prediction) -> float:
+    """Give the score of the second of two classes, as the estimator does."""
+    return prediction.scores[1]  # type: ignore[index]
 
 
 def _by_key(keys: list[str], values: Sequence[float]) -> dict[str, float]:

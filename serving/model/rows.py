@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from operator import itemgetter
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
@@ -24,6 +25,13 @@ MAX_PROBLEMS = 100
 MAX_NAME_CHARS = 200
 
 Place: TypeAlias = tuple[str | int, ...]
+# Where a row stands in a body, given its number; or a value of it, given its name or number too.
+Places: TypeAlias = Callable[..., Place]
+
+
+def below(place: Place) -> Places:
+    """Give the places of rows in a JSON array, each an array of values or an object by name."""
+    return lambda *parts: (*place, *parts)
 
 
 @dataclass(slots=True)  # not frozen: that costs a third of reading a request
@@ -88,8 +96,9 @@ class Rows:
         Objects may have the ``ignored`` names too, whatever their values.
         """
         self.max_rows = max_rows
+        self.features = tuple(features)
+        self.ignored = tuple(ignored)
         self._features = {feature.name: feature for feature in features}
-        self._ignored = tuple(ignored)
         self._known = {*self._features, *ignored}
         self._usual = _Checks(features, ignored, usual=True)
         self._accepted = _Checks(features, ignored, usual=False)
@@ -103,7 +112,7 @@ class Rows:
         Raises:
             Problem: 422, with all mistakes and where they are.
         """
-        return self._read([item], lambda _: place, mistakes, is_one=True)
+        return self._read([item], lambda _, *parts: (*place, *parts), mistakes, is_one=True)
 
     def many(self, items: object, place: Place, mistakes: Sequence[FieldError] = ()) -> Question:
         """Read an array of instances.
@@ -113,16 +122,33 @@ class Rows:
         """
         if type(items) is not list:
             refuse([*mistakes, expected("an array of instances", items, place)])
-        if len(items) > self.max_rows:
+        return self.each(items, below(place), mistakes)
+
+    def each(
+        self,
+        items: list[Any],
+        places: Places,
+        mistakes: Sequence[FieldError] = (),
+        *,
+        in_parts: bool = False,
+    ) -> Question:
+        """Read instances, wherever in a body their values stand.
+
+        ``in_parts`` takes more of them than fit into one batch.
+
+        Raises:
+            Problem: 413 or 422.
+        """
+        if len(items) > self.max_rows and not in_parts:
             raise Problem(
                 BATCH_TOO_LARGE, f"{len(items)} rows, but at most {self.max_rows} are accepted"
             )
-        return self._read(items, lambda index: (*place, index), mistakes, is_one=False)
+        return self._read(items, places, mistakes, is_one=False)
 
     def _read(
         self,
-        items: list[object],
-        place_of: Callable[[int], Place],
+        items: list[Any],
+        places: Places,
         mistakes: Sequence[FieldError],
         *,
         is_one: bool,
@@ -134,17 +160,15 @@ class Rows:
                 pass  # unusual, or wrong
             with suppress(ValidationError):  # what is wrong is told in full below
                 rows = self._accepted.rows(items)
-                return self._unusual(Question(rows, is_one), items, place_of)
+                return self._unusual(Question(rows, is_one), items, places)
         mistakes = list(mistakes)
         for index, item in enumerate(items):
             if len(mistakes) >= MAX_PROBLEMS:
                 break
-            mistakes += self._mistakes(item, place_of(index))
+            mistakes += self._mistakes(item, partial(places, index))
         refuse(mistakes)
 
-    def _unusual(
-        self, question: Question, items: list[object], place_of: Callable[[int], Place]
-    ) -> Question:
+    def _unusual(self, question: Question, items: list[Any], places: Places) -> Question:
         """Note which values of accepted rows training has not seen the like of."""
         counts: Counter[str] = Counter()
         warnings: list[FieldError] = []
@@ -154,26 +178,26 @@ class Rows:
                     counts[feature.name] += 1
                     if len(warnings) < MAX_PROBLEMS:
                         part = feature.name if type(item) is dict else at
-                        warnings.append(FieldError(pointer(*place_of(index), part), detail))
+                        warnings.append(FieldError(pointer(*places(index, part)), detail))
                     elif len(warnings) == MAX_PROBLEMS:
                         warnings.append(FieldError("", f"no more than {MAX_PROBLEMS} are listed"))
         question.warnings, question.unusual = warnings, counts
         return question
 
-    def _mistakes(self, item: object, place: Place) -> list[FieldError]:
+    def _mistakes(self, item: object, places: Places) -> list[FieldError]:
         """Tell all that is wrong with one instance; nothing, if nothing is."""
         if type(item) is dict:
             values = item
             mistakes = [
-                FieldError(pointer(*place, name), "missing")
+                FieldError(pointer(*places(name)), "missing")
                 for name in self._features
                 if name not in item
             ]
-            others = (unknown(name, place) for name in item if name not in self._known)
+            others = (unknown(name, places()) for name in item if name not in self._known)
             mistakes += islice(others, MAX_PROBLEMS)
             mistakes += [
-                FieldError(pointer(*place, name), "a number overflows a double")
-                for name in self._ignored
+                FieldError(pointer(*places(name)), "a number overflows a double")
+                for name in self.ignored
                 if name in item and overflows(item[name])
             ]
         elif type(item) is list and len(item) == len(self._features):
@@ -181,13 +205,13 @@ class Rows:
             mistakes = []
         elif type(item) is list:
             wanted = f"{len(self._features)} values, got {len(item)}"
-            return [FieldError(pointer(*place), f"expected {wanted}")]
+            return [FieldError(pointer(*places()), f"expected {wanted}")]
         else:
-            return [expected("an array of values or an object by feature name", item, place)]
+            return [expected("an array of values or an object by feature name", item, places())]
         for index, (name, feature) in enumerate(self._features.items()):
             if name in values and (detail := feature.mistake(values[name])):
                 part = name if type(item) is dict else index
-                mistakes.append(FieldError(pointer(*place, part), detail))
+                mistakes.append(FieldError(pointer(*places(part)), detail))
         return mistakes
 
 

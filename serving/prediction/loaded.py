@@ -46,7 +46,14 @@ class Loaded:
         self.keeps_predictions = settings.keeps_predictions
         if self.keeps_predictions:
             cache = PredictionCache(settings.cache_entries, settings.cache_ttl_s)
-        self.predictor = Predictor(self.about, self.batcher, cache, metrics.looked_up, listeners)
+        self.predictor = Predictor(
+            self.about,
+            self.batcher,
+            settings.max_batch_rows,
+            cache,
+            metrics.looked_up,
+            listeners,
+        )
         metrics.serves(self.about.name, self.about.version, description.task)
         log.info(
             "model.loaded",

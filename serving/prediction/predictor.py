@@ -38,13 +38,18 @@ class Predictor:
         self,
         about: About,
         batcher: Batcher[Row, Prediction],
+        max_rows: int,
         cache: PredictionCache | None,
         looked_up: Callable[[Lookup], None],
         listeners: Listeners,
     ) -> None:
-        """Take the parts; ``batcher`` has to bring its batches to `compute`."""
+        """Take the parts; ``batcher`` has to bring its batches to `compute`.
+
+        It is asked for at most ``max_rows`` at a time.
+        """
         self._about = about
         self._batcher = batcher
+        self._max_rows = max_rows
         self._cache = cache
         self._count_lookup = looked_up
         self._listeners = listeners
@@ -61,9 +66,18 @@ class Predictor:
             prediction = await self._cache.get(rows[0], self._begin, self._looked_up)
             outcome = Outcome([prediction], record.cache)
         else:
-            outcome = Outcome(await self._batcher.submit(rows))
+            outcome = Outcome(await self._in_parts(rows))
         self._listeners.predicted(Predicted(record.id, self._about, rows, outcome.predictions))
         return outcome
+
+    async def _in_parts(self, rows: list[Row]) -> list[Prediction]:
+        """Predict rows, no more at a time than may be asked for: neighbours take their turns."""
+        if len(rows) <= self._max_rows:
+            return await self._batcher.submit(rows)
+        predictions = []
+        for start in range(0, len(rows), self._max_rows):
+            predictions += await self._batcher.submit(rows[start : start + self._max_rows])
+        return predictions
 
     def _begin(self, row: Row) -> Begun:
         job = self._batcher.ask([row])

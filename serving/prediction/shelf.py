@@ -11,15 +11,23 @@ class Shelf:
         """Take what answers where no model is named."""
         self.default = loaded
 
-    def find(self, name: str | None) -> Loaded:
-        """Give what is loaded of a model, by its name.
+    @property
+    def all(self) -> tuple[Loaded, ...]:
+        """All that is loaded."""
+        return (self.default,)
+
+    def find(self, name: str | None, version: str | None = None) -> Loaded:
+        """Give what is loaded of a model, by its name and perhaps its version.
 
         Raises:
-            Problem: 404, there is no such model.
+            Problem: 404, there is no such model, or it is not loaded in this version.
         """
-        if name is None or name == self.default.about.name:
-            return self.default
-        raise Problem(NOT_FOUND, "there is no such model")
+        about = self.default.about
+        if name is not None and name != about.name:
+            raise Problem(NOT_FOUND, "there is no such model")
+        if version is not None and version != about.version:
+            raise Problem(NOT_FOUND, "this version of the model is not loaded")
+        return self.default
 
     @property
     def running_s(self) -> float:

@@ -15,8 +15,8 @@ WINGS = {
     "model": "domains features description outputs about rows estimator compiled stored facts "
     "store",
     "prediction": "lanes batching cache sinks log predictor loaded shelf",
-    "dialects": "dialect ours",
-    "door": "auth windows quotas bodies routes openapi predicting pages probes edge",
+    "dialects": "dialect schemas tables ours",
+    "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages probes edge",
     "host": "process logs letters protocol supervisor life application bento",
 }
 SIBLINGS = {"prediction", "dialects"}

@@ -1,0 +1,166 @@
+"""CSV (RFC 4180): lines of cells to rows, typed by the model's features, and predictions to lines.
+
+The first line is a header if it names the features, in any order, and perhaps columns of the
+training table that the model does not use; those are ignored. Without one, cells stand in the order
+of the features. An empty cell is a missing value where there may be one. Refuses with 400 what is
+no CSV, and with 422 what the model does not take, at ``/ROW/COLUMN``: both count from 0, rows
+without the header and blank lines.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from serving.json_text import BYTE_ORDER_MARK
+from serving.model.description import Description
+from serving.model.domains import Schema
+from serving.model.features import Feature
+from serving.model.rows import MAX_PROBLEMS, Question, Rows, refuse
+from serving.problems import MALFORMED_BODY, FieldError, Problem, pointer
+
+CSV_MEDIA_TYPE = "text/csv"
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+# Members of a prediction, as a column is called that has one value of it.
+_SINGULAR = {"probabilities": "probability", "scores": "score"}
+
+
+def read_csv(body: bytes, rows: Rows, *, in_parts: bool = False) -> Question:
+    """Read rows; ``in_parts`` takes more of them than fit into one batch.
+
+    Raises:
+        Problem: 400, 413 or 422.
+    """
+    lines = _lines(body)
+    columns = _named_columns(lines[0], rows) if lines else None
+    if columns is not None:
+        width = len(lines.pop(0))
+    else:
+        width = len(rows.features)
+        columns = list(range(width))
+    if not lines:
+        refuse([FieldError("", "no rows")])
+    wrong = (
+        FieldError(pointer(number), f"expected {width} values, got {len(line)}")
+        for number, line in enumerate(lines)
+        if len(line) != width
+    )
+    mistakes = list(islice(wrong, MAX_PROBLEMS))
+    whole: Sequence[int] = range(len(lines))
+    if mistakes:
+        whole = [number for number in whole if len(lines[number]) == width]
+    by_column = list(zip(*(lines[number] for number in whole), strict=True))
+    typed = [
+        _typed(feature, by_column[column])
+        for feature, column in zip(rows.features, columns, strict=True)
+        if by_column
+    ]
+
+    def place(row: int, *value: int) -> tuple[int, ...]:
+        return (whole[row], *(columns[each] for each in value))
+
+    return rows.each(list(map(list, zip(*typed, strict=True))), place, mistakes, in_parts=in_parts)
+
+
+def _lines(body: bytes) -> list[list[str]]:
+    """Read cells, of all lines that have any."""
+    try:
+        text = body.removeprefix(BYTE_ORDER_MARK).decode()
+    except UnicodeDecodeError as exc:
+        raise Problem(MALFORMED_BODY, f"no UTF-8 at byte {exc.start}") from None
+    if "\0" in text:
+        raise Problem(MALFORMED_BODY, f"a NUL at character {text.index(chr(0))}")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        return [cells for cells in reader if cells]
+    except csv.Error as exc:
+        raise Problem(MALFORMED_BODY, f"{exc} at line {reader.line_num}") from None
+
+
+def _named_columns(first: Sequence[str], rows: Rows) -> list[int] | None:
+    """Give the column of each feature, if the first line is a header, or was meant as one."""
+    names = [feature.name for feature in rows.features]
+    known = {*names, *rows.ignored}
+    if 2 * sum([cell in known for cell in first]) <= len(first):
+        return None
+    mistakes = [FieldError(pointer(name), "missing") for name in names if name not in first]
+    for column, cell in enumerate(first):
+        if cell not in known:
+            mistakes.append(FieldError("", f"unknown name in column {column} of the header"))
+        elif first.index(cell) < column:
+            mistakes.append(FieldError(pointer(cell), "twice in the header"))
+        if len(mistakes) >= MAX_PROBLEMS:
+            break
+    if mistakes:
+        refuse(mistakes)
+    return [first.index(name) for name in names]
+
+
+def _typed(feature: Feature, cells: Sequence[str]) -> Sequence[Any]:
+    """Give the values of cells; what is none of the feature's type stays as it is."""
+    if feature.type in {"category", "text"}:
+        return [cell or None for cell in cells] if feature.nullable else cells
+    if feature.type == "number" and "" not in cells:
+        try:
+            return list(map(float, cells))
+        except ValueError:
+            pass  # some are no numbers
+    return [_value(feature.type, cell) for cell in cells]
+
+
+def _value(kind: str, cell: str) -> float | bool | str | None:
+    if not cell:
+        return None
+    if kind == "boolean":
+        return _BOOLEANS.get(cell.strip().lower(), cell)
+    if kind == "integer":
+        try:
+            return int(cell)
+        except ValueError:
+            pass  # a whole number may be written as 5.0 or 1e3
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
+
+
+def write_csv(lines: Iterable[Sequence[Any]]) -> bytes:
+    """Write lines of cells, each ended by LF; doubles read back the same."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_cell(value) for value in line] for line in lines)
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def csv_body(description: Description) -> Schema:
+    """Describe a body of lines, with the features' examples."""
+    header = [feature.name for feature in description.features]
+    example = write_csv([header, ["" if each is None else each for each in description.example]])
+    told = "Lines of values, typed by the model's features, below their names in any order, or "
+    told += "without these in the order of /model/info. A missing value is an empty cell."
+    return {"schema": {"type": "string", "description": told}, "example": example.decode()}
+
+
+def named_cells(document: dict[str, Any], targets: Sequence[str]) -> list[tuple[str, Any]]:
+    """Give the cells of a prediction by names, given its document: one for each value in it."""
+    return [
+        cell
+        for member, value in document.items()
+        for cell in _spread(_SINGULAR.get(member, member), value, targets)
+    ]
+
+
+def _spread(name: str, value: Any, targets: Sequence[str]) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    if isinstance(value, list):
+        names = targets if len(value) == len(targets) else map(str, range(len(value)))
+        value = dict(zip(names, value, strict=True))
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for part, each in value.items():
+        yield from _spread(f"{name}_{part}", each, targets)
