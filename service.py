@@ -50,6 +50,7 @@ from serving.telemetry import Listeners, LogLine
 DIALECTS: dict[str, Callable[[Settings], Dialect]] = {}
 
 settings = load_settings()
+dialects = tuple(spoken(settings, DIALECTS))
 configure_logging(settings.log_level, settings.log_format)
 prepare_environment(settings, Path(__file__).with_name("configuration.yaml"))
 prepare_bentoml(settings)
@@ -103,7 +104,7 @@ class ModelApi:
         """Give all that is served; those asked for most come first."""
         predicting = Predicting(self.shelf, settings.max_body_bytes)
         yield from predicting.routes(ours.DIALECT)
-        for dialect in spoken(settings, DIALECTS):
+        for dialect in dialects:
             yield from predicting.routes(dialect)
             yield from telling(dialect, self.shelf, lambda: self.life.unready)
         yield from pages(self.shelf.default, lambda: self.openapi, ModelApi.schema())  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ WINGS = {
     "model": "domains features description outputs about rows estimator compiled stored facts "
     "store",
     "prediction": "lanes batching cache sinks log predictor loaded shelf",
-    "dialects": "dialect schemas tables ours",
+    "dialects": "dialect schemas manners tables ours",
     "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages probes edge",
     "host": "process logs letters protocol supervisor life application bento",
 }
