@@ -9,7 +9,7 @@ from pathlib import Path
 import bentoml
 import orjson
 
-from serving.dialects import ours
+from serving.dialects import ours, v2
 from serving.dialects.dialect import Dialect, spoken
 from serving.door.auth import Keyring
 from serving.door.edge import Edge
@@ -47,7 +47,7 @@ from serving.settings import Settings, load_settings
 from serving.telemetry import Listeners, LogLine
 
 # What is spoken beside this service's own, by the names in SERVING_DIALECTS.
-DIALECTS: dict[str, Callable[[Settings], Dialect]] = {}
+DIALECTS: dict[str, Callable[[Settings], Dialect]] = {"v2": v2.dialect}
 
 settings = load_settings()
 dialects = tuple(spoken(settings, DIALECTS))

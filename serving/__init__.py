@@ -1,1 +1,3 @@
-"""The rooms behind ``service.py``; docs/architecture.md shows how a request goes through them."""
+"""Serves scikit-learn models over HTTP, on BentoML."""
+
+__version__ = "0.1.0"

@@ -203,7 +203,10 @@ class Problem(Exception):
     @property
     def sentence(self) -> str:
         """What is wrong, and at which places first: for clients that show a line."""
-        places = [f"{error.pointer}: {error.detail}" for error in self.errors[:MAX_TOLD_PLACES]]
+        told = self.errors[:MAX_TOLD_PLACES]
+        places = [
+            f"{each.pointer}: {each.detail}" if each.pointer else each.detail for each in told
+        ]
         return "; ".join([self.detail, *places])
 
 

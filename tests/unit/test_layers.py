@@ -15,7 +15,7 @@ WINGS = {
     "model": "domains features description outputs about rows estimator compiled stored facts "
     "store",
     "prediction": "lanes batching cache sinks log predictor loaded shelf",
-    "dialects": "dialect schemas manners tables ours",
+    "dialects": "dialect schemas manners tables ours tensors v2_outputs v2_rows v2",
     "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages probes edge",
     "host": "process logs letters protocol supervisor life application bento",
 }

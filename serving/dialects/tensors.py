@@ -1,0 +1,260 @@
+"""Tensors of the Open Inference Protocol: their elements, as JSON and as bytes.
+
+Read strictly: as many elements as the shape says, each of its datatype's kind and within it.
+Bytes are little-endian; strings are UTF-8, each after its length.
+"""
+
+import base64
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from serving.json_text import kind_of, parse_json
+from serving.model.rows import Place
+from serving.problems import FieldError, Problem, pointer
+
+BYTES, BOOL, FP64, INT64, UINT64 = "BYTES", "BOOL", "FP64", "INT64", "UINT64"
+# How numbers lie in memory, by their datatypes.
+NUMBERS = {
+    "FP16": "<f2",
+    "FP32": "<f4",
+    FP64: "<f8",
+    **{f"INT{8 * size}": f"<i{size}" for size in (1, 2, 4, 8)},
+    **{f"UINT{8 * size}": f"<u{size}" for size in (1, 2, 4, 8)},
+}
+DATATYPES = (*NUMBERS, BOOL, BYTES)
+MAX_RANK = 2
+MAX_EXTENT = 2**63 - 1
+_LENGTH = struct.Struct("<I")  # of a string
+_NONE = type(None)
+# Beyond these a number is rounded to infinity.
+_LARGEST_FP32 = float(np.finfo("f4").max)
+
+
+class Mistakes(Exception):  # noqa: N818 (no error of this service: it becomes a Problem)
+    """What is wrong with a tensor."""
+
+    def __init__(self, *errors: FieldError) -> None:
+        """List it."""
+        super().__init__(*errors)
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input: its elements are flat, row by row; a missing one is None."""
+
+    place: Place
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    elements: list[Any]
+    is_nested: bool = False
+    is_binary: bool = False
+    is_json: bool = False  # each element was a JSON text, of any type
+
+    def place_of(self, element: int) -> Place:
+        """Tell where an element stands; of a binary one, where it would."""
+        if self.is_nested:
+            return (*self.place, "data", *divmod(element, self.shape[1]))
+        return (*self.place, "data", element)
+
+
+def read_tensor(
+    given: Any,  # noqa: ANN401 (any JSON)
+    place: Place,
+    content_type: str | None,
+    take: Callable[[int], bytes | None],
+) -> Tensor:
+    """Read an input; ``take`` gives the bytes that are next, if so many are left.
+
+    ``content_type`` is how strings are written, as MLServer names it, unless the input names it.
+
+    Raises:
+        Mistakes: it is none.
+    """
+    if type(given) is not dict:
+        raise Mistakes(FieldError(pointer(*place), f"expected an object, got {kind_of(given)}"))
+    name, datatype, shape = _head(given, place)
+    parameters = given.get("parameters") or {}
+    data, size = given.get("data"), None
+    if type(parameters) is dict:
+        content_type = parameters.get("content_type") or content_type
+        size = parameters.get("binary_data_size") if data is None else None
+    is_nested = type(data) is list and bool(data) and type(data[0]) is list
+    tensor = Tensor(
+        place,
+        name,
+        datatype,
+        shape,
+        [],
+        is_nested=is_nested,
+        is_binary=size is not None,
+        is_json=datatype == BYTES and content_type == "pd_json",
+    )
+    if size is None:
+        elements = _from_json(data, tensor)
+    else:
+        elements = _from_bytes(_taken(size, take, place), tensor)
+    if datatype == BYTES and content_type in {"base64", "pd_json"}:
+        decode = _of_base64 if content_type == "base64" else _of_json
+        elements = [
+            # An empty one is missing, or as it is.
+            _decoded(decode, each, at, tensor) if each else each
+            for at, each in enumerate(elements)
+        ]
+    tensor.elements.extend(elements)
+    return tensor
+
+
+def _head(given: dict[str, Any], place: Place) -> tuple[str, str, tuple[int, ...]]:
+    """Read what an input says of itself."""
+    mistakes = []
+    name, datatype, shape = given.get("name"), given.get("datatype"), given.get("shape")
+    if type(name) is not str:
+        mistakes.append(FieldError(pointer(*place, "name"), "expected a string"))
+    if type(datatype) is not str or datatype not in DATATYPES:
+        told = f"expected one of {', '.join(DATATYPES)}"
+        mistakes.append(FieldError(pointer(*place, "datatype"), told))
+    if (
+        type(shape) is not list
+        or not 1 <= len(shape) <= MAX_RANK
+        or not all(type(n) is int and 0 <= n <= MAX_EXTENT for n in shape)
+    ):
+        told = f"expected an array of one whole number, or {MAX_RANK}"
+        mistakes.append(FieldError(pointer(*place, "shape"), told))
+    if mistakes:
+        raise Mistakes(*mistakes)
+    return name, datatype, tuple(shape)  # type: ignore[return-value, arg-type]
+
+
+def _from_json(data: Any, tensor: Tensor) -> list[Any]:  # noqa: ANN401 (any JSON)
+    place, shape, datatype = (*tensor.place, "data"), tensor.shape, tensor.datatype
+    if type(data) is not list:
+        raise Mistakes(FieldError(pointer(*place), f"expected an array, got {kind_of(data)}"))
+    elements = data
+    if tensor.is_nested:
+        is_like_shape = len(shape) == 2 and len(data) == shape[0]
+        if not is_like_shape or not all(type(r) is list and len(r) == shape[1] for r in data):
+            raise Mistakes(FieldError(pointer(*place), "expected arrays as the shape says"))
+        elements = list(chain.from_iterable(data))
+    elif len(data) != prod(shape):
+        told = f"expected as many elements as the shape says, got {len(data)}"
+        raise Mistakes(FieldError(pointer(*place), told))
+    if datatype == BYTES:
+        return _of_types(elements, (str,), "a string", tensor)
+    if datatype == BOOL:
+        return _of_types(elements, (bool,), "a boolean", tensor)
+    if datatype == "FP16":
+        raise Mistakes(FieldError(pointer(*tensor.place, "datatype"), "FP16 has to be binary"))
+    elements = _of_types(elements, (int, float), "a number", tensor)
+    if datatype == FP64:
+        return elements
+    if datatype == "FP32":
+        _refuse_where(elements, lambda x: abs(x) > _LARGEST_FP32, "beyond FP32", tensor)
+        return [None if x is None else float(np.float32(x)) for x in elements]
+    _refuse_where(elements, lambda x: x != x // 1, "expected a whole number", tensor)
+    limits = np.iinfo(NUMBERS[datatype])
+    told = f"expected {limits.min} to {limits.max}"
+    _refuse_where(elements, lambda x: not limits.min <= x <= limits.max, told, tensor)
+    return [None if x is None else int(x) for x in elements]
+
+
+def _of_types(
+    elements: list[Any], types: tuple[type, ...], wanted: str, tensor: Tensor
+) -> list[Any]:
+    """Give elements that are of the types, or null."""
+    if not {*map(type, elements)} <= {*types, _NONE}:
+        raise Mistakes(
+            *(
+                FieldError(pointer(*tensor.place_of(at)), f"expected {wanted}, got {kind_of(each)}")
+                for at, each in enumerate(elements)
+                if type(each) not in {*types, _NONE}
+            )
+        )
+    return elements
+
+
+def _refuse_where(
+    elements: list[Any], is_wrong: Callable[[Any], bool], told: str, tensor: Tensor
+) -> None:
+    wrong = [at for at, each in enumerate(elements) if each is not None and is_wrong(each)]
+    if wrong:
+        raise Mistakes(*(FieldError(pointer(*tensor.place_of(at)), told) for at in wrong))
+
+
+def _taken(size: Any, take: Callable[[int], bytes | None], place: Place) -> bytes:  # noqa: ANN401
+    """Take the bytes of a binary tensor."""
+    raw = take(size) if type(size) is int and size >= 0 else None
+    if raw is None:
+        told = "expected a number of bytes, no more than there are"
+        raise Mistakes(FieldError(pointer(*place, "parameters", "binary_data_size"), told))
+    return raw
+
+
+def _from_bytes(raw: bytes, tensor: Tensor) -> list[Any]:
+    count = prod(tensor.shape)
+    place = (*tensor.place, "parameters", "binary_data_size")
+    if tensor.datatype == BYTES:
+        strings = list(_strings(raw, count, place))
+        if len(strings) != count:
+            told = "expected as many strings as the shape says"
+            raise Mistakes(FieldError(pointer(*place), told))
+        return [_decoded(bytes.decode, each, at, tensor) for at, each in enumerate(strings)]
+    dtype = np.dtype(NUMBERS.get(tensor.datatype, "u1"))
+    if len(raw) != count * dtype.itemsize:
+        told = f"expected as many elements of {dtype.itemsize} bytes as the shape says"
+        raise Mistakes(FieldError(pointer(*place), told))
+    elements: list[Any] = np.frombuffer(raw, dtype).tolist()
+    if tensor.datatype == BOOL:
+        _refuse_where(elements, lambda byte: byte > 1, "expected a byte 0 or 1", tensor)
+        return list(map(bool, elements))
+    return elements
+
+
+def _strings(raw: bytes, count: int, place: Place) -> Iterator[bytes]:
+    """Give the strings of a binary tensor, up to one more than there should be."""
+    at = 0
+    while at < len(raw) and count >= 0:
+        end = at + _LENGTH.size
+        if end <= len(raw):
+            end += _LENGTH.unpack_from(raw, at)[0]
+        if end > len(raw) or end < at + _LENGTH.size:
+            raise Mistakes(FieldError(pointer(*place), "a string ends beyond the tensor"))
+        yield raw[at + _LENGTH.size : end]
+        at = end
+        count -= 1
+
+
+def _of_base64(text: str) -> str:
+    return base64.b64decode(text, validate=True).decode()
+
+
+def _of_json(text: str) -> Any:  # noqa: ANN401 (any JSON)
+    return parse_json(text.encode())
+
+
+def _decoded(decode: Callable[[Any], Any], given: Any, at: int, tensor: Tensor) -> Any:  # noqa: ANN401
+    """Give what an element stands for."""
+    try:
+        return decode(given)
+    except UnicodeError:
+        told = "no UTF-8"
+    except ValueError:
+        told = "no base64"
+    except Problem:
+        told = "no JSON"
+    raise Mistakes(FieldError(pointer(*tensor.place_of(at)), told))
+
+
+def to_bytes(datatype: str, elements: Sequence[Any]) -> bytes:
+    """Write elements, none of them missing, as a binary tensor."""
+    if datatype == BYTES:
+        encoded = [str(each).encode() for each in elements]
+        return b"".join([part for each in encoded for part in (_LENGTH.pack(len(each)), each)])
+    return np.array(elements, dtype=NUMBERS.get(datatype, "?")).tobytes()

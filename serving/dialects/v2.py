@@ -1,0 +1,248 @@
+"""The Open Inference Protocol (KServe V2) by HTTP, as KServe, Triton and MLServer speak it.
+
+What is asked and answered stands in `v2_rows` and `v2_outputs`; here is what it tells of the server
+and of models.
+Errors are 400, with ``error``, in JSON.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import orjson
+
+from serving import __version__
+from serving.dialects.dialect import Conversation, Described, Dialect, Sent, Telling
+from serving.dialects.manners import JSON_WORDING
+from serving.dialects.schemas import media, ref
+from serving.dialects.tensors import BOOL, BYTES, FP64, INT64, NUMBERS, UINT64
+from serving.dialects.v2_outputs import BINARY_MEDIA_TYPE, JSON_LENGTH, outputs_of
+from serving.dialects.v2_rows import TAKEN_BY, read
+from serving.model.about import About
+from serving.model.description import Description
+from serving.model.domains import Schema
+from serving.model.features import Feature
+from serving.model.outputs import Prediction
+from serving.model.rows import Rows, refuse
+from serving.problems import JSON_MEDIA_TYPE, FieldError
+from serving.settings import Settings
+
+MODEL_PATHS = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+MATRIX = "input-0"  # what one tensor of all features is called; its name is not looked at
+_TEXT: Schema = {"type": "string"}
+_YES: Schema = {"const": True}
+_ANY: Schema = {"type": "object"}
+_BINARY: Schema = {"type": "string", "format": "binary"}
+_REQUEST_ID = "8c0f2f6e5b1d4f0f9a3a2b1c0d9e8f7a"  # of examples
+
+
+def dialect(settings: Settings) -> Dialect:
+    """Give the dialect."""
+    return Dialect({f"{path}/infer": _INFER for path in MODEL_PATHS}, tuple(_tells()))
+
+
+def _tells() -> Iterator[Telling]:
+    tell = partial(Telling, wording=JSON_WORDING)
+    opened = partial(tell, is_open=True)
+    for path, name in (("/v2", "v2Server"), ("/v2/", "v2ServerSlash")):
+        yield tell(path, name, "What the server is", _server, _ANY)
+    live = _object(live=_YES)
+    yield opened("/v2/health/live", "v2Live", "Whether it lives", lambda _: {"live": True}, live)
+    summary = "Whether the server can predict"
+    both = {"live": True, "ready": True}
+    told = _object(live=_YES, ready=_YES)
+    yield opened("/v2/health/ready", "v2Ready", summary, lambda _: both, told, ready=True)
+    for path in MODEL_PATHS:
+        summary = "Whether the model can predict"
+        told = _object(name=_TEXT, ready=_YES)
+        yield opened(f"{path}/ready", "v2ModelReady", summary, _ready, told, ready=True)
+        yield tell(path, "v2Model", "What the model takes and gives, as tensors", metadata, _ANY)
+    names = _object(models={"type": "array", "items": _TEXT})
+    yield tell("/v2/models", "v2Models", "Which models there are", _names, names)
+    index: Schema = {"type": "array", "items": _ANY}
+    asked = partial(tell, method="POST")
+    yield asked("/v2/repository/index", "v2Index", "Which models are loaded", _index, index)
+    path = "/v2/repository/models/{model}"
+    yield asked(f"{path}/load", "v2Load", "See that a model is loaded", lambda _: {}, _ANY)
+    yield asked(f"{path}/unload", "v2Unload", "Always refused", _unload, None)
+
+
+def _server(_: Sequence[About]) -> dict[str, Any]:
+    extensions = ["binary_tensor_data", "model_repository"]
+    return {"name": "model-api", "version": __version__, "extensions": extensions}
+
+
+def _ready(models: Sequence[About]) -> dict[str, Any]:
+    return {"name": models[0].name, "ready": True}
+
+
+def _names(models: Sequence[About]) -> dict[str, Any]:
+    return {"models": [about.name for about in models]}
+
+
+def _index(models: Sequence[About]) -> list[dict[str, Any]]:
+    return [
+        {"name": about.name, "version": about.version, "state": "READY", "reason": ""}
+        for about in models
+    ]
+
+
+def _unload(models: Sequence[About]) -> None:
+    refuse([FieldError("", "models are not unloaded on request")])
+
+
+def metadata(models: Sequence[About]) -> dict[str, Any]:
+    """Tell what a model takes and gives, as tensors."""
+    (about,) = models
+    features = about.description.features
+    properties = {}
+    if about.description.classes is not None:
+        properties["classes"] = orjson.dumps(about.description.classes).decode()
+    return {
+        "name": about.name,
+        "versions": [about.version],
+        "platform": "sklearn_joblib",
+        "inputs": [
+            {"name": name, "datatype": datatype, "shape": [-1, width]}
+            for name, datatype, width in (
+                [(MATRIX, FP64, len(features))]
+                if _is_numeric(about.description)
+                else [(feature.name, _datatype(feature), 1) for feature in features]
+            )
+        ],
+        "outputs": [
+            {
+                "name": output.name,
+                "datatype": output.datatype,
+                "shape": [-1] if output.width is None else [-1, output.width],
+            }
+            for output in outputs_of(about).values()
+        ],
+        "properties": properties,
+    }
+
+
+def _is_numeric(description: Description) -> bool:
+    return all(feature.type in {"number", "integer"} for feature in description.features)
+
+
+def _datatype(feature: Feature) -> str:
+    """Give the datatype that suits a feature best."""
+    if feature.type == "integer":
+        return FP64 if feature.nullable else INT64
+    return {"number": FP64, "boolean": BOOL}.get(feature.type, BYTES)
+
+
+# What the OpenAPI document tells of a request
+
+
+def _describe(about: About, example: Prediction, max_rows: int) -> Described:
+    description = about.description
+    row = list(description.example)
+    by_feature = {
+        "inputs": [
+            {"name": f.name, "shape": [1, 1], "datatype": _datatype(f), "data": [value]}
+            for f, value in zip(description.features, row, strict=True)
+        ]
+    }
+    examples = {"a tensor for each feature": by_feature}
+    forms = [_array(map(_feature_tensor, description.features), len(row))]
+    if _is_numeric(description):
+        matrix = {"name": MATRIX, "shape": [1, len(row)], "datatype": FP64, "data": row}
+        examples = {"one matrix": {"inputs": [matrix]}, **examples}
+        forms.append(_array([_matrix_tensor(description)], 1))
+    optional: Schema = {"type": ["object", "null"]}
+    body = _object(
+        inputs={"anyOf": forms},
+        id={"type": ["string", "null"]},
+        parameters=optional,
+        outputs={"type": ["array", "null"], "items": ref("V2RequestedOutput")},
+    )
+    names = list(outputs_of(about))
+    requested = _object(name={"enum": names}, parameters=optional)
+    asked = read(Sent(orjson.dumps(by_feature)), about, Rows(description.features, 1))
+    answered = orjson.loads(asked.write([example], _REQUEST_ID).body)
+    return Described(
+        name="v2Infer",
+        summary="Predict rows of tensors",
+        description=f"At most {max_rows} rows, 413 beyond that. Binary tensors follow the JSON, "
+        f"whose length is then told by `{JSON_LENGTH}`.",
+        bodies={
+            JSON_MEDIA_TYPE: media(ref("V2Request"), **examples),
+            BINARY_MEDIA_TYPE: {"schema": _BINARY},
+        },
+        answers={
+            JSON_MEDIA_TYPE: {"schema": ref("V2Answer"), "example": answered},
+            BINARY_MEDIA_TYPE: {"schema": _BINARY},
+        },
+        schemas={
+            "V2Request": {**body, "required": ["inputs"]},
+            "V2RequestedOutput": {**requested, "required": ["name"]},
+            "V2Answer": _object(
+                model_name={"const": about.name},
+                model_version={"const": about.version},
+                id=_TEXT,
+                outputs={"type": "array", "items": ref("V2Output")},
+            ),
+            "V2Output": {
+                **_object(
+                    name={"enum": names},
+                    shape={"type": "array", "items": {"type": "integer"}},
+                    datatype={"enum": [BYTES, BOOL, FP64, INT64, UINT64]},
+                    parameters=_ANY,
+                    data={"type": "array"},
+                ),
+                "required": ["name", "shape", "datatype", "parameters"],
+            },
+        },
+        headers={JSON_LENGTH: "The length of the JSON, if binary outputs follow it."},
+    )
+
+
+def _object(**properties: Schema) -> Schema:
+    """Describe an object that has these members, and perhaps others."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _array(items: Any, count: int) -> Schema:  # noqa: ANN401
+    return {"type": "array", "items": {"anyOf": list(items)}, "minItems": count}
+
+
+def _tensor(name: Schema, datatypes: Sequence[str], value: Schema, width: int) -> Schema:
+    """Describe a tensor of rows, whose elements may be nested."""
+    row: Schema = {"type": "array", "items": value}
+    told = _object(
+        name=name,
+        datatype={"enum": list(datatypes)},
+        shape={
+            "type": "array",
+            "prefixItems": [{"type": "integer", "minimum": 0}, {"const": width}],
+            "minItems": 1 if width == 1 else 2,
+            "maxItems": 2,
+        },
+        data={"type": ["array", "null"], "items": {"anyOf": [value, row]}},
+        parameters={"type": ["object", "null"]},
+    )
+    return {**told, "required": ["name", "datatype", "shape"]}
+
+
+def _matrix_tensor(description: Description) -> Schema:
+    nullable = any(feature.nullable for feature in description.features)
+    value: Schema = {"type": ["number", "null"] if nullable else "number"}
+    return _tensor(_TEXT, list(NUMBERS), value, len(description.features))
+
+
+def _feature_tensor(feature: Feature) -> Schema:
+    value = feature.json_schema()
+    if feature.type == "boolean":
+        value = {"anyOf": [value, {"enum": [0, 1]}]}
+    return _tensor({"const": feature.name}, TAKEN_BY[feature.type], value, 1)
+
+
+_INFER = Conversation(
+    read,
+    _describe,
+    reads=(),
+    heeds={JSON_LENGTH: "The length of the JSON, if binary tensors follow it."},
+    wording=JSON_WORDING,
+)

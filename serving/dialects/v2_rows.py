@@ -1,0 +1,183 @@
+"""An inference request of the Open Inference Protocol: tensors to rows.
+
+Rows come as one matrix, in the order of the features, or as a tensor for each feature, by its name;
+as JSON, as bytes behind the JSON, or both.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from serving.dialects.dialect import Asked, Sent
+from serving.dialects.manners import as_taken, method_of
+from serving.dialects.tensors import BOOL, BYTES, NUMBERS, Mistakes, Tensor, read_tensor
+from serving.dialects.v2_outputs import JSON_LENGTH, wanted, write
+from serving.json_text import parse_json_with_nan, read_json
+from serving.model.about import About
+from serving.model.features import Feature
+from serving.model.rows import Place, Question, Rows, expected, refuse
+from serving.problems import MALFORMED_BODY, FieldError, Problem, pointer
+
+MAX_LENGTH_DIGITS = 20
+# The datatypes that each type of feature takes.
+TAKEN_BY: Mapping[str, Sequence[str]] = {
+    "number": (*NUMBERS,),
+    "integer": (*NUMBERS,),
+    "boolean": (BOOL, *NUMBERS),
+    "category": (BYTES,),
+    "text": (BYTES,),
+}
+_INPUTS: Place = ("inputs",)
+
+
+def read(sent: Sent, about: About, rows: Rows) -> Asked:
+    """Read an inference request.
+
+    Raises:
+        Problem: 400, 413 or 422.
+    """
+    head, buffers = sent.body, b""
+    if (length := sent.headers.get(JSON_LENGTH)) is not None:
+        at = int(length) if length.isdecimal() and len(length) < MAX_LENGTH_DIGITS else 0
+        if not 0 < at <= len(head):
+            raise Problem(MALFORMED_BODY, f"{JSON_LENGTH} is no length within the body")
+        head, buffers = head[:at], head[at:]
+    return read_json(head, partial(_asked, _Buffers(buffers), about, rows), parse_json_with_nan)
+
+
+class _Buffers:
+    """The bytes of binary tensors, taken one after the other."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.left = len(content)
+
+    def take(self, size: int) -> bytes | None:
+        """Take the bytes that are next, if so many are left."""
+        if size > self.left:
+            return None
+        at = len(self._content) - self.left
+        self.left -= size
+        return self._content[at : at + size]
+
+
+def _asked(buffers: _Buffers, about: About, rows: Rows, document: Any) -> Asked:  # noqa: ANN401
+    if type(document) is not dict:
+        refuse([expected("an object", document, ())])
+    parameters = document.get("parameters")
+    method_of(about, parameters, ("parameters",))
+    given = parameters or {}
+    mistakes: list[FieldError] = []
+    name = document.get("id")
+    if name is not None and type(name) is not str:
+        mistakes.append(expected("a string", name, ("id",)))
+    outputs = list(wanted(about, document.get("outputs"), given, mistakes))
+    tensors = list(_tensors(document.get("inputs"), given.get("content_type"), buffers, mistakes))
+    if buffers.left and not mistakes:
+        detail = f"{buffers.left} bytes of binary data belong to no input"
+        raise Problem(MALFORMED_BODY, detail)
+    question = _question(tensors, rows, mistakes)
+    return Asked(question, partial(write, about, name, outputs))
+
+
+def _tensors(
+    inputs: Any,  # noqa: ANN401 (any JSON)
+    content_type: Any,  # noqa: ANN401
+    buffers: _Buffers,
+    mistakes: list[FieldError],
+) -> Iterator[Tensor]:
+    """Read the inputs, and note what is wrong with them."""
+    if type(inputs) is not list or not inputs:
+        mistakes.append(FieldError(pointer(*_INPUTS), "expected an array of tensors"))
+        return
+    for index, each in enumerate(inputs):
+        try:
+            yield read_tensor(each, (*_INPUTS, index), content_type, buffers.take)
+        except Mistakes as wrong:
+            mistakes += wrong.errors
+
+
+def _question(tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError]) -> Question:
+    """Make rows of tensors."""
+    width = len(rows.features)
+    if len(tensors) == 1 and not mistakes:
+        (tensor,) = tensors
+        if tensor.shape[1:] == (width,) or (width == 1 and len(tensor.shape) == 1):
+            return _of_matrix(tensor, rows)
+    return _of_columns(tensors, rows, mistakes)
+
+
+def _of_matrix(tensor: Tensor, rows: Rows) -> Question:
+    mistakes = [
+        FieldError(pointer(*tensor.place, "datatype"), f"{feature.name} is no {tensor.datatype}")
+        for feature in rows.features
+        if not _takes(feature, tensor)
+    ]
+    if mistakes:
+        refuse(mistakes)
+    width, elements = len(rows.features), tensor.elements
+    if tensor.is_binary or any(feature.type == "boolean" for feature in rows.features):
+        columns = [
+            _values(feature, tensor, elements[at::width])
+            for at, feature in enumerate(rows.features)
+        ]
+        items = list(map(list, zip(*columns, strict=True)))
+    else:
+        items = [elements[at : at + width] for at in range(0, len(elements), width)]
+
+    def place(row: int, column: int = 0) -> Place:
+        return tensor.place_of(row * width + column)
+
+    return rows.each(items, place)
+
+
+def _of_columns(tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError]) -> Question:
+    """Make rows of a tensor for each feature, in any order."""
+    by_name: dict[str, Tensor] = {}
+    features = {feature.name: feature for feature in rows.features}
+    for tensor in tensors:
+        feature = features.get(tensor.name)
+        if feature is None:
+            if tensor.name not in rows.ignored:
+                mistakes.append(FieldError(pointer(*tensor.place, "name"), "no feature's name"))
+        elif tensor.name in by_name:
+            mistakes.append(FieldError(pointer(*tensor.place, "name"), "given twice"))
+        elif tensor.shape[1:] not in {(), (1,)}:
+            told = f"expected [n] or [n, 1]; for all features at once [n, {len(features)}]"
+            mistakes.append(FieldError(pointer(*tensor.place, "shape"), told))
+        elif not _takes(feature, tensor):
+            told = f"{feature.name} takes {', '.join(TAKEN_BY[feature.type])}"
+            mistakes.append(FieldError(pointer(*tensor.place, "datatype"), told))
+        by_name.setdefault(tensor.name, tensor)
+    if not mistakes:
+        mistakes += [
+            FieldError(pointer(*_INPUTS), f"the input {name} is missing")
+            for name in features
+            if name not in by_name
+        ]
+    if mistakes:
+        refuse(mistakes)
+    used = [by_name[name] for name in features]
+    counts = {tensor.shape[0] for tensor in used}
+    if len(counts) > 1:
+        told = "expected as many elements in all inputs"
+        refuse([FieldError(pointer(*tensor.place, "shape"), told) for tensor in used])
+    columns = [
+        _values(feature, tensor, tensor.elements)
+        for feature, tensor in zip(rows.features, used, strict=True)
+    ]
+    items = list(map(list, zip(*columns, strict=True)))
+    return rows.each(items, lambda row, column=0: used[column].place_of(row))
+
+
+def _takes(feature: Feature, tensor: Tensor) -> bool:
+    return tensor.is_json or tensor.datatype in TAKEN_BY[feature.type]
+
+
+def _values(feature: Feature, tensor: Tensor, elements: list[Any]) -> list[Any]:
+    """Give elements as a feature takes them: a binary string is empty for want of a null."""
+    if tensor.datatype != BYTES:
+        return as_taken(feature, elements)
+    if tensor.is_binary and feature.nullable:
+        return [None if each == "" else each for each in elements]
+    return elements
