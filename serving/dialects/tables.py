@@ -9,6 +9,7 @@ without the header and blank lines.
 
 import csv
 import io
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -21,6 +22,7 @@ from serving.model.rows import MAX_PROBLEMS, Question, Rows, refuse
 from serving.problems import MALFORMED_BODY, FieldError, Problem, pointer
 
 CSV_MEDIA_TYPE = "text/csv"
+csv.field_size_limit(sys.maxsize)  # a body has its own limit, and a text may be as long
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 # Members of a prediction, as a column is called that has one value of it.
 _SINGULAR = {"probabilities": "probability", "scores": "score"}
@@ -41,6 +43,8 @@ def read_csv(body: bytes, rows: Rows, *, in_parts: bool = False) -> Question:
         columns = list(range(width))
     if not lines:
         refuse([FieldError("", "no rows")])
+    if not in_parts:
+        rows.check_count(len(lines))  # before any of them is looked at
     wrong = (
         FieldError(pointer(number), f"expected {width} values, got {len(line)}")
         for number, line in enumerate(lines)
@@ -84,17 +88,20 @@ def _named_columns(first: Sequence[str], rows: Rows) -> list[int] | None:
     known = {*names, *rows.ignored}
     if 2 * sum([cell in known for cell in first]) <= len(first):
         return None
-    mistakes = [FieldError(pointer(name), "missing") for name in names if name not in first]
+    columns: dict[str, int] = {}
+    for column, cell in enumerate(first):
+        columns.setdefault(cell, column)  # a line may have a million cells
+    mistakes = [FieldError(pointer(name), "missing") for name in names if name not in columns]
     for column, cell in enumerate(first):
         if cell not in known:
             mistakes.append(FieldError("", f"unknown name in column {column} of the header"))
-        elif first.index(cell) < column:
+        elif columns[cell] < column:
             mistakes.append(FieldError(pointer(cell), "twice in the header"))
         if len(mistakes) >= MAX_PROBLEMS:
             break
     if mistakes:
         refuse(mistakes)
-    return [first.index(name) for name in names]
+    return [columns[name] for name in names]
 
 
 def _typed(feature: Feature, cells: Sequence[str]) -> Sequence[Any]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from serving.problems import NOT_ACCEPTABLE, Problem
 
-_WEIGHT = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
+# As the RFC has it, and without the first zero: Java's own client sends "*/*; q=.2".
+_WEIGHT = re.compile(r"q=(0(?:\.\d{0,3})?|\.\d{1,3}|1(?:\.0{0,3})?)")
 
 
 def weights(values: Iterable[str]) -> dict[str, float]:

@@ -125,7 +125,7 @@ class Predicting:
             wanted = media_type_for(accepted, conversation.writes)
         if conversation.heeds:
             given = request.headers
-            headers = {name: given[name] for name in conversation.heeds if name in given}
+            headers = {name.lower(): given[name] for name in conversation.heeds if name in given}
         body, media_type = await read_body(request, conversation.reads, self._max_body_bytes)
         return Sent(body, media_type, wanted, headers)
 

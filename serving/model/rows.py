@@ -139,11 +139,20 @@ class Rows:
         Raises:
             Problem: 413 or 422.
         """
-        if len(items) > self.max_rows and not in_parts:
-            raise Problem(
-                BATCH_TOO_LARGE, f"{len(items)} rows, but at most {self.max_rows} are accepted"
-            )
+        if not in_parts:
+            self.check_count(len(items))
         return self._read(items, places, mistakes, is_one=False)
+
+    def check_count(self, count: int) -> None:
+        """Refuse more rows than fit into one batch.
+
+        Raises:
+            Problem: 413.
+        """
+        if count > self.max_rows:
+            raise Problem(
+                BATCH_TOO_LARGE, f"{count} rows, but at most {self.max_rows} are accepted"
+            )
 
     def _read(
         self,
