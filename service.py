@@ -9,7 +9,7 @@ from pathlib import Path
 import bentoml
 import orjson
 
-from serving.dialects import ours, v2
+from serving.dialects import ours, v1, v2
 from serving.dialects.dialect import Dialect, spoken
 from serving.door.auth import Keyring
 from serving.door.edge import Edge
@@ -47,7 +47,7 @@ from serving.settings import Settings, load_settings
 from serving.telemetry import Listeners, LogLine
 
 # What is spoken beside this service's own, by the names in SERVING_DIALECTS.
-DIALECTS: dict[str, Callable[[Settings], Dialect]] = {"v2": v2.dialect}
+DIALECTS: dict[str, Callable[[Settings], Dialect]] = {"v2": v2.dialect, "v1": v1.dialect}
 
 settings = load_settings()
 dialects = tuple(spoken(settings, DIALECTS))
@@ -107,7 +107,9 @@ class ModelApi:
         for dialect in dialects:
             yield from predicting.routes(dialect)
             yield from telling(dialect, self.shelf, lambda: self.life.unready)
-        yield from pages(self.shelf.default, lambda: self.openapi, ModelApi.schema())  # type: ignore[attr-defined]
+        alive = next((dialect.alive for dialect in dialects if dialect.alive), None)
+        schema = ModelApi.schema()  # type: ignore[attr-defined]
+        yield from pages(self.shelf.default, lambda: self.openapi, schema, alive)
         yield from probes(lambda: self.life.unready, self.shelf.default.about)
         yield metrics_page(is_open=not settings.metrics_need_key)
         yield from assets(STATIC)

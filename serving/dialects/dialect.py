@@ -103,10 +103,14 @@ class Telling:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A language of clients: its conversations by path, and what it tells."""
+    """A language of clients: its conversations by path, and what it tells.
+
+    ``alive`` is the JSON that its clients read at ``/``, beside the page there, if they do.
+    """
 
     conversations: Mapping[str, Conversation] = field(default_factory=dict)
     tells: Sequence[Telling] = ()
+    alive: Mapping[str, Any] | None = None
 
 
 def spoken(

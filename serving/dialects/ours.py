@@ -12,11 +12,20 @@ from typing import Any
 import orjson
 
 from serving.dialects.dialect import Answer, Asked, Conversation, Described, Dialect, Sent
-from serving.dialects.schemas import example_instances, instance_schemas, media, ref
+from serving.dialects.schemas import (
+    NUMBER,
+    TEXT,
+    each_target,
+    example_instances,
+    instance_schemas,
+    media,
+    ref,
+    value_schema,
+)
 from serving.dialects.tables import CSV_MEDIA_TYPE, csv_body, named_cells, read_csv, write_csv
 from serving.json_text import read_json
 from serving.model.about import About
-from serving.model.description import INLIER, OUTLIER, Description, Label, label_key
+from serving.model.description import Description, label_key
 from serving.model.domains import Schema, closed
 from serving.model.outputs import Prediction
 from serving.model.rows import MAX_PROBLEMS, Question, Rows, expected, refuse, unknown
@@ -24,9 +33,6 @@ from serving.problems import JSON_MEDIA_TYPE, FieldError, pointer
 
 DATA = "data"
 
-_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
-_TEXT: Schema = {"type": "string"}
-_NUMBER: Schema = {"type": "number"}
 _REQUEST_ID = "8c0f2f6e5b1d4f0f9a3a2b1c0d9e8f7a"  # of examples
 
 
@@ -112,7 +118,7 @@ def _describe_many(about: About, example: Prediction, max_rows: int) -> Describe
         },
         answers={
             JSON_MEDIA_TYPE: {"schema": ref("BatchAnswer"), "example": answered},
-            CSV_MEDIA_TYPE: {"schema": _TEXT, "example": table},
+            CSV_MEDIA_TYPE: {"schema": TEXT, "example": table},
         },
         schemas=instance_schemas(about.description)
         | {
@@ -161,48 +167,23 @@ def _closed_by(
 
 def _closing(about: About) -> dict[str, Schema]:
     model = closed({"name": {"const": about.name}, "version": {"const": about.version}})
-    remarks: Schema = {"type": "array", "items": closed({"pointer": _TEXT, "detail": _TEXT})}
-    return {"warnings": remarks, "model": model, "request_id": _TEXT}
+    remarks: Schema = {"type": "array", "items": closed({"pointer": TEXT, "detail": TEXT})}
+    return {"warnings": remarks, "model": model, "request_id": TEXT}
 
 
 def _prediction(description: Description, example: dict[str, Any]) -> dict[str, Schema]:
     """Describe a prediction, which has the members that the example has."""
     classes = description.classes_by_target
-    probabilities = [closed({label_key(label): _NUMBER for label in c}) for c in classes]
-    match description.task:
-        case "classification":
-            value = _each([_label(labels) for labels in classes])
-        case "regression":
-            value = _each([_NUMBER] * len(description.targets))
-        case "clustering":
-            value = {"type": "integer", "description": "The number of the cluster."}
-        case "outlier-detection":
-            value = {"enum": [INLIER, OUTLIER]}
+    probabilities = [closed({label_key(label): NUMBER for label in c}) for c in classes]
     members: dict[str, Schema] = {
-        "prediction": value,
-        "probabilities": _each(probabilities),
-        "scores": _NUMBER,
-        "score": {**_NUMBER, "description": "Below zero for outliers."},
+        "prediction": value_schema(description),
+        "probabilities": each_target(probabilities),
+        "scores": NUMBER,
+        "score": {**NUMBER, "description": "Below zero for outliers."},
     }
     match example.get("scores"):
         case dict():
             members["scores"] = probabilities[0]
         case list():
-            members["scores"] = {"type": "array", "items": _NUMBER}
+            members["scores"] = {"type": "array", "items": NUMBER}
     return {name: schema for name, schema in members.items() if name in example}
-
-
-def _each(schemas: list[Schema]) -> Schema:
-    """Describe what there is one of, or a list with one for each target."""
-    if len(schemas) == 1:
-        return schemas[0]
-    return {
-        "type": "array",
-        "prefixItems": schemas,
-        "minItems": len(schemas),
-        "maxItems": len(schemas),
-    }
-
-
-def _label(classes: tuple[Label, ...]) -> Schema:
-    return {"type": sorted({_TYPES[type(label)] for label in classes}), "enum": list(classes)}

@@ -1,10 +1,17 @@
-"""What dialects say alike in the OpenAPI document: an instance, in both of its forms."""
+"""What dialects say alike in the OpenAPI document: an instance, and what is predicted for it."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from serving.model.description import Description
+from serving.dialects.manners import PREDICT_METHOD
+from serving.model.about import About
+from serving.model.description import INLIER, OUTLIER, Description, Label
 from serving.model.domains import Schema, closed
+from serving.model.outputs import Prediction
 
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _IGNORED: Schema = {
     "title": "ignored",
     "description": "A column of the training table that the model does not use: any value is "
@@ -49,3 +56,63 @@ def instance_schemas(description: Description) -> dict[str, Schema]:
         },
         "Instance": {"oneOf": [ref("Values"), ref("Named")]},
     }
+
+
+def value_schema(description: Description) -> Schema:
+    """Describe what ``predict`` gives for an instance."""
+    match description.task:
+        case "classification":
+            return each_target([_label(labels) for labels in description.classes_by_target])
+        case "regression":
+            return each_target([NUMBER] * len(description.targets))
+        case "clustering":
+            return {"type": "integer", "description": "The number of the cluster."}
+        case "outlier-detection":
+            return {"enum": [INLIER, OUTLIER]}
+
+
+def method_schemas(about: About, example: Prediction) -> dict[str, Schema]:
+    """Describe what each method gives for an instance, given an example of a prediction."""
+    described = {"predict": value_schema(about.description)}
+    if "predict_proba" in about.methods:
+        classes = about.description.classes_by_target
+        described["predict_proba"] = each_target([_numbers(len(labels)) for labels in classes])
+    if "decision_function" in about.methods:
+        scores = about.methods["decision_function"](example)
+        described["decision_function"] = (
+            _numbers(len(scores)) if isinstance(scores, list) else NUMBER
+        )
+    return described
+
+
+def methods_schema(about: About) -> Schema:
+    """Describe the parameters of a request, one of which names a method."""
+    return {
+        "type": ["object", "null"],
+        "properties": {
+            PREDICT_METHOD: {
+                "enum": [*about.methods, None],
+                "description": "What to ask the estimator for: predict, if nothing is said.",
+            }
+        },
+    }
+
+
+def each_target(schemas: Sequence[Schema]) -> Schema:
+    """Describe what there is one of, or a list with one for each target."""
+    if len(schemas) == 1:
+        return schemas[0]
+    return {
+        "type": "array",
+        "prefixItems": schemas,
+        "minItems": len(schemas),
+        "maxItems": len(schemas),
+    }
+
+
+def _numbers(count: int) -> Schema:
+    return {"type": "array", "items": NUMBER, "minItems": count, "maxItems": count}
+
+
+def _label(classes: tuple[Label, ...]) -> Schema:
+    return {"type": sorted({_TYPES[type(label)] for label in classes}), "enum": list(classes)}

@@ -9,7 +9,8 @@ further in ends here.
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from secrets import token_hex
 from typing import cast
 
@@ -71,12 +72,13 @@ class Edge:
         self.draining = False
         self._answer: ASGIApp = self._bounded
         if cors_origins:
+            told = [route.tells for route in routes if route.tells is not None]
             self._answer = _Cors(
                 self._bounded,
                 allow_origins=cors_origins,
                 allow_methods=("GET", "POST"),
-                allow_headers=_ALLOWED_HEADERS,
-                expose_headers=_EXPOSED_HEADERS,
+                allow_headers=_each_once(_ALLOWED_HEADERS, *[tells.heeds for tells in told]),
+                expose_headers=_each_once(_EXPOSED_HEADERS, *[tells.headers for tells in told]),
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -259,6 +261,10 @@ class _Cors(CORSMiddleware):
         headers = dict(super().preflight_response(request_headers).headers)
         del headers["content-length"], headers["content-type"]
         return Response(status_code=204, headers=headers)
+
+
+def _each_once(*names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(chain.from_iterable(names)))
 
 
 def _request_id(scope: Scope) -> bytes:

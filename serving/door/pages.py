@@ -9,7 +9,9 @@ as long again to answer a large batch, and whoever comes next would wait for it.
 import gzip
 import html
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 from anyio.to_thread import run_sync
@@ -39,6 +41,7 @@ CONTENT_SECURITY_POLICY = (
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
+HTML_MEDIA_TYPE = "text/html"
 MIN_COMPRESSED_BYTES = 1024  # what is smaller takes one packet anyhow
 _FOLDER = Path(__file__).with_name("static")
 
@@ -54,7 +57,8 @@ class Document:
         self._compressed = None
         if len(content) > MIN_COMPRESSED_BYTES:
             self._compressed = gzip.compress(content, mtime=0)
-            self._headers["vary"] = "Accept-Encoding"
+            varies = ("Accept-Encoding", self._headers.get("vary"))
+            self._headers["vary"] = ", ".join(filter(None, varies))
 
     def answer(self, request: Request) -> Response:
         """Answer a request for it, compressed if that is asked for."""
@@ -74,17 +78,23 @@ def _wants_gzip(request: Request) -> bool:
     return taken > 0 and taken >= wanted.get("identity", 0.0)
 
 
-def page(content: str) -> Document:
+def page(content: str, headers: Mapping[str, str] = {}) -> Document:
     """Make a page a document."""
-    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-    return Document(content.encode(), "text/html", headers)
+    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, **headers}
+    return Document(content.encode(), HTML_MEDIA_TYPE, headers)
 
 
-def pages(loaded: Loaded, openapi: Callable[[], Document], schema: Schema) -> Iterator[Route]:
+def pages(
+    loaded: Loaded,
+    openapi: Callable[[], Document],
+    schema: Schema,
+    alive: Mapping[str, Any] | None = None,
+) -> Iterator[Route]:
     """Give what stands from the start on: of the model, and of the API.
 
     ``openapi`` gives the OpenAPI document, which tells of all routes, when it is asked for; and
-    ``schema`` is what BentoML's own client reads.
+    ``schema`` is what BentoML's own client reads. ``alive`` is the JSON at ``/`` for programs that
+    ask there whether the service lives, if any do.
     """
     yield _fixed(
         "/model/info",
@@ -126,8 +136,7 @@ def pages(loaded: Loaded, openapi: Callable[[], Document], schema: Schema) -> It
             _object("BentoML's description of its APIs"),
         ),
     )
-    tells = Operation("Documents", "docs", "This document as a page", page_answer())
-    yield _fixed("/", page((_FOLDER / "docs.html").read_text("utf-8")), tells)
+    yield _root(alive)
     yield _fixed("/docs.js", Document((_FOLDER / "docs.js").read_bytes(), "text/javascript"))
 
 
@@ -163,6 +172,28 @@ def _fixed(path: str, document: Document, tells: Operation | None = None) -> Rou
         return document.answer(request)
 
     return Route("GET", path, answer, tells)
+
+
+def _root(alive: Mapping[str, Any] | None) -> Route:
+    """Give the OpenAPI document as a page; to who says what it takes, but no pages, ``alive``.
+
+    Browsers name what pages are. Who says nothing may be a person's program.
+    """
+    tells = Operation("Documents", "docs", "This document as a page", page_answer())
+    text = (_FOLDER / "docs.html").read_text("utf-8")
+    if alive is None:
+        return _fixed("/", page(text), tells)
+    varies = {"vary": "Accept"}
+    for_people, for_all = page(text, varies), Document(orjson.dumps(alive), JSON_MEDIA_TYPE, varies)
+    answer = page_answer("A page; for programs, that the service lives")
+    answer["content"][JSON_MEDIA_TYPE] = {"schema": {"const": alive}}
+
+    async def for_each(request: Request) -> Response:
+        accepted = weights(request.headers.getlist("accept"))
+        is_page = not accepted or accepted.get(HTML_MEDIA_TYPE, 0) > 0
+        return (for_people if is_page else for_all).answer(request)
+
+    return Route("GET", "/", for_each, replace(tells, answer=answer))
 
 
 def _object(description: str) -> Schema:

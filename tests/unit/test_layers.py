@@ -15,7 +15,7 @@ WINGS = {
     "model": "domains features description outputs about rows estimator compiled stored facts "
     "store",
     "prediction": "lanes batching cache sinks log predictor loaded shelf",
-    "dialects": "dialect schemas manners tables ours tensors v2_outputs v2_rows v2",
+    "dialects": "dialect manners schemas tables ours tensors v2_outputs v2_rows v2 v1",
     "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages probes edge",
     "host": "process logs letters protocol supervisor life application bento",
 }
@@ -27,7 +27,8 @@ ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].s
 KNOWN_BY = {
     "prediction": "model.about model.facts model.features model.outputs model.rows model.store "
     "model.stored",
-    "dialects": "model.about model.description model.domains model.outputs model.rows",
+    "dialects": "model.about model.description model.domains model.features model.outputs "
+    "model.rows",
     "door": "dialects.dialect model.about model.domains model.facts prediction.cache "
     "prediction.loaded prediction.predictor prediction.shelf",
     "host": "door.edge door.windows model.store model.stored prediction.shelf prediction.sinks",
