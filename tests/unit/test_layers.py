@@ -78,7 +78,8 @@ def imported(name: str, trees: Mapping[str, ast.Module] = TREES) -> set[str]:
             package = str(node.module)
             # A wing hands no names on: what is imported from one is a room.
             is_wing = package == "serving" or package.removeprefix("serving.") in WINGS
-            modules |= {f"{package}.{a.name}" for a in node.names} if is_wing else {package}
+            names = {alias.name for alias in node.names} - {"__version__"}
+            modules |= {f"{package}.{name}" for name in names} if is_wing else {package}
     return modules
 
 
