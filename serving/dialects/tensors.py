@@ -8,14 +8,14 @@ import base64
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from serving.json_text import kind_of, parse_json
-from serving.model.rows import Place
+from serving.model.rows import MAX_PROBLEMS, Place
 from serving.problems import FieldError, Problem, pointer
 
 BYTES, BOOL, FP64, INT64, UINT64 = "BYTES", "BOOL", "FP64", "INT64", "UINT64"
@@ -169,12 +169,13 @@ def _of_types(
     elements: list[Any], types: tuple[type, ...], wanted: str, tensor: Tensor
 ) -> list[Any]:
     """Give elements that are of the types, or null."""
-    if not {*map(type, elements)} <= {*types, _NONE}:
+    taken = {*types, _NONE}
+    if not {*map(type, elements)} <= taken:
+        wrong = ((at, each) for at, each in enumerate(elements) if type(each) not in taken)
         raise Mistakes(
             *(
                 FieldError(pointer(*tensor.place_of(at)), f"expected {wanted}, got {kind_of(each)}")
-                for at, each in enumerate(elements)
-                if type(each) not in {*types, _NONE}
+                for at, each in islice(wrong, MAX_PROBLEMS)
             )
         )
     return elements
@@ -183,9 +184,12 @@ def _of_types(
 def _refuse_where(
     elements: list[Any], is_wrong: Callable[[Any], bool], told: str, tensor: Tensor
 ) -> None:
-    wrong = [at for at, each in enumerate(elements) if each is not None and is_wrong(each)]
-    if wrong:
-        raise Mistakes(*(FieldError(pointer(*tensor.place_of(at)), told) for at in wrong))
+    wrong = (at for at, each in enumerate(elements) if each is not None and is_wrong(each))
+    mistakes = [
+        FieldError(pointer(*tensor.place_of(at)), told) for at in islice(wrong, MAX_PROBLEMS)
+    ]
+    if mistakes:
+        raise Mistakes(*mistakes)
 
 
 def _taken(size: Any, take: Callable[[int], bytes | None], place: Place) -> bytes:  # noqa: ANN401

@@ -15,7 +15,7 @@ from serving.dialects.v2_outputs import JSON_LENGTH, wanted, write
 from serving.json_text import parse_json_with_nan, read_json
 from serving.model.about import About
 from serving.model.features import Feature
-from serving.model.rows import Place, Question, Rows, expected, refuse
+from serving.model.rows import MAX_PROBLEMS, Place, Question, Rows, expected, refuse
 from serving.problems import MALFORMED_BODY, FieldError, Problem, pointer
 
 MAX_LENGTH_DIGITS = 20
@@ -91,6 +91,8 @@ def _tensors(
         mistakes.append(FieldError(pointer(*_INPUTS), "expected an array of tensors"))
         return
     for index, each in enumerate(inputs):
+        if len(mistakes) >= MAX_PROBLEMS:
+            return
         try:
             yield read_tensor(each, (*_INPUTS, index), content_type, buffers.take)
         except Mistakes as wrong:
