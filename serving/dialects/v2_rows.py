@@ -106,6 +106,9 @@ def _question(tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError])
         (tensor,) = tensors
         if tensor.shape[1:] == (width,) or (width == 1 and len(tensor.shape) == 1):
             return _of_matrix(tensor, rows)
+        if tensor.name not in [feature.name for feature in rows.features]:
+            told = f"expected [n, {width}], all features in their order, or a tensor for each"
+            refuse([FieldError(pointer(*tensor.place, "shape"), told)])
     return _of_columns(tensors, rows, mistakes)
 
 
@@ -137,6 +140,13 @@ def _of_columns(tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError
     """Make rows of a tensor for each feature, in any order."""
     by_name: dict[str, Tensor] = {}
     features = {feature.name: feature for feature in rows.features}
+    if not mistakes:  # or what is missing may only be unreadable
+        given = {tensor.name for tensor in tensors}
+        mistakes += [
+            FieldError(pointer(*_INPUTS), f"the input {name} is missing")
+            for name in features
+            if name not in given
+        ]
     for tensor in tensors:
         feature = features.get(tensor.name)
         if feature is None:
@@ -145,18 +155,12 @@ def _of_columns(tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError
         elif tensor.name in by_name:
             mistakes.append(FieldError(pointer(*tensor.place, "name"), "given twice"))
         elif tensor.shape[1:] not in {(), (1,)}:
-            told = f"expected [n] or [n, 1]; for all features at once [n, {len(features)}]"
+            told = "expected [n] or [n, 1]"
             mistakes.append(FieldError(pointer(*tensor.place, "shape"), told))
         elif not _takes(feature, tensor):
             told = f"{feature.name} takes {', '.join(TAKEN_BY[feature.type])}"
             mistakes.append(FieldError(pointer(*tensor.place, "datatype"), told))
         by_name.setdefault(tensor.name, tensor)
-    if not mistakes:
-        mistakes += [
-            FieldError(pointer(*_INPUTS), f"the input {name} is missing")
-            for name in features
-            if name not in by_name
-        ]
     if mistakes:
         refuse(mistakes)
     used = [by_name[name] for name in features]
