@@ -245,7 +245,7 @@ def kill(process: subprocess.Popen[Any]) -> None:
 def running(home: Path, output: Path, root: Path = ROOT, /, **settings: str) -> Iterator[Server]:
     """Run a server with a model store and settings, in the project or in a copy of it.
 
-    Requests are not counted unless a test sets a quota.
+    Requests are not counted unless a test sets a quota. `AIP_HTTP_PORT` moves its port.
     """
     port = free_port()
     with output.open("wb") as stream:
@@ -257,7 +257,7 @@ def running(home: Path, output: Path, root: Path = ROOT, /, **settings: str) -> 
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
-    server = Server(port, output, process)
+    server = Server(int(settings.get("AIP_HTTP_PORT", port)), output, process)
     try:
         eventually("a server that is ready", server.is_ready)
         yield server

@@ -5,6 +5,7 @@ answers are ours: the one joint is `ModelService.to_asgi`. What is reached for b
 test in ``tests/unit/host/test_bento.py`` that fails when an upgrade moves it.
 """
 
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,29 @@ def prepare_bentoml(settings: Settings) -> None:
     usage_stats.do_not_track.cache_clear()
     install_protocol(settings.request_timeout_s)
     install_workers(settings.drain_delay_s, settings.drain_timeout_s)
+    if settings.platform_port is not None:
+        install_port(settings.platform_port)
     if metrics_folder() is None:  # in a worker it is there
         _BENTOML.prometheus_multiproc_dir.set(make_folder("metrics"))
     if letters_folder() is None:
         make_letters_folder()
+
+
+def install_port(port: int) -> None:
+    """Let BentoML listen on this port alone, as a platform asks on no other.
+
+    Its command line, which may have got another one, has read its options before it imports the
+    service: the server's start is the last place where the port can be changed.
+    """
+    from _bentoml_impl import server  # where one of these is set, and nowhere else
+
+    start = server.serving.serve_http
+
+    @wraps(start)
+    def serve_http(*args: Any, **options: Any) -> Any:  # noqa: ANN401 (BentoML's own)
+        return start(*args, **options | {"port": port})
+
+    server.serve_http = server.serving.serve_http = serve_http
 
 
 def check_start(settings: Settings, service: bentoml.Service[Any]) -> None:

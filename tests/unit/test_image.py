@@ -1,9 +1,12 @@
 """What makes the image, as far as that goes without a container engine."""
 
 import json
+import re
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from cyclonedx.model.bom import Bom
@@ -104,6 +107,42 @@ def test_nothing_but_that_line_is_told(tmp_path: Path) -> None:
     assert done.returncode != 0
     (complaint,) = done.stderr.splitlines()
     assert "no container engine" in complaint
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """Is as well as the health check wants."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("ports", "well"),
+    [
+        ({"BENTOML_PORT": "HERE"}, True),
+        ({"BENTOML_PORT": "9", "AIP_HTTP_PORT": "HERE", "SAGEMAKER_BIND_TO_PORT": ""}, True),
+        ({"BENTOML_PORT": "9", "AIP_HTTP_PORT": "9", "SAGEMAKER_BIND_TO_PORT": "HERE"}, True),
+        ({"BENTOML_PORT": "HERE", "AIP_HTTP_PORT": "9"}, False),
+    ],
+)
+def test_the_health_check_asks_where_the_service_listens(
+    ports: dict[str, str], well: bool, tmp_path: Path
+) -> None:
+    text = (ROOT / "Dockerfile.template").read_text()
+    (check,) = re.findall(r"^HEALTHCHECK .*\n +CMD (.*)$", text, re.MULTILINE)
+    _, *arguments = json.loads(check)
+    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        here = {name: port.replace("HERE", str(server.server_port)) for name, port in ports.items()}
+        own = environment(tmp_path, here)
+        done = subprocess.run([sys.executable, *arguments], env=own, capture_output=True)
+        server.shutdown()
+    assert (done.returncode == 0) is well, done.stderr
 
 
 def bill(contents: dict[str, object]) -> Bom:

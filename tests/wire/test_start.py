@@ -15,6 +15,7 @@ from tests.server import (
     Refusal,
     Server,
     environment,
+    free_port,
     refused,
     run_python,
     serving,
@@ -67,6 +68,14 @@ def test_each_wrong_value_is_refused_by_the_name_of_its_variable(home: Path) -> 
     refusal = refused(home, SERVING_RATE_LIMIT_STORAGE=storage)
     assert_one_clear_line(refusal, "SERVING_RATE_LIMIT_STORAGE")
     assert "hunter2" not in refusal.complaints[0]
+
+
+def test_a_server_listens_where_a_platform_looks_for_it(home: Path, tmp_path: Path) -> None:
+    port = str(free_port())
+    with serving(home, tmp_path / "output", AIP_HTTP_PORT=port) as server:  # beside --port
+        assert server.ask(ROW).status_code == 200
+        assert f"listening on http://localhost:{port} " in server.text()
+    assert_one_clear_line(refused(home, AIP_HTTP_PORT="http"), "AIP_HTTP_PORT: ", "integer")
 
 
 def test_a_model_of_another_minor_version_of_scikit_learn_is_refused(own_home: Path) -> None:
@@ -128,7 +137,7 @@ def test_a_version_of_a_model_can_be_named(home: Path, configured: Server) -> No
 
 def test_the_environment_of_these_tests_sets_nothing(home: Path) -> None:
     own = environment(home)
-    assert not [name for name in own if name.startswith("SERVING_")]
+    assert not [name for name in own if name.startswith(("SERVING_", "AIP_", "SAGEMAKER_"))]
     assert [name for name in own if name.startswith("BENTOML_")] == ["BENTOML_HOME"]
 
 

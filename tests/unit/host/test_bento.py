@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import bentoml
 import pytest
+from _bentoml_impl import server
 from _bentoml_impl.server.serving import server_on_deployment
 from bentoml import server_context
 from bentoml._internal.configuration.containers import BentoMLContainer
@@ -313,6 +314,25 @@ def test_each_server_keeps_its_metrics_and_letters_in_folders_of_its_own_and_tel
     prepare_bentoml(Settings())
     assert made == ["letters", "metrics"]
     assert ensure_prometheus_dir() == make("metrics"), moved("the provider of the metrics' folder")
+
+
+@pytest.mark.usefixtures("_prepared")
+@pytest.mark.parametrize(("named", "expected"), [(8080, 8080), (None, 9000)])
+def test_a_port_that_a_platform_names_wins_over_what_bentoml_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, named: int | None, expected: int
+) -> None:
+    started: list[tuple[object, ...]] = []
+
+    def serve_http(bento: str, *, host: str, port: int) -> None:
+        started.append((bento, host, port))
+
+    assert "port" in parameters(server.serving.serve_http), moved("serve_http")
+    for place in (server, server.serving):  # its command line takes it from the one
+        monkeypatch.setattr(place, "serve_http", serve_http)
+    prepare_bentoml(Settings(aip_http_port=named))
+    for place in (server, server.serving):
+        place.serve_http(".", host="::1", port=9000)
+    assert started == [(".", "::1", expected)] * 2
 
 
 _EFFECTIVE = """
