@@ -134,10 +134,17 @@ def _value(kind: str, cell: str) -> float | bool | str | None:
 
 def write_csv(lines: Iterable[Sequence[Any]]) -> bytes:
     """Write lines of cells, each ended by LF; doubles read back the same."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([_cell(value) for value in line] for line in lines)
-    return text.getvalue().encode()
+    written = _Lines()
+    csv.writer(written).writerows([_cell(value) for value in line] for line in lines)
+    return "".join(written).encode()
+
+
+class _Lines(list[str]):
+    """Takes lines that end with CRLF, for which Python's writer quotes a CR within a cell."""
+
+    def write(self, line: str) -> None:
+        """Take one, to be ended by LF."""
+        self.append(f"{line[:-2]}\n")
 
 
 def _cell(value: object) -> object:

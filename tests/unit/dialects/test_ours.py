@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
-from serving.dialects.dialect import Dialect
-from serving.dialects.ours import many, one
+from serving.dialects.dialect import Conversation, Sent
+from serving.dialects.ours import DIALECT, many, one, write_many, write_one
 from serving.model.about import About
 from serving.model.description import Description, Label
 from serving.model.outputs import Prediction
 from serving.model.rows import MAX_PROBLEMS, Question, Rows
-from serving.problems import INVALID_INPUT, FieldError, Problem
+from serving.problems import INVALID_INPUT, PROBLEM_JSON, FieldError, Problem
 from tests.unit.drawn import instances, json_values
 from tests.unit.pointers import assert_points_into
 from tests.unit.samples import EACH_TASK, MIXED, PROBABILITIES, description, integer, number
@@ -25,7 +25,8 @@ MAX_ROWS = 5
 ROWS = Rows([number(name) for name in NAMES], MAX_ROWS, IGNORED)
 ROW = [1.5, 2.0]
 NAMED = dict(zip(NAMES, ROW, strict=True))
-BOTH = pytest.mark.parametrize("dialect", [one, many], ids=["one", "many"])
+CLASSIFIER = About(description(asked=PROBABILITIES), "v7")
+BOTH = pytest.mark.parametrize("asked", [one, many], ids=["one", "many"])
 
 
 def body(data: object, **others: object) -> bytes:
@@ -33,11 +34,21 @@ def body(data: object, **others: object) -> bytes:
     return json.dumps({"data": data, **others}).encode()
 
 
-def refusal(dialect: Dialect, sent: bytes, rows: Rows = ROWS) -> Problem:
+def read(asked: Conversation, sent: bytes, rows: Rows = ROWS) -> Question:
+    """Read a body of JSON."""
+    return asked.read(Sent(sent), CLASSIFIER, rows).question
+
+
+def refusal(asked: Conversation, sent: bytes, rows: Rows = ROWS) -> Problem:
     """Read a body that is refused."""
     with pytest.raises(Problem) as caught:
-        dialect.read(sent, rows)
+        read(asked, sent, rows)
     return caught.value
+
+
+def test_two_paths_are_spoken_and_what_is_refused_there_is_problem_json() -> None:
+    assert DIALECT.conversations == {"/predict": one, "/predict/batch": many}
+    assert one.wording is many.wording is PROBLEM_JSON
 
 
 # Bodies
@@ -46,56 +57,52 @@ def refusal(dialect: Dialect, sent: bytes, rows: Rows = ROWS) -> Problem:
 def test_a_body_of_one_has_an_instance_in_any_form() -> None:
     expected = Question([tuple(ROW)], is_one=True)
     for sent in (body(ROW), body(NAMED), body(NAMED | {"kind": [1]}), b"\xef\xbb\xbf" + body(ROW)):
-        assert one.read(sent, ROWS) == expected
+        assert read(one, sent) == expected
 
 
 def test_a_body_of_many_has_an_array_of_them() -> None:
-    assert many.read(body([ROW, NAMED]), ROWS) == Question([tuple(ROW)] * 2, is_one=False)
-    assert many.read(body([]), ROWS).rows == []
+    assert read(many, body([ROW, NAMED])) == Question([tuple(ROW)] * 2, is_one=False)
+    assert read(many, body([])).rows == []
 
 
 def test_what_is_unusual_is_told_by_its_place_in_the_body() -> None:
-    (warning,) = one.read(body({"length": 1, "a/b ~c": 99}), ROWS).warnings
+    (warning,) = read(one, body({"length": 1, "a/b ~c": 99})).warnings
     assert warning.pointer == "/data/a~1b ~0c"
-    assert [told.pointer for told in many.read(body([ROW, [99, 1]]), ROWS).warnings] == [
-        "/data/1/0"
-    ]
+    assert [told.pointer for told in read(many, body([ROW, [99, 1]])).warnings] == ["/data/1/0"]
 
 
 def test_a_whole_number_may_be_written_with_an_exponent() -> None:
-    read = one.read(b'{"data": [5e0, -0.0]}', Rows([integer("n"), number("x")], MAX_ROWS))
-    assert repr(read.rows) == "[(5, -0.0)]"
+    rows = Rows([integer("n"), number("x")], MAX_ROWS)
+    assert repr(read(one, b'{"data": [5e0, -0.0]}', rows).rows) == "[(5, -0.0)]"
 
 
 @BOTH
 @pytest.mark.parametrize(
     ("sent", "kind"), [("[]", "an array"), ("null", "null"), ("1", "a number")]
 )
-def test_a_body_is_an_object(dialect: Dialect, sent: str, kind: str) -> None:
-    (error,) = refusal(dialect, sent.encode()).errors
+def test_a_body_is_an_object(asked: Conversation, sent: str, kind: str) -> None:
+    (error,) = refusal(asked, sent.encode()).errors
     assert error == FieldError("", f'expected an object {{"data": …}}, got {kind}')
 
 
 @BOTH
-def test_a_body_without_data_tells_what_it_has_instead(dialect: Dialect) -> None:
-    told = refusal(dialect, b'{"Data": [1, 2, 3]}').errors
+def test_a_body_without_data_tells_what_it_has_instead(asked: Conversation) -> None:
+    told = refusal(asked, b'{"Data": [1, 2, 3]}').errors
     assert told == [FieldError("/data", "missing"), FieldError("/Data", "unknown name")]
 
 
 def test_unknown_members_are_refused_beside_good_data_and_listed_beside_bad() -> None:
-    for dialect, data in ((one, ROW), (many, [ROW])):
-        assert refusal(dialect, body(data, extra=1)).errors == [
-            FieldError("/extra", "unknown name")
-        ]
+    for asked, data in ((one, ROW), (many, [ROW])):
+        assert refusal(asked, body(data, extra=1)).errors == [FieldError("/extra", "unknown name")]
     told = refusal(many, body([ROW, [1]], extra=1)).errors
     assert [error.pointer for error in told] == ["/extra", "/data/1"]
 
 
 @BOTH
-def test_of_unknown_members_no_more_are_listed_than_the_limit(dialect: Dialect) -> None:
+def test_of_unknown_members_no_more_are_listed_than_the_limit(asked: Conversation) -> None:
     others = {f"x{n}": n for n in range(1000)}
-    assert len(refusal(dialect, body([], **others)).errors) == MAX_PROBLEMS
-    assert len(refusal(dialect, json.dumps(others).encode()).errors) == MAX_PROBLEMS
+    assert len(refusal(asked, body([], **others)).errors) == MAX_PROBLEMS
+    assert len(refusal(asked, json.dumps(others).encode()).errors) == MAX_PROBLEMS
 
 
 @pytest.mark.parametrize("wrong", ["1e400", "-1e400", '[{"deep": 1e400}]', "NaN", "oops"])
@@ -117,37 +124,51 @@ def test_a_body_that_can_t_be_read_for_what_it_says_is_malformed(wrong: str) -> 
 )
 def test_any_json_is_either_taken_or_refused_with_its_mistakes(document: object) -> None:
     sent = json.dumps(document).encode()
-    for dialect in (one, many):
+    for asked in (one, many):
         try:
-            dialect.read(sent, ROWS)
+            read(asked, sent)
         except Problem as problem:
             tells_places = problem.kind is INVALID_INPUT
             assert bool(problem.errors) == tells_places  # noqa: PT017 (or it is none)
             for error in problem.errors:
                 assert_points_into(document, error)
-            json.loads(dialect.refuse(problem, "id-1", "/predict"))
+            json.loads(asked.wording.body(problem, "id-1", "/predict"))
 
 
 # Answers
 
-CLASSIFIER = About(description(asked=PROBABILITIES), "v7")
 HAM = Prediction("ham", [1.0, 0.0])
 WARNING = FieldError("/data/1", "outside of the range seen in training, 0.0 to 9.0")
 CALM = Question([], is_one=True)
 WARNED = Question([], is_one=True, warnings=[WARNING])
 
 
+def one_of(prediction: Prediction, question: Question = CALM, about: About = CLASSIFIER) -> Any:  # noqa: ANN401 (any JSON)
+    """Write an answer of one, and read it."""
+    return json.loads(write_one(question, about, [prediction], "id-1").body)
+
+
+def many_of(
+    predictions: list[Prediction], question: Question = CALM, about: About = CLASSIFIER
+) -> Any:  # noqa: ANN401 (any JSON)
+    """Write an answer of many, and read it."""
+    return json.loads(write_many(question, about, predictions, "id-1").body)
+
+
 def test_an_answer_of_one_has_the_prediction_the_model_and_the_id() -> None:
-    written = one.write([Prediction("spam", [0.25, 0.75])], CALM, CLASSIFIER, "id-1")
-    assert written == (
+    question, write = one.read(Sent(body(ROW)), CLASSIFIER, ROWS)
+    assert question.is_one
+    assert write([Prediction("spam", [0.25, 0.75])], "id-1") == (
         b'{"prediction":"spam","probabilities":{"ham":0.25,"spam":0.75},'
-        b'"model":{"name":"mail","version":"v7"},"request_id":"id-1"}'
+        b'"model":{"name":"mail","version":"v7"},"request_id":"id-1"}',
+        "application/json",
+        {},
     )
 
 
 def test_an_answer_of_many_has_the_predictions_in_order() -> None:
-    predictions = [Prediction("spam", [0.25, 0.75]), HAM]
-    assert json.loads(many.write(predictions, CALM, CLASSIFIER, "id-1")) == {
+    write = many.read(Sent(body([ROW, ROW])), CLASSIFIER, ROWS).write
+    assert json.loads(write([Prediction("spam", [0.25, 0.75]), HAM], "id-1").body) == {
         "predictions": [
             {"prediction": "spam", "probabilities": {"ham": 0.25, "spam": 0.75}},
             {"prediction": "ham", "probabilities": {"ham": 1.0, "spam": 0.0}},
@@ -157,30 +178,23 @@ def test_an_answer_of_many_has_the_predictions_in_order() -> None:
     }
 
 
-@BOTH
-def test_an_answer_has_warnings_if_there_are_any(dialect: Dialect) -> None:
-    told = json.loads(dialect.write([HAM], WARNED, CLASSIFIER, "id-1"))
-    assert told["warnings"] == [{"pointer": WARNING.pointer, "detail": WARNING.detail}]
-    assert b"warnings" not in dialect.write([HAM], CALM, CLASSIFIER, "id-1")
+def test_an_answer_has_warnings_if_there_are_any() -> None:
+    for told in (one_of(HAM, WARNED), many_of([HAM], WARNED)):
+        assert told["warnings"] == [{"pointer": WARNING.pointer, "detail": WARNING.detail}]
+    for told in (one_of(HAM), many_of([HAM])):
+        assert "warnings" not in told
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2))
 def test_doubles_read_back_the_same(probabilities: list[float]) -> None:
-    document = json.loads(one.write([Prediction("ham", probabilities)], CALM, CLASSIFIER, "id-1"))
+    document = one_of(Prediction("ham", probabilities))
     assert repr(list(document["probabilities"].values())) == repr(probabilities)
 
 
 @pytest.mark.parametrize("label", [2**53 + 1, -(2**63), 1.0, True])
 def test_labels_read_back_the_same(label: Label) -> None:
-    about = About(description((label,)), "v7")
-    document = json.loads(one.write([Prediction(label)], CALM, about, "id-1"))
+    document = one_of(Prediction(label), about=About(description((label,)), "v7"))
     assert repr(document["prediction"]) == repr(label)
-
-
-def test_a_refusal_is_problem_json() -> None:
-    problem = Problem(INVALID_INPUT, "1 problem", errors=[WARNING])
-    assert one.problem_media_type == many.problem_media_type == "application/problem+json"
-    assert one.refuse(problem, "id-1", "/a/predict") == problem.body("id-1", "/a/predict")
 
 
 # What is described
@@ -213,7 +227,7 @@ STRANGE: dict[str, list[Any]] = {
 def schemas(described: Description, example: Prediction) -> dict[str, Any]:
     """Give all schemas by which both operations describe a model."""
     about = About(described, "v7")
-    told = [dialect.described(about, example, MAX_ROWS).schemas for dialect in (one, many)]
+    told = [asked.describe(about, example, MAX_ROWS).schemas for asked in (one, many)]
     return {**told[0], **told[1]}
 
 
@@ -232,9 +246,9 @@ def test_what_a_model_answers_is_described_and_nothing_else(task: str) -> None:
     answers, batches = validator("PredictAnswer", told), validator("BatchAnswer", told)
     for question in (WARNED, CALM):
         for prediction in predictions:
-            answer = json.loads(one.write([prediction], question, about, "id-1"))
+            answer = one_of(prediction, question, about)
             assert answers.is_valid(answer)
-        assert batches.is_valid(json.loads(many.write(predictions, question, about, "id-1")))
+        assert batches.is_valid(many_of(predictions, question, about))
     for strange in STRANGE[task]:
         assert not answers.is_valid({**answer, "prediction": strange})
     assert not answers.is_valid({**answer, "surprise": 1})
@@ -277,9 +291,9 @@ def test_it_accepts_what_it_describes_and_nothing_else(
 ) -> None:
     others = {"x": 1} if more else {}
     for data in (instance, batch):
-        for dialect, described, _ in DESCRIBED:
+        for asked, described, _ in DESCRIBED:
             try:
-                dialect.read(body(data, **others), MIXED_ROWS)
+                read(asked, body(data, **others), MIXED_ROWS)
             except Problem:
                 accepted = False
             else:
@@ -312,14 +326,15 @@ def test_values_by_place_are_described_as_those_by_name_with_the_name_as_title()
 
 
 def test_examples_are_what_is_described_and_are_taken() -> None:
-    for dialect, bodies, answers in DESCRIBED:
-        told = dialect.described(About(MIXED_MODEL, "v7"), HAM, MAX_ROWS)
-        assert told.examples
-        for example in told.examples.values():
+    for asked, bodies, answers in DESCRIBED:
+        told = asked.describe(About(MIXED_MODEL, "v7"), HAM, MAX_ROWS)
+        examples = told.bodies["application/json"]["examples"]
+        assert examples
+        for example in (each["value"] for each in examples.values()):
             assert bodies.is_valid(example)
-            assert dialect.read(json.dumps(example).encode(), MIXED_ROWS).rows
-        assert answers.is_valid(told.answered)
+            assert read(asked, json.dumps(example).encode(), MIXED_ROWS).rows
+        assert answers.is_valid(told.answers["application/json"]["example"])
 
 
 def test_the_limit_on_rows_is_told() -> None:
-    assert "at most 5" in many.described(CLASSIFIER, HAM, MAX_ROWS).description
+    assert "at most 5" in many.describe(CLASSIFIER, HAM, MAX_ROWS).description
