@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -385,28 +386,70 @@ def test_the_document_is_valid_and_tells_of_all_that_is_served_but_what_its_page
         "GET /model/info",
         "GET /readyz",
         "GET /schema.json",
+        "POST /v1/models/{model}:predict",
+        "GET /v1/models/{model}",
+        "GET /v1/models",
     }
+
+
+def _in_path(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in operation.get("parameters", ()) if each["in"] == "path"]
 
 
 def test_all_that_can_be_asked_for_is_answered_as_the_document_says(
     request_: Ask, openapi: dict[str, Any], version: str
 ) -> None:
-    for path, operations in openapi["paths"].items():
+    for template, operations in openapi["paths"].items():
         if "get" not in operations:
             continue
-        slugs: list[str] = [""]
-        if "{slug}" in path:
-            slugs = operations["get"]["parameters"][0]["schema"]["enum"]
-        for slug in slugs:
-            answer = request_(path.replace("{slug}", slug))
-            assert answer.status == 200, path
-            ((media_type, content),) = operations["get"]["responses"]["200"]["content"].items()
-            assert answer.headers["content-type"].startswith(media_type), path
-            if media_type == "application/json":
-                assert_conforms(answer.json(), content["schema"], openapi)
+        parts = {each["name"]: each["schema"]["enum"] for each in _in_path(operations["get"])}
+        for values in product(*parts.values()):
+            path = template.format(**dict(zip(parts, values, strict=True)))
+            contents = operations["get"]["responses"]["200"]["content"]
+            for media_type, content in contents.items():
+                answer = request_(path, headers=[(b"Accept", media_type.encode())])
+                assert answer.status == 200, path
+                assert answer.headers["content-type"].startswith(media_type), path
+                if media_type == "application/json":
+                    assert_conforms(answer.json(), content["schema"], openapi)
     info = request_("/model/info").json()
     assert (info["name"], info["version"]) == ("iris", version)
     assert request_("/model/card").body.decode() == CARD
+
+
+V1_PREDICT = "/v1/models/{model}:predict"
+
+
+def test_v1_s_examples_are_answered_as_predict_answers(post: Ask, openapi: dict[str, Any]) -> None:
+    content = openapi["paths"][V1_PREDICT]["post"]["requestBody"]["content"]["application/json"]
+    for method, example in content["examples"].items():
+        body = example["value"]
+        answer = post("/v1/models/iris:predict", body)
+        assert answer.status == 200
+        assert_conforms(answer.json(), "V1Answer", openapi)
+        known = post("/predict/batch", {"data": body["instances"]}).json()["predictions"]
+        of = {
+            "predict": [each["prediction"] for each in known],
+            "predict_proba": [list(each["probabilities"].values()) for each in known],
+        }
+        assert answer.json() == {"predictions": of[method]}
+
+
+def test_below_v1_what_is_refused_is_plain_json_with_its_error(post: Ask, request_: Ask) -> None:
+    told = {
+        404: [
+            request_("/v1/models/other"),
+            post("/v1/models/other:predict", {}),
+            request_("/v1/x"),
+        ],
+        405: [post("/v1/models", {}), request_("/v1/models/iris:predict")],
+        400: [post("/v1/models/iris:predict", {"instances": [["x"]]})],
+    }
+    for status, answers in told.items():
+        for answer in answers:
+            assert (answer.status, answer.json()["status"]) == (status, status)
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.json()["error"].startswith(answer.json()["detail"])
 
 
 def test_the_examples_in_the_document_are_answered_as_it_says(

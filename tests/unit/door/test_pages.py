@@ -139,6 +139,39 @@ def test_with_keys_the_pages_of_problems_alone_are_open() -> None:
     assert [route.path for route in routes if route.is_open] == ["/errors/{slug}"]
 
 
+ALIVE = {"status": "alive"}
+
+
+@pytest.fixture(scope="module")
+def lively() -> Edge:
+    """Serve all pages, where programs ask at the root whether the service lives."""
+    return door(*pages(FakeLoaded().as_loaded, lambda: OPENAPI, {}, ALIVE))
+
+
+@pytest.mark.parametrize(
+    "accepted", ["*/*", "application/json", "text/*", "text/html;q=0, */*", "text/plain"]
+)
+def test_who_says_what_it_takes_but_no_page_learns_that_the_service_lives(
+    lively: Edge, edge: Edge, accepted: str
+) -> None:
+    headers = [(b"Accept", accepted.encode())]
+    answer = get(lively, "/", headers)
+    assert (answer.headers["content-type"], answer.json()) == ("application/json", ALIVE)
+    assert answer.headers["vary"] == "Accept"
+    assert get(edge, "/", headers).headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("accepted", [None, "", "text/html", "application/json, Text/HTML;q=0.1"])
+def test_who_takes_a_page_or_says_nothing_gets_the_page(
+    lively: Edge, edge: Edge, accepted: str | None
+) -> None:
+    headers = [] if accepted is None else [(b"Accept", accepted.encode())]
+    answer = get(lively, "/", headers)
+    assert answer.body == get(edge, "/").body
+    assert answer.headers["vary"] == "Accept"
+    assert "content-security-policy" in answer.headers
+
+
 # What pages load, and metrics
 
 
@@ -228,6 +261,11 @@ def test_a_large_document_is_plain_for_all_others(accepted: tuple[str, ...]) -> 
     assert answer.body == LARGE
     assert "content-encoding" not in answer.headers
     assert answer.headers["vary"] == "Accept-Encoding"
+
+
+def test_what_an_answer_varies_by_is_told_beside_the_coding() -> None:
+    answer = asked(Document(LARGE, "text/plain", {"vary": "Accept"}), "gzip")
+    assert answer.headers["vary"] == "Accept-Encoding, Accept"
 
 
 def test_a_small_document_is_never_compressed() -> None:
