@@ -1,7 +1,10 @@
 """The one story of every prediction: body, conversation, predictor, conversation, answer."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,6 +31,11 @@ from serving.problems import (
 )
 from serving.telemetry import current_record
 
+# What is larger is read, and answered, apart from the event loop: 64 KiB take it some milliseconds.
+MAX_BYTES_AT_ONCE = 65_536
+
+Result = TypeVar("Result")
+
 # The Cache-Status header (RFC 9211) of an answer.
 CACHE_STATUS: dict[str | None, dict[str, str]] = {
     None: {},
@@ -50,6 +58,7 @@ class Predicting:
         """Take where models are found, and how large a body may be, inflated."""
         self._shelf = shelf
         self._max_body_bytes = max_body_bytes
+        self._one_apart = ThreadPoolExecutor(1, "apart")
 
     def routes(self, dialect: Dialect) -> Iterator[Route]:
         """Give the routes on which a dialect is spoken about predictions."""
@@ -101,7 +110,9 @@ class Predicting:
         parts = request.path_params
         loaded = self._shelf.find(parts.get(MODEL), parts.get(VERSION))
         sent = await self._sent(conversation, request)
-        question, write = conversation.read(sent, loaded.about, loaded.rows)
+        is_large = len(sent.body) > MAX_BYTES_AT_ONCE
+        asked = partial(conversation.read, sent, loaded.about, loaded.rows)
+        question, write = await self._apart(asked) if is_large else asked()
         record = current_record()
         record.rows, record.unusual = len(question.rows), question.unusual
         try:
@@ -113,9 +124,14 @@ class Predicting:
                 detail = "the model can't compute with values unlike those of training"
                 raise Problem(INVALID_INPUT, detail, errors=question.warnings) from exc
             raise
-        body, media_type, headers = write(outcome.predictions, record.id)
+        written = partial(write, outcome.predictions, record.id)
+        body, media_type, headers = await self._apart(written) if is_large else written()
         headers = {**CACHE_STATUS[outcome.lookup], **headers}
         return Response(body, headers={**headers, "content-type": media_type})
+
+    async def _apart(self, run: Callable[[], Result]) -> Result:
+        """Run in a thread what would hold up all other requests, one such thing at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._one_apart, run)
 
     async def _sent(self, conversation: Conversation, request: Request) -> Sent:
         """Read a request, as far as its conversation wants to know it."""
