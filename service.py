@@ -9,7 +9,7 @@ from pathlib import Path
 import bentoml
 import orjson
 
-from serving.dialects import ours, v1, v2
+from serving.dialects import invocations, ours, v1, v2
 from serving.dialects.dialect import Dialect, spoken
 from serving.door.auth import Keyring
 from serving.door.edge import Edge
@@ -47,7 +47,11 @@ from serving.settings import Settings, load_settings
 from serving.telemetry import Listeners, LogLine
 
 # What is spoken beside this service's own, by the names in SERVING_DIALECTS.
-DIALECTS: dict[str, Callable[[Settings], Dialect]] = {"v2": v2.dialect, "v1": v1.dialect}
+DIALECTS: dict[str, Callable[[Settings], Dialect]] = {
+    "v2": v2.dialect,
+    "v1": v1.dialect,
+    "invocations": invocations.dialect,
+}
 
 settings = load_settings()
 dialects = tuple(spoken(settings, DIALECTS))

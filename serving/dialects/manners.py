@@ -23,6 +23,8 @@ from serving.problems import (
 )
 
 PREDICT_METHOD = "predict_method"
+PREDICT = "predict"
+PREDICTIONS = "predictions"  # in answers
 Method: TypeAlias = Callable[[Prediction], Any]
 
 
@@ -42,8 +44,10 @@ def wording(
 JSON_WORDING = wording("JsonProblem", JSON_MEDIA_TYPE)
 
 
-def method_of(about: About, parameters: object, place: Sequence[str | int]) -> Method:
-    """Give what is asked for of each prediction, by the parameters of a request.
+def method_of(
+    about: About, parameters: object, place: Sequence[str | int], otherwise: str = PREDICT
+) -> Method:
+    """Give what is asked for of each prediction, by the parameters of a request or otherwise.
 
     Raises:
         Problem: 422, these are no object, or name what the model does not have.
@@ -54,7 +58,7 @@ def method_of(about: About, parameters: object, place: Sequence[str | int]) -> M
         refuse([FieldError(pointer(*place), "expected an object")])
     name = parameters.get(PREDICT_METHOD)
     if name is None:
-        name = "predict"
+        name = otherwise
     method = about.methods.get(name) if isinstance(name, str) else None
     if method is None:
         told = f"expected one of {', '.join(about.methods)}"
@@ -78,3 +82,10 @@ def as_taken(feature: Feature, values: Sequence[Any]) -> list[Any]:
     if feature.type == "boolean":
         taken = [bool(value) if value in (0, 1) else value for value in taken]
     return taken
+
+
+def cells_of(value: Any) -> list[Any]:  # noqa: ANN401 (a label or a number, or lists of them)
+    """Give what a method gave for a row as a line of cells."""
+    if type(value) is not list:
+        return [value]
+    return [cell for each in value for cell in cells_of(each)]

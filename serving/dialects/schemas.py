@@ -11,6 +11,7 @@ from serving.model.outputs import Prediction
 
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
+BINARY: Schema = {"type": "string", "format": "binary"}
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _IGNORED: Schema = {
     "title": "ignored",
@@ -30,6 +31,11 @@ def media(schema: Schema, **examples: Any) -> Schema:  # noqa: ANN401 (any JSON)
         "schema": schema,
         "examples": {name: {"value": value} for name, value in examples.items()},
     }
+
+
+def array_of(items: Schema) -> Schema:
+    """Describe an array of any length."""
+    return {"type": "array", "items": items}
 
 
 def example_instances(description: Description) -> list[Any]:
@@ -71,8 +77,17 @@ def value_schema(description: Description) -> Schema:
             return {"enum": [INLIER, OUTLIER]}
 
 
-def method_schemas(about: About, example: Prediction) -> dict[str, Schema]:
-    """Describe what each method gives for an instance, given an example of a prediction."""
+def predictions_schema(about: About, example: Prediction) -> Schema:
+    """Describe what a method gives for each instance, given an example of a prediction."""
+    lists: list[Schema] = [
+        {"title": method, **array_of(schema)}
+        for method, schema in _method_schemas(about, example).items()
+    ]
+    return {"anyOf": lists}
+
+
+def _method_schemas(about: About, example: Prediction) -> dict[str, Schema]:
+    """Describe what each method gives for an instance."""
     described = {"predict": value_schema(about.description)}
     if "predict_proba" in about.methods:
         classes = about.description.classes_by_target

@@ -22,17 +22,19 @@ from serving.dialects.dialect import (
 from serving.dialects.manners import (
     JSON_WORDING,
     PREDICT_METHOD,
+    PREDICTIONS,
     Method,
     method_of,
     pass_over,
 )
 from serving.dialects.schemas import (
     TEXT,
+    array_of,
     example_instances,
     instance_schemas,
     media,
-    method_schemas,
     methods_schema,
+    predictions_schema,
     ref,
 )
 from serving.json_text import parse_json_with_nan, read_json
@@ -44,7 +46,6 @@ from serving.problems import JSON_MEDIA_TYPE, FieldError, Wording
 from serving.settings import Settings
 
 INSTANCES, INPUTS, PARAMETERS = "instances", "inputs", "parameters"
-PREDICTIONS = "predictions"
 
 
 def dialect(_: Settings) -> Dialect:
@@ -80,7 +81,7 @@ _MODELS = Telling(
     "v1Models",
     "Which models there are",
     lambda models: {"models": [about.name for about in models]},
-    closed({"models": {"type": "array", "items": TEXT}}),
+    closed({"models": array_of(TEXT)}),
     wording=JSON_WORDING,
 )
 
@@ -89,7 +90,7 @@ def _read(sent: Sent, about: About, rows: Rows) -> Asked:
     question, method = read_json(
         sent.body, lambda document: _asked(document, about, rows), parse_json_with_nan
     )
-    return Asked(question, partial(write_predictions, method))
+    return Asked(question, partial(_write, method))
 
 
 def _asked(document: Any, about: About, rows: Rows) -> tuple[Question, Method]:  # noqa: ANN401 (any JSON)
@@ -103,8 +104,8 @@ def _asked(document: Any, about: About, rows: Rows) -> tuple[Question, Method]: 
     return rows.many(document[given[0]], tuple(given)), method
 
 
-def write_predictions(method: Method, predictions: Sequence[Prediction], _: str) -> Answer:
-    """Write what a method gave for each instance."""
+def _write(method: Method, predictions: Sequence[Prediction], _: str) -> Answer:
+    """Write what the method gives for each instance."""
     return Answer(orjson.dumps({PREDICTIONS: list(map(method, predictions))}))
 
 
@@ -124,12 +125,15 @@ def _describe(name: str, about: About, example: Prediction, max_rows: int) -> De
         bodies={JSON_MEDIA_TYPE: media(ref("V1Body"), **bodies)},
         answers={JSON_MEDIA_TYPE: media(ref("V1Answer"), **answers)},
         schemas=instance_schemas(about.description)
-        | {"V1Body": _body_schema(about), "V1Answer": answer_schema(about, example)},
+        | {
+            "V1Body": _body_schema(about),
+            "V1Answer": closed({PREDICTIONS: predictions_schema(about, example)}),
+        },
     )
 
 
 def _body_schema(about: About) -> Schema:
-    instances: Schema = {"type": "array", "items": ref("Instance")}
+    instances = array_of(ref("Instance"))
     return {
         "type": "object",
         "properties": {
@@ -139,12 +143,3 @@ def _body_schema(about: About) -> Schema:
         },
         "oneOf": [{"required": [INSTANCES]}, {"required": [INPUTS]}],
     }
-
-
-def answer_schema(about: About, example: Prediction) -> Schema:
-    """Describe an object with what a method gave for each instance."""
-    lists: list[Schema] = [
-        {"title": method, "type": "array", "items": schema}
-        for method, schema in method_schemas(about, example).items()
-    ]
-    return closed({PREDICTIONS: {"anyOf": lists}})

@@ -118,6 +118,7 @@ def test_what_is_not_said_is_predict(parameters: object) -> None:
 
 
 def test_parameters_are_an_object_and_a_method_is_a_name() -> None:
+    wrong: object
     for wrong in ([], 1, "predict_proba"):
         assert places(refusal(PREDICT, sent({"instances": [], "parameters": wrong}))) == [
             "/parameters"

@@ -1,0 +1,173 @@
+"""JSON that is posted to ``/invocations``: MLflow's four forms of a table, and SageMaker's list."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from serving.dialects.manners import Method, method_of, pass_over
+from serving.model.about import About
+from serving.model.rows import (
+    MAX_PROBLEMS,
+    Place,
+    Question,
+    Rows,
+    below,
+    expected,
+    refuse,
+    unknown,
+)
+from serving.problems import FieldError, pointer
+
+SPLIT, RECORDS, INSTANCES, INPUTS = "dataframe_split", "dataframe_records", "instances", "inputs"
+FORMS = (SPLIT, RECORDS, INSTANCES, INPUTS)
+PARAMS = "params"
+COLUMNS, DATA = "columns", "data"
+
+
+class Read(NamedTuple):
+    """What a document asks for, and whether it is a bare list."""
+
+    question: Question
+    method: Method
+    is_bare: bool = False
+
+
+def read_document(
+    document: Any,  # noqa: ANN401 (any JSON)
+    about: About,
+    rows: Rows,
+    method_name: str,
+) -> Read:
+    """Read rows and the method to ask for: the one named, if the document names none.
+
+    Raises:
+        Problem: 400 or 422.
+    """
+    if type(document) is list:
+        return Read(_of_list(document, rows), about.methods[method_name], is_bare=True)
+    if type(document) is not dict:
+        refuse([expected("an object or an array of instances", document, ())])
+    given = [name for name in FORMS if name in document]
+    if len(given) != 1:
+        refuse([FieldError("", f"expected one of {', '.join(FORMS)}")])
+    (form,) = given
+    method = method_of(about, document.get(PARAMS), (PARAMS,), method_name)
+    pass_over(value for name, value in document.items() if name != form)
+    table, place = document[form], (form,)
+    if form == SPLIT:
+        return Read(_of_split(table, rows), method)
+    if form == INPUTS and type(table) is dict:
+        return Read(_of_columns(table, place, rows), method)
+    return Read(_of_instances(table, place, rows), method)
+
+
+def _of_list(items: list[Any], rows: Rows) -> Question:
+    """Read instances, or values of one."""
+    if items and not any(type(item) in {list, dict} for item in items):
+        return rows.each([items], lambda _, *value: value)
+    return rows.each(items, below(()), in_parts=True)
+
+
+def _of_instances(items: Any, place: Place, rows: Rows) -> Question:  # noqa: ANN401 (any JSON)
+    if type(items) is not list:
+        refuse([expected("an array of instances", items, place)])
+    return rows.each(items, below(place), in_parts=True)
+
+
+def _of_split(table: Any, rows: Rows) -> Question:  # noqa: ANN401 (any JSON)
+    """Read lines of values below the names of their columns, as pandas writes a table."""
+    if type(table) is not dict:
+        refuse([expected('an object {"columns": […], "data": […]}', table, (SPLIT,))])
+    pass_over(value for name, value in table.items() if name not in {COLUMNS, DATA})
+    place = (SPLIT, DATA)
+    if DATA not in table:
+        refuse([FieldError(pointer(*place), "missing")])
+    names, lines = [feature.name for feature in rows.features], table[DATA]
+    columns = table.get(COLUMNS, names)
+    # A frame that was made of an array has numbers for names.
+    if columns in (names, list(range(len(names)))) or type(lines) is not list:
+        return _of_instances(lines, place, rows)
+    return _of_lines(lines, _positions(columns, rows), len(columns), rows)
+
+
+def _positions(columns: Any, rows: Rows) -> list[int]:  # noqa: ANN401 (any JSON)
+    """Give the column of each feature."""
+    place = (SPLIT, COLUMNS)
+    if type(columns) is not list:
+        refuse([expected("an array of names", columns, place)])
+    positions: dict[str, int] = {}
+    mistakes: list[FieldError] = []
+    known = {*rows.ignored, *(feature.name for feature in rows.features)}
+    for column, name in enumerate(columns):
+        if type(name) is not str:
+            mistakes.append(expected("a string", name, (*place, column)))
+        elif name not in known:
+            mistakes.append(FieldError(pointer(*place, column), "unknown name"))
+        elif name in positions:
+            mistakes.append(FieldError(pointer(*place, column), "given twice"))
+        else:
+            positions[name] = column
+        if len(mistakes) >= MAX_PROBLEMS:
+            break
+    for feature in rows.features:
+        if feature.name not in positions:
+            mistakes.append(FieldError(pointer(*place), f"the column {feature.name} is missing"))
+    if mistakes:
+        refuse(mistakes)
+    return [positions[feature.name] for feature in rows.features]
+
+
+def _of_lines(lines: list[Any], columns: Sequence[int], width: int, rows: Rows) -> Question:
+    """Read lines of so many values, of which each feature's is in its column."""
+    place = (SPLIT, DATA)
+    whole: Sequence[int] = range(len(lines))
+    mistakes = list(islice(_broken(lines, width), MAX_PROBLEMS))
+    if mistakes:
+        whole = [n for n in whole if type(lines[n]) is list and len(lines[n]) == width]
+    by_column = list(zip(*(lines[number] for number in whole), strict=True))
+    for column in set(range(len(by_column))) - set(columns):
+        pass_over(by_column[column])
+    ordered = [by_column[column] for column in columns] if by_column else []
+
+    def at(row: int, *value: int) -> Place:
+        return (*place, whole[row], *(columns[each] for each in value))
+
+    return rows.each(list(map(list, zip(*ordered, strict=True))), at, mistakes, in_parts=True)
+
+
+def _broken(lines: list[Any], width: int) -> Iterator[FieldError]:
+    """Tell of lines that have no value for each column."""
+    for number, line in enumerate(lines):
+        if type(line) is not list:
+            yield expected("an array of values", line, (SPLIT, DATA, number))
+        elif len(line) != width:
+            told = f"expected {width} values, got {len(line)}"
+            yield FieldError(pointer(SPLIT, DATA, number), told)
+
+
+def _of_columns(table: dict[str, Any], place: Place, rows: Rows) -> Question:
+    """Read an array of values for each feature, by its name."""
+    names = [feature.name for feature in rows.features]
+    known = {*names, *rows.ignored}
+    mistakes = [FieldError(pointer(*place, n), "missing") for n in names if n not in table]
+    mistakes += islice((unknown(n, place) for n in table if n not in known), MAX_PROBLEMS)
+    mistakes += [
+        expected("an array of values", table[name], (*place, name))
+        for name in names
+        if name in table and type(table[name]) is not list
+    ]
+    if not mistakes and len({len(table[name]) for name in names}) > 1:
+        told = "expected as many values in all columns"
+        mistakes = [FieldError(pointer(*place, name), told) for name in names]
+    if mistakes:
+        refuse(mistakes)
+    pass_over(table[name] for name in rows.ignored if name in table)
+    # An array of the shape [n, 1] has each value in an array of its own.
+    nested = {name for name in names if all(type(v) is list and len(v) == 1 for v in table[name])}
+    columns = [[v[0] for v in table[n]] if n in nested else table[n] for n in names]
+
+    def at(row: int, value: int = 0) -> Place:
+        name = names[value]
+        return (*place, name, row, 0) if name in nested else (*place, name, row)
+
+    return rows.each(list(map(list, zip(*columns, strict=True))), at, in_parts=True)
