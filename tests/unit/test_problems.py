@@ -2,6 +2,7 @@
 
 import json
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,13 @@ from serving.problems import (
     INVALID_INPUT,
     NOT_FOUND,
     OVERLOADED,
+    PROBLEM_JSON,
     PROBLEM_TYPES,
     UNAVAILABLE,
-    UNSUPPORTED_MEDIA_TYPE,
     FieldError,
     Problem,
     ProblemType,
+    Wording,
     from_status,
     pointer,
 )
@@ -26,10 +28,16 @@ from serving.problems import (
 KINDS = list(PROBLEM_TYPES.values())
 
 
+def written(problem: Problem, words: Wording = PROBLEM_JSON) -> dict[str, Any]:
+    """Write a problem, and read it."""
+    document: dict[str, Any] = json.loads(words.body(problem, "id-1", "/predict"))
+    return document
+
+
 def test_a_problem_is_written_as_rfc_9457_says() -> None:
     errors = [FieldError("/data/3", "expected a number, got a string")]
     problem = Problem(INVALID_INPUT, "1 problem in the request body", errors=errors)
-    assert json.loads(problem.body("id-1", "/predict")) == {
+    assert written(problem) == {
         "type": "./errors/invalid-input",
         "title": "Invalid input",
         "status": 422,
@@ -40,7 +48,22 @@ def test_a_problem_is_written_as_rfc_9457_says() -> None:
 
 
 def test_a_problem_without_places_has_no_errors_member() -> None:
-    assert "errors" not in json.loads(Problem(INVALID_INPUT, "none").body("id-1", "/predict"))
+    assert "errors" not in written(Problem(INVALID_INPUT, "none"))
+
+
+def test_other_words_have_members_of_their_own_and_statuses_that_stand_for_others() -> None:
+    errors = [FieldError(f"/inputs/{number}", "missing") for number in range(5)]
+    problem = Problem(INVALID_INPUT, "5 problems", errors=errors)
+    members = {"error": lambda each: each.sentence, "code": lambda each: each.kind.slug.upper()}
+    words = Wording("Own", "application/json", {422: 400}, members)
+    plain, own = written(problem), written(problem, words)
+    assert list(own) == [*list(plain)[:-1], "error", "code", "request_id"]
+    assert own | plain | {"status": 400} == own
+    assert (words.status(INVALID_INPUT), words.status(NOT_FOUND)) == (400, 404)
+    assert own["code"] == "INVALID-INPUT"
+    # As many places as a line may show.
+    assert own["error"] == "5 problems; /inputs/0: missing; /inputs/1: missing; /inputs/2: missing"
+    assert Problem(NOT_FOUND, "no such model").sentence == "no such model"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
@@ -58,10 +81,9 @@ def test_a_status_gives_its_kind(kind: ProblemType) -> None:
     assert from_status(kind.status).kind is general.get(kind, kind)
 
 
-@pytest.mark.parametrize("status", [403, 406, 409, 418, 501, 505])
+@pytest.mark.parametrize("status", [403, 409, 418, 501, 505])
 def test_a_status_without_a_kind_is_about_blank(status: int) -> None:
-    document = json.loads(from_status(status).body("id-1", "/predict"))
-    assert document == {
+    assert written(from_status(status)) == {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -72,7 +94,7 @@ def test_a_status_without_a_kind_is_about_blank(status: int) -> None:
 
 @pytest.mark.parametrize("status", [499, 599])
 def test_a_status_that_no_standard_knows_is_still_a_problem(status: int) -> None:
-    assert json.loads(from_status(status).body("id-1", "/predict"))["status"] == status
+    assert written(from_status(status))["status"] == status
 
 
 @pytest.mark.parametrize("status", [405, 418])
@@ -84,10 +106,6 @@ def test_who_is_unavailable_says_when_to_try_again() -> None:
     assert Problem(UNAVAILABLE, "starting").headers == {"Retry-After": "1"}
     later = Problem(UNAVAILABLE, "draining", headers={"Retry-After": "5"})
     assert later.headers == {"Retry-After": "5"}
-
-
-def test_what_is_not_taken_says_what_is() -> None:
-    assert Problem(UNSUPPORTED_MEDIA_TYPE, "text").headers == {"Accept-Post": "application/json"}
 
 
 def test_a_problem_does_not_share_the_headers_that_it_was_given() -> None:

@@ -1,5 +1,6 @@
 """This service's own dialect: it reads bodies as it describes them, and writes answers so too."""
 
+import csv
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
 from serving.dialects.dialect import Conversation, Sent
-from serving.dialects.ours import DIALECT, many, one, write_many, write_one
+from serving.dialects.ours import DIALECT, many, one, write_many, write_one, write_table
 from serving.model.about import About
 from serving.model.description import Description, Label
 from serving.model.outputs import Prediction
@@ -197,6 +198,36 @@ def test_labels_read_back_the_same(label: Label) -> None:
     assert repr(document["prediction"]) == repr(label)
 
 
+# CSV, both ways
+
+CSV = "text/csv"
+
+
+def test_a_batch_may_be_lines_of_csv_and_is_then_asked_as_in_json() -> None:
+    lines = Sent(b"a/b ~c,length\n2,1.5\n99,1\n", CSV)
+    question = many.read(lines, CLASSIFIER, ROWS).question
+    assert question.rows == [(1.5, 2.0), (1.0, 99.0)]
+    assert not question.is_one
+    assert [warning.pointer for warning in question.warnings] == ["/1/0"]
+    with pytest.raises(Problem, match="6 rows, but at most 5 are accepted"):
+        many.read(Sent(b"1,2\n" * 6, CSV), CLASSIFIER, ROWS)
+    assert (one.reads, many.reads) == (("application/json",), ("application/json", CSV))
+
+
+@pytest.mark.parametrize("sent", [Sent(body([ROW])), Sent(b"1.5,2", CSV)], ids=["json", "csv"])
+def test_a_batch_is_answered_in_the_media_type_that_is_wanted(sent: Sent) -> None:
+    answers = {
+        wanted: many.read(sent._replace(wanted=wanted), CLASSIFIER, ROWS).write([HAM], "id-1")
+        for wanted in many.writes
+    }
+    assert json.loads(answers["application/json"].body)["predictions"][0]["prediction"] == "ham"
+    assert answers[CSV] == (
+        b"prediction,probability_ham,probability_spam\nham,1.0,0.0\n",
+        "text/csv; charset=utf-8",
+        {},
+    )
+
+
 # What is described
 
 PREDICTIONS: dict[str, list[Prediction]] = {
@@ -257,6 +288,39 @@ def test_what_a_model_answers_is_described_and_nothing_else(task: str) -> None:
     for name in ("Prediction", "PredictAnswer"):
         members = {"probabilities", "scores", "score"} & told[name]["properties"].keys()
         assert members == {"probabilities", "scores", "score"} & answer.keys()
+
+
+# Of each task, the names of what a line of CSV has.
+HEADERS = {
+    "one label": "prediction,probability_ham,probability_spam",
+    "one label, no scores": "prediction",
+    "one label, scores by class": "prediction,score_ham,score_spam",
+    "one label, scores in a list": "prediction,score_0,score_1,score_2",
+    "several labels": "prediction_label 0,prediction_label 1,probability_label 0_0,"
+    "probability_label 0_1,probability_label 1_a,probability_label 1_b,probability_label 1_c",
+    "one number": "prediction",
+    "several numbers": "prediction_price,prediction_weight",
+    "clusters": "prediction",
+    "outliers": "prediction,score",
+}
+
+
+def values(document: Any) -> list[Any]:  # noqa: ANN401 (any JSON)
+    """Give the values in a document, in order."""
+    if isinstance(document, dict | list):
+        inside = document.values() if isinstance(document, dict) else document
+        return [value for each in inside for value in values(each)]
+    return [document]
+
+
+@pytest.mark.parametrize("task", EACH_TASK)
+def test_a_line_of_csv_has_what_the_json_has_and_its_doubles(task: str) -> None:
+    about, predictions = About(EACH_TASK[task], "v7"), PREDICTIONS[task]
+    read = csv.reader(write_table(about, predictions, "id-1").body.decode().splitlines())
+    assert ",".join(next(read)) == HEADERS[task]
+    for cells, document in zip(read, many_of(predictions, CALM, about)["predictions"], strict=True):
+        told = values(document)
+        assert repr([type(v)(cell) for cell, v in zip(cells, told, strict=True)]) == repr(told)
 
 
 @pytest.mark.parametrize(
@@ -334,6 +398,8 @@ def test_examples_are_what_is_described_and_are_taken() -> None:
             assert bodies.is_valid(example)
             assert read(asked, json.dumps(example).encode(), MIXED_ROWS).rows
         assert answers.is_valid(told.answers["application/json"]["example"])
+        assert told.bodies.keys() == set(asked.reads)
+        assert told.answers.keys() == set(asked.writes)
 
 
 def test_the_limit_on_rows_is_told() -> None:

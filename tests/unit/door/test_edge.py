@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.door.edge import MAX_CLIENT_CHARS
 from serving.door.routes import UNMATCHED, Route
-from serving.problems import INVALID_INPUT, Problem
+from serving.problems import INVALID_INPUT, Problem, Wording
 from serving.telemetry import Answered, Listener, current_record
 from tests.unit.door.doors import (
     INPUT,
@@ -34,17 +34,13 @@ async def teapot(_: Request) -> Response:
     raise HTTPException(418, INPUT, {"X-Pot": "tea"})
 
 
-def shout(problem: Problem, request_id: str, path: str) -> bytes:
-    """Write a problem in another dialect."""
-    return f"{problem.kind.status} {request_id} {path}!".encode()
-
-
+LOUD = Wording("Loud", "text/loud", {422: 400}, {"shout": lambda problem: f"{problem.kind.slug}!"})
 ROUTES = (
     *PLAIN,
     Route("GET", "/teapot", teapot),
     Route("GET", "/errors/{slug}", fine),
     Route("POST", "/read", read),
-    Route("POST", "/loud", refuse, refuse=shout, problem_media_type="text/loud"),
+    Route("POST", "/loud/{name}", refuse, wording=LOUD),
 )
 
 
@@ -259,20 +255,31 @@ def test_the_page_of_a_problem_is_named_as_seen_from_the_path_as_it_came() -> No
     assert get(encoded, "/a/b/c").json()["type"] == "../errors/not-found"
 
 
-def test_all_refusals_of_a_route_are_written_in_its_dialect() -> None:
-    edge = door(*ROUTES, keys=[api_key("alice", "secret")])
-    mine, key = (b"X-Request-ID", b"mine"), (b"X-API-Key", b"secret")
+def test_all_refusals_of_a_route_and_of_what_is_not_beside_it_are_in_its_words() -> None:
+    heard = Heard()
+    edge = door(*ROUTES, keys=[api_key("alice", "secret")], listeners=[heard])
+    key = (b"X-API-Key", b"secret")
     answers = [
-        get(edge, "/loud", [mine], "POST"),
-        get(edge, "/loud", [mine, key], "GET"),
-        get(edge, "/loud", [mine, key], "POST"),
+        get(edge, "/loud/a", (), "POST"),
+        get(edge, "/loud/a", [key], "GET"),
+        get(edge, "/loud/a", [key], "POST"),
+        get(edge, "/loud", [key]),
+        get(edge, "/loud/a/b/c"),
     ]
-    assert [answer.body for answer in answers] == [
-        b"401 mine /loud!",
-        b"405 mine /loud!",
-        b"422 mine /loud!",
+    told = [
+        (401, "unauthorized!"),
+        (405, "method-not-allowed!"),
+        (400, "invalid-input!"),
+        (404, "not-found!"),
+        (401, "unauthorized!"),
     ]
+    assert [(answer.status, answer.json()["shout"]) for answer in answers] == told
+    assert [answer.json()["status"] for answer in answers] == [status for status, _ in told]
     assert {answer.headers["content-type"] for answer in answers} == {"text/loud; charset=utf-8"}
+    # What is logged and counted is the kind of problem that it is everywhere.
+    assert [event.status for event in heard.answers] == [status for status, _ in told]
+    assert heard.answers[2].problem == "invalid-input"
+    assert_problem(get(edge, "/lou", [key]), 404, "not-found")
 
 
 def test_a_status_raised_inside_keeps_its_headers_and_loses_its_text() -> None:

@@ -227,6 +227,7 @@ def asked(document: Document, *accepted: str) -> Response:
         ("br", "gzip"),
         ("br;q=1, gzip;q=0.001",),
         ("gzip ; q=1.000",),
+        ("gzip;q=.5",),
         ("x-gzip",),
         ("*",),
         ("identity;q=0.5, *;q=0.5",),
@@ -252,7 +253,7 @@ def test_a_large_document_is_compressed_for_who_asks(accepted: tuple[str, ...]) 
         ("*;q=0",),
         ("gzip;q=0.5, identity",),
         ("gzip;q=2",),
-        ("gzip;level=1",),
+        ("gzip;q=some",),
         ("gzipped",),
     ],
 )

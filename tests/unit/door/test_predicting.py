@@ -2,23 +2,24 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from serving.dialects import ours
-from serving.dialects.dialect import Described
+from serving.dialects.dialect import Answer as Written
+from serving.dialects.dialect import Asked, Conversation, Described, Dialect, Sent
 from serving.door.edge import Edge
+from serving.door.openapi import header
 from serving.door.predicting import Predicting
-from serving.door.routes import Route
+from serving.door.routes import Operation, Route
 from serving.model.about import About
-from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.model.rows import Question, Rows
 from serving.prediction.cache import Lookup
 from serving.prediction.predictor import EstimatorError
 from serving.prediction.shelf import Shelf
-from serving.problems import INVALID_INPUT, OVERLOADED, Problem
+from serving.problems import INVALID_INPUT, OVERLOADED, Problem, Wording
 from tests.unit.door.doors import FakeLoaded, assert_problem, door, get
 from tests.unit.fakes import Answer, Headers, Heard, ask
 
@@ -27,43 +28,54 @@ UNUSUAL = b'{"data": [99, 1]}'  # training has seen lengths from 0 to 9
 USUAL = b'{"data": [1, 1]}'
 
 
-class Csv:
-    """A dialect of lines with commas."""
+PLAIN, PIPES = "text/plain", "text/pipes"
+LOUD = Wording("Loud", "text/loud", {422: 400}, {"error": lambda problem: problem.sentence})
 
-    media_type: ClassVar[str] = "text/csv"
-    problem_media_type: ClassVar[str] = "text/plain"
 
-    def read(self, body: bytes, rows: Rows) -> Question:
-        """Read one instance in each line."""
-        if body == b"bad":
-            raise Problem(INVALID_INPUT, "no numbers")
-        lines: list[Row] = [tuple(map(float, line.split(","))) for line in body.decode().split()]
-        return Question(lines, is_one=False, unusual={"length": len(lines)})
+def read_lines(sent: Sent, about: About, rows: Rows) -> Asked:
+    """Read one instance in each line, and answer with the values in one line."""
+    if sent.body == b"bad":
+        raise Problem(INVALID_INPUT, "no numbers")
+    lines = [tuple(map(float, line.split(","))) for line in sent.body.decode().split()]
 
-    def write(
-        self, predictions: Sequence[Prediction], question: Question, about: About, request_id: str
-    ) -> bytes:
-        """Write the values in one line."""
-        return ",".join(str(prediction.value) for prediction in predictions).encode()
+    def write(predictions: Sequence[Prediction], request_id: str) -> Written:
+        between = "|" if sent.wanted == PIPES else ","
+        written = between.join(str(prediction.value) for prediction in predictions)
+        heard = ";".join(f"{name}={value}" for name, value in sent.headers.items())
+        headers = {"x-heard": f"{sent.media_type};{heard}"}
+        return Written(written.encode(), sent.wanted, headers)
 
-    def refuse(self, problem: Problem, request_id: str, path: str) -> bytes:
-        """Write the detail."""
-        return problem.detail.encode()
+    return Asked(Question([*lines], is_one=False, unusual={"length": len(lines)}), write)
 
-    def described(self, about: About, example: Prediction, max_rows: int) -> Described:
-        """Describe all this."""
-        text = {"type": "string"}
-        return Described("csv", "Predict lines", "", text, {"one": "1,2"}, text, example.value)
+
+def describe_lines(about: About, example: Prediction, max_rows: int) -> Described:
+    """Describe all this."""
+    text = {"type": "string"}
+    return Described(
+        "lines",
+        "Predict lines",
+        f"At most {max_rows}.",
+        {PLAIN: {"schema": text, "example": "1,2"}},
+        {PLAIN: {"schema": text, "example": example.value}, PIPES: {"schema": text}},
+        headers={"X-Heard": "What was heard."},
+    )
+
+
+LINES = Conversation(
+    read_lines,
+    describe_lines,
+    reads=(PLAIN, ""),
+    writes=(PLAIN, PIPES),
+    heeds={"X-Own": "What is its own."},
+    wording=LOUD,
+)
 
 
 def served(loaded: FakeLoaded, *, max_body_bytes: int = 100) -> list[Route]:
-    """Give routes on which a model speaks three dialects."""
+    """Give routes on which a model speaks two dialects."""
     predicting = Predicting(Shelf(loaded.as_loaded), max_body_bytes)
-    return [
-        predicting.route("/predict", ours.one),
-        predicting.route("/models/{model}/predict", ours.one),
-        predicting.route("/csv", Csv()),
-    ]
+    ours_there = Dialect({"/predict": ours.one, "/models/{model}/{version}/predict": ours.one})
+    return [*predicting.routes(ours_there), predicting.route("/lines", LINES)]
 
 
 def edge_of(loaded: FakeLoaded, *listeners: Heard, **more: Any) -> Edge:  # noqa: ANN401
@@ -86,29 +98,46 @@ def loaded() -> FakeLoaded:
 
 def test_a_body_is_read_predicted_and_answered_in_its_dialect(loaded: FakeLoaded) -> None:
     heard = Heard()
-    headers = [(b"Content-Type", b"text/csv; charset=utf-8")]
-    answer = post(edge_of(loaded, heard), b"1,2\n3,4", "/csv", headers)
+    headers = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"X-Other", b"unheard")]
+    answer = post(edge_of(loaded, heard), b"1,2\n3,4", "/lines", headers)
     assert (answer.status, answer.body) == (200, b"spam,spam")
-    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-type"] == "text/plain"
+    assert answer.headers["x-heard"] == "text/plain;"
     assert [question.rows for question in loaded.predictor.asked] == [[(1, 2), (3, 4)]]
     assert [(event.rows, event.unusual) for event in heard.answers] == [(2, {"length": 2})]
 
 
+def test_a_dialect_hears_the_headers_that_it_heeds_and_what_is_wanted(loaded: FakeLoaded) -> None:
+    headers = [(b"X-OWN", b"mine"), (b"Accept", b"text/plain;q=0.5"), (b"Accept", b"text/*")]
+    answer = post(edge_of(loaded), b"1,2\n3,4", "/lines", headers)
+    assert answer.headers["x-heard"] == ";x-own=mine"  # of a body that is not declared
+    assert (answer.headers["content-type"], answer.body) == (PIPES, b"spam|spam")
+
+
 @pytest.mark.parametrize(
-    ("body", "media_type", "told"),
+    ("body", "headers", "told"),
     [
-        (b"bad", b"text/csv", (422, b"no numbers")),
-        (b"1,2", b"application/json", (415, b"the body must be text/csv")),
-        (b"1" * 101, b"text/csv", (413, b"the body is larger than 100 bytes")),
+        (b"bad", (), (400, "no numbers")),  # it has no 422
+        (b"1,2", JSON, (415, "the body must be text/plain")),
+        (b"1,2", [(b"Accept", b"text/html")], (406, "the answer is text/plain or text/pipes")),
+        (b"1" * 101, (), (413, "the body is larger than 100 bytes")),
     ],
+    ids=[400, 415, 406, 413],
 )
-def test_what_a_dialect_does_not_take_is_refused_by_it_and_not_predicted(
-    loaded: FakeLoaded, body: bytes, media_type: bytes, told: tuple[int, bytes]
+def test_what_a_dialect_does_not_take_is_refused_in_its_words_and_not_predicted(
+    loaded: FakeLoaded, body: bytes, headers: Headers, told: tuple[int, str]
 ) -> None:
-    answer = post(edge_of(loaded), body, "/csv", [(b"Content-Type", media_type)])
-    assert (answer.status, answer.body) == told
-    assert answer.headers["content-type"].startswith("text/plain")
+    answer = post(edge_of(loaded), body, "/lines", headers)
+    document = answer.json()
+    assert (answer.status, document["error"]) == told
+    assert document["status"] == answer.status
+    assert answer.headers["content-type"].startswith("text/loud")
+    assert answer.headers.get("accept-post") == (PLAIN if answer.status == 415 else None)
     assert loaded.predictor.asked == []
+
+
+def test_who_has_but_one_answer_asks_nobody_what_is_wanted(loaded: FakeLoaded) -> None:
+    assert post(edge_of(loaded), headers=[*JSON, (b"Accept", b"text/html")]).status == 200
 
 
 def test_our_own_dialect_closes_with_the_model_and_the_request(loaded: FakeLoaded) -> None:
@@ -121,10 +150,11 @@ def test_our_own_dialect_closes_with_the_model_and_the_request(loaded: FakeLoade
     }
 
 
-def test_a_path_may_name_the_model(loaded: FakeLoaded) -> None:
+def test_a_path_may_name_the_model_and_its_version(loaded: FakeLoaded) -> None:
     edge = edge_of(loaded)
-    assert post(edge, path="/models/mail/predict").status == 200
-    assert_problem(post(edge, b"", "/models/male/predict"), 404, "not-found")
+    assert post(edge, path="/models/mail/v1/predict").status == 200
+    for other in ("male/v1", "mail/v2"):  # before the body is looked at
+        assert_problem(post(edge, b"", f"/models/{other}/predict"), 404, "not-found")
     assert len(loaded.predictor.asked) == 1
 
 
@@ -196,24 +226,38 @@ def test_predictions_count_need_a_key_and_are_asked_for_by_post(loaded: FakeLoad
     assert get(edge_of(loaded), "/predict").headers["allow"] == "POST"
 
 
+def told_of(routes: list[Route]) -> list[Operation]:
+    """Give what routes tell the OpenAPI document."""
+    return [route.tells for route in routes if route.tells is not None]
+
+
 def test_a_route_tells_the_document_what_its_dialect_says() -> None:
-    tells = served(FakeLoaded())[2].tells
-    assert tells is not None
-    assert (tells.name, tells.summary) == ("csv", "Predict lines")
+    *_, tells = told_of(served(FakeLoaded()))
+    assert (tells.name, tells.summary) == ("lines", "Predict lines")
+    assert tells.description == "At most 4."
     assert tells.body is not None
-    assert tells.body["content"] == {
-        "text/csv": {"schema": {"type": "string"}, "examples": {"one": {"value": "1,2"}}}
-    }
+    assert tells.answer is not None
+    text = {"type": "string"}
+    assert tells.body["content"] == {PLAIN: {"schema": text, "example": "1,2"}}
     assert tells.answer["content"] == {
-        "text/csv": {"schema": {"type": "string"}, "example": "spam"}
+        PLAIN: {"schema": text, "example": "spam"},
+        PIPES: {"schema": text},
     }
-    assert [kind.status for kind in tells.problems] == [400, 413, 415, 422, 503]
+    assert tells.heeds == LINES.heeds
+    assert tells.headers == {"X-Heard": header("What was heard.")}
+
+
+def test_a_route_tells_what_it_may_refuse_and_what_may_stand_in_its_path() -> None:
+    one, of_version, lines = told_of(served(FakeLoaded()))
+    assert [kind.status for kind in one.problems] == [400, 413, 415, 422, 503]
+    assert [kind.status for kind in of_version.problems] == [400, 404, 413, 415, 422, 503]
+    assert [kind.status for kind in lines.problems] == [400, 406, 413, 415, 422, 503]
+    assert (one.name, of_version.name) == ("predict", "predictOfVersion")
+    assert of_version.parameters == {"model": {"enum": ["mail"]}, "version": {"enum": ["v1"]}}
 
 
 @pytest.mark.parametrize("keeps", [False, True])
 def test_the_document_tells_of_a_cache_where_an_answer_may_come_from_one(*, keeps: bool) -> None:
     predicting = Predicting(Shelf(FakeLoaded(keeps_predictions=keeps).as_loaded), 100)
-    one, many = (predicting.route("/", dialect).tells for dialect in (ours.one, ours.many))
-    assert one is not None
-    assert many is not None
+    one, many = told_of([predicting.route("/", asked) for asked in (ours.one, ours.many)])
     assert ("Cache-Status" in one.headers, "Cache-Status" in many.headers) == (keeps, False)

@@ -3,8 +3,10 @@
 import pytest
 
 from serving.door.routes import Route, Routes
+from serving.problems import PROBLEM_JSON, Wording
 from tests.unit.door.doors import fine
 
+LOUD = Wording("Loud")
 GET_PLACE = Route("GET", "/place", fine)
 PUT_PLACE = Route("PUT", "/place", fine, is_open=True)
 PREDICT = Route("POST", "/predict", fine)
@@ -89,6 +91,29 @@ def test_another_method_is_refused_with_the_right_ones(path: str, allowed: str) 
     assert problem.headers == {"Allow": allowed}
 
 
+@pytest.mark.parametrize(
+    ("path", "wording"),
+    [
+        ("/v1/models", LOUD),
+        ("/v1/models/iris:explain", LOUD),
+        ("/v1/", LOUD),
+        ("/v1", LOUD),
+        ("/v12/models", PROBLEM_JSON),
+        ("//v1/models", PROBLEM_JSON),
+        ("/place/more", PROBLEM_JSON),
+        ("/", PROBLEM_JSON),
+        ("", PROBLEM_JSON),
+        ("v1/models", PROBLEM_JSON),
+        ("*", PROBLEM_JSON),
+    ],
+)
+def test_what_is_not_there_is_refused_as_all_is_below_the_same_first_segment(
+    path: str, wording: Wording
+) -> None:
+    routes = Routes([*ROUTES, Route("GET", "/v1/models/{model}", fine, wording=LOUD)])
+    assert routes.wording_at(path) is wording
+
+
 def test_routes_are_given_in_their_order_each_once() -> None:
     assert list(ROUTES) == [PUT_PLACE, ERROR, PREDICT, FILE, GET_PLACE, SAID, MODEL, ASK]
 
@@ -102,3 +127,4 @@ def test_a_route_is_closed_and_counts_not_unless_it_says_so() -> None:
     assert not GET_PLACE.is_open
     assert not GET_PLACE.counts
     assert GET_PLACE.tells is None
+    assert GET_PLACE.wording is PROBLEM_JSON

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.model.features import Feature
-from serving.model.rows import MAX_NAME_CHARS, MAX_PROBLEMS, Question, Rows
-from serving.problems import FieldError, Problem
+from serving.model.rows import MAX_NAME_CHARS, MAX_PROBLEMS, Question, Rows, below
+from serving.problems import PROBLEM_JSON, FieldError, Problem
 from tests.unit.drawn import NAMES, features, instances
 from tests.unit.pointers import assert_points_into
 from tests.unit.samples import MIXED, category, integer, number
@@ -260,6 +260,25 @@ def test_a_place_is_where_the_reader_of_a_body_says() -> None:
     assert refusal(ROWS.one, None, ()).errors[0].pointer == ""
 
 
+def test_values_may_stand_anywhere_in_a_body() -> None:
+    columns = {"length": 4, "a/b ~c": 0, "ünï": 2}
+
+    def places(row: int, *value: str | int) -> tuple[str | int, ...]:
+        names = [NAMES[each] if isinstance(each, int) else each for each in value]
+        return ("columns", *(columns[name] for name in names), row)
+
+    def pointers(items: list[Any], *known: FieldError) -> list[str]:
+        return [error.pointer for error in refusal(ROWS.each, items, places, known).errors]
+
+    assert pointers([ROW, [1, "x", None]]) == ["/columns/0/1", "/columns/2/1"]
+    assert pointers([ROW, {"length": "x", "a/b ~c": 1}]) == ["/columns/2/1", "/columns/4/1"]
+    assert pointers([ROW, [1, 2], None]) == ["/columns/1", "/columns/2"]
+    assert pointers([ROW, [1, 2]], FieldError("/order", "unknown")) == ["/order", "/columns/1"]
+    unusual = ROWS.each([ROW, [1, 2, 99], {**NAMED, "length": -1}], places)
+    assert [place for place, _ in warnings(unusual)] == ["/columns/2/1", "/columns/4/2"]
+    assert not unusual.is_one
+
+
 def test_mistakes_that_are_known_already_refuse_what_is_good_and_stand_first() -> None:
     known = [FieldError("/extra", "unknown name")]
     assert refusal(ROWS.one, ROW, PLACE, known).errors == known
@@ -300,7 +319,7 @@ def test_an_over_long_name_is_not_repeated() -> None:
 
 def test_input_values_are_never_repeated() -> None:
     for item in (["31415926", 2, 3], [31415926e10, 2, 3], {"length": "31415926"}, "31415926"):
-        assert b"31415926" not in refusal(one, item).body("id", "/")
+        assert b"31415926" not in PROBLEM_JSON.body(refusal(one, item), "id", "/")
 
 
 def test_too_many_rows_are_refused_before_any_is_looked_at() -> None:
@@ -308,3 +327,9 @@ def test_too_many_rows_are_refused_before_any_is_looked_at() -> None:
     assert problem.kind.slug == "batch-too-large"
     assert problem.detail == f"{MAX_ROWS + 1} rows, but at most {MAX_ROWS} are accepted"
     assert len(many([ROW] * MAX_ROWS).rows) == MAX_ROWS
+
+
+def test_where_they_are_predicted_in_parts_there_may_be_any_number_of_rows() -> None:
+    rows = [ROW] * (3 * MAX_ROWS)
+    assert len(ROWS.each(rows, below(PLACE), in_parts=True).rows) == 3 * MAX_ROWS
+    assert refusal(ROWS.each, rows, below(PLACE)).kind.slug == "batch-too-large"

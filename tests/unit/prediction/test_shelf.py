@@ -12,7 +12,7 @@ from serving.problems import NOT_FOUND, Problem
 class Loaded:
     """A loaded version whose batch has run for a while."""
 
-    about = SimpleNamespace(name="mail")
+    about = SimpleNamespace(name="mail", version="v1")
     batcher = SimpleNamespace(running_s=2.5, stack=lambda: "its stack")
     is_closed = False
 
@@ -27,14 +27,32 @@ def loaded() -> Any:  # noqa: ANN401 (it stands in for a `serving.prediction.loa
     return Loaded()
 
 
-@pytest.mark.parametrize("name", [None, "mail"])
-def test_what_is_loaded_is_found_by_its_name_or_by_none(loaded: Any, name: str | None) -> None:  # noqa: ANN401
-    assert Shelf(loaded).find(name) is loaded
+@pytest.mark.parametrize("named", [(None,), ("mail",), ("mail", None), ("mail", "v1")])
+def test_what_is_loaded_is_found_by_its_name_and_version_or_by_none(
+    loaded: Any,  # noqa: ANN401
+    named: tuple[str | None, ...],
+) -> None:
+    shelf = Shelf(loaded)
+    assert shelf.find(*named) is loaded
+    assert shelf.all == (loaded,)
 
 
-def test_another_name_is_not_found(loaded: Any) -> None:  # noqa: ANN401
-    with pytest.raises(Problem, match="there is no such model") as caught:
-        Shelf(loaded).find("other")
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        (("other",), "there is no such model"),
+        (("other", "v1"), "there is no such model"),
+        (("mail", "v2"), "this version of the model is not loaded"),
+        (("mail", ""), "this version of the model is not loaded"),
+    ],
+)
+def test_another_name_or_version_is_not_found(
+    loaded: Any,  # noqa: ANN401
+    named: tuple[str, ...],
+    told: str,
+) -> None:
+    with pytest.raises(Problem, match=told) as caught:
+        Shelf(loaded).find(*named)
     assert caught.value.kind is NOT_FOUND
 
 

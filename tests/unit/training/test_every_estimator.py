@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.dialects.ours import One
+from serving.dialects.dialect import Sent
+from serving.dialects.ours import one
 from serving.model.about import About
 from serving.model.compiled import CompiledEstimator, CompiledGraph
 from serving.model.description import Compiled, Description, Metrics
@@ -119,13 +120,13 @@ def assert_served(
     rows: list[Any],
 ) -> None:
     """Send rows as bytes, all in one batch, and compare the bytes of the answers."""
-    dialect, about = One(), About(model.description, "v1")
+    about = About(model.description, "v1")
     reader = Rows(model.description.features, max_rows=1)
-    questions = [dialect.read(json.dumps({"data": row}).encode(), reader) for row in rows]
-    asked = [question.rows[0] for question in questions]
-    for question, row, prediction in zip(questions, asked, model.predict(asked), strict=True):
+    read = [one.read(Sent(json.dumps({"data": row}).encode()), about, reader) for row in rows]
+    asked = [question.rows[0] for question, _ in read]
+    for (_, write), row, prediction in zip(read, asked, model.predict(asked), strict=True):
         answer = prediction or model.predict([row])[0]
         assert answer is not None
-        got = json.loads(dialect.write([answer], question, about, "id"))
+        got = json.loads(write([answer], "id").body)
         wanted = in_process(estimator, table, row)
         assert_alike({name: value for name, value in got.items() if name not in CLOSING}, wanted)
