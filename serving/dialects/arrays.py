@@ -1,8 +1,9 @@
 """Arrays in NumPy's file format: numbers to rows, and predictions to an array.
 
 An array has a row for each instance and a column for each feature, or is one row. Its header is
-read as the text that it is: nothing of it is evaluated, and nothing unpickled. Refuses with 400
-what is no such array. None is believed to be larger than what the body has.
+read as the text that NumPy writes; its own reader would hand it to Python's parser, which a hostile
+one can crash. Nothing is unpickled, and none is believed to be larger than what the body has.
+Refuses with 400 what is no such array.
 """
 
 import io
