@@ -151,9 +151,7 @@ class Settings(BaseSettings):
         10.0, gt=0, le=3600, description="deadline of a request in seconds, answered with 504"
     )
     max_body_bytes: int = Field(1_048_576, ge=1, description="largest accepted request body")
-    max_batch_rows: int = Field(
-        1000, ge=2, le=1_000_000, description="most rows in one `/predict/batch`"
-    )
+    max_batch_rows: int = Field(1000, ge=2, le=1_000_000, description="most rows in one request")
     max_queue_rows: int = Field(10_000, ge=1, description="most rows that wait for the model")
     drain_delay_s: float = Field(
         0.0,
