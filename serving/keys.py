@@ -6,6 +6,7 @@ A key is kept by its digest alone. A quota is so many requests in so much time: 
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 OFF = "off"
@@ -53,6 +54,15 @@ class Quota:
         raise ValueError(f"{text!r} is no quota such as 100/minute, 5/second or off")
 
 
+def checked_quota(text: str) -> str:
+    """Give what is a quota, or ``off``, as it is kept.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return OFF if Quota.parse(text) is None else text
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A client's key as it is kept: a name for logs, the SHA-256 of the key, its own quota."""
@@ -76,4 +86,39 @@ class ApiKey:
             raise ValueError("it has no SHA-256 of a key, in lower-case hex, after its name")
         if not quota:
             return cls(name, bytes.fromhex(digest))
-        return cls(name, bytes.fromhex(digest), OFF if Quota.parse(quota) is None else quota)
+        return cls(name, bytes.fromhex(digest), checked_quota(quota))
+
+
+def read_keys(value: object) -> object:
+    """Read keys that are separated by commas or lines; what follows ``#`` on a line is skipped.
+
+    Raises:
+        ValueError: an entry is none, told by its number; or there is none.
+    """
+    if not isinstance(value, str):
+        return value
+    lines = (line.partition("#")[0] for line in value.splitlines())
+    entries = [entry for line in lines for part in line.split(",") if (entry := part.strip())]
+    keys = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            keys.append(ApiKey.parse(entry))
+        except ValueError as exc:  # told by its number: its parts may be in the wrong order
+            raise ValueError(f"entry {number}: {exc}") from None
+    if not keys:  # or a secret that did not arrive would open the service to all
+        raise ValueError("there is no key in it")
+    return tuple(keys)
+
+
+def read_keys_in_file(value: object) -> object:
+    """Read keys from a file.
+
+    Raises:
+        ValueError: as `read_keys` does, or the file can't be read.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return read_keys(Path(value).read_text(encoding="utf-8"))
+    except (OSError, UnicodeError) as exc:
+        raise ValueError(f"can't read {value}: {exc}") from None

@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from serving.keys import OFF, ApiKey, Quota
+from serving.keys import OFF, ApiKey, checked_quota, read_keys, read_keys_in_file
 
 PREFIX = "SERVING_"
 ENV_FILE = ".env"
@@ -75,11 +75,6 @@ STDOUT = "stdout"
 ALL, NONE = "all", "none"
 
 
-def _quota(value: str) -> str:
-    """Check that a value is a quota such as ``100/minute``, or ``off``."""
-    return OFF if Quota.parse(value) is None else value
-
-
 def _log_target(value: str) -> str:
     """Take the names that are no files in any case."""
     return value.lower() if value.lower() in {OFF, STDOUT} else value
@@ -93,33 +88,6 @@ def _dialects(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value or (len(value) > 1 and {ALL, NONE} & set(value)):
         raise ValueError(f"name dialects, or {ALL} or {NONE} alone")
     return value
-
-
-def _keys(value: object) -> object:
-    """Read keys that are separated by commas or lines; what follows ``#`` on a line is skipped."""
-    if not isinstance(value, str):
-        return value
-    lines = (line.partition("#")[0] for line in value.splitlines())
-    entries = [entry for line in lines for part in line.split(",") if (entry := part.strip())]
-    keys = []
-    for number, entry in enumerate(entries, 1):
-        try:
-            keys.append(ApiKey.parse(entry))
-        except ValueError as exc:  # told by its number: its parts may be in the wrong order
-            raise ValueError(f"entry {number}: {exc}") from None
-    if not keys:  # or a secret that did not arrive would open the service to all
-        raise ValueError("there is no key in it")
-    return tuple(keys)
-
-
-def _keys_in_file(value: object) -> object:
-    """Read keys from a file."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return _keys(Path(value).read_text(encoding="utf-8"))
-    except (OSError, UnicodeError) as exc:
-        raise ValueError(f"can't read {value}: {exc}") from None
 
 
 # None, or an absolute path without what means something in a route's template or ends a path.
@@ -162,14 +130,14 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="seconds that requests under way then have to be answered"
     )
-    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)] = Field(
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(read_keys)] = Field(
         (), description="keys that clients have to send one of: NAME:SHA256 or NAME:SHA256:QUOTA"
     )
-    api_keys_file: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys_in_file)] = Field(
-        (), description="a file with more of them, one a line"
+    api_keys_file: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(read_keys_in_file)] = (
+        Field((), description="a file with more of them, one a line")
     )
     metrics_need_key: bool = Field(False, description="whether `/metrics` needs a key too")
-    rate_limit: Annotated[str, AfterValidator(_quota)] = Field(
+    rate_limit: Annotated[str, AfterValidator(checked_quota)] = Field(
         "100/minute",
         description="predictions that a client may ask for in a moving window, such as "
         "`100/minute`; `off` for no limit",
