@@ -6,7 +6,7 @@ Bytes are little-endian; strings are UTF-8, each after its length.
 
 import base64
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from math import prod
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.json_text import kind_of, parse_json
+from serving.json_text import kind_of, parse_json_with_nan
 from serving.model.rows import MAX_PROBLEMS, Place
 from serving.problems import FieldError, Problem, pointer
 
@@ -28,21 +28,28 @@ NUMBERS = {
     **{f"UINT{8 * size}": f"<u{size}" for size in (1, 2, 4, 8)},
 }
 DATATYPES = (*NUMBERS, BOOL, BYTES)
+_LIMITS = {
+    name: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    for name, dtype in NUMBERS.items()
+    if "INT" in name
+}
 MAX_RANK = 2
 MAX_EXTENT = 2**63 - 1
 _LENGTH = struct.Struct("<I")  # of a string
-_NONE = type(None)
-# Beyond these a number is rounded to infinity.
-_LARGEST_FP32 = float(np.finfo("f4").max)
+# What each JSON element is, or null.
+_TEXTS = ("a string", frozenset({str, type(None)}))
+_TRUTHS = ("a boolean", frozenset({bool, type(None)}))
+_NUMBERS = ("a number", frozenset({int, float, type(None)}))
+_BEYOND_FP32 = 2.0**128 - 2.0**103  # from here on, numbers are rounded to infinity
 
 
 class Mistakes(Exception):  # noqa: N818 (no error of this service: it becomes a Problem)
     """What is wrong with a tensor."""
 
-    def __init__(self, *errors: FieldError) -> None:
-        """List it."""
-        super().__init__(*errors)
-        self.errors = errors
+    def __init__(self, errors: Iterable[FieldError]) -> None:
+        """List it, up to the limit: of a million elements all may be wrong."""
+        self.errors = list(islice(errors, MAX_PROBLEMS))
+        super().__init__(self.errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class Tensor:
 def read_tensor(
     given: Any,  # noqa: ANN401 (any JSON)
     place: Place,
-    content_type: str | None,
+    content_type: Any,  # noqa: ANN401
     take: Callable[[int], bytes | None],
 ) -> Tensor:
     """Read an input; ``take`` gives the bytes that are next, if so many are left.
@@ -79,7 +86,7 @@ def read_tensor(
         Mistakes: it is none.
     """
     if type(given) is not dict:
-        raise Mistakes(FieldError(pointer(*place), f"expected an object, got {kind_of(given)}"))
+        raise Mistakes([FieldError(pointer(*place), f"expected an object, got {kind_of(given)}")])
     name, datatype, shape = _head(given, place)
     parameters = given.get("parameters") or {}
     data, size = given.get("data"), None
@@ -97,12 +104,15 @@ def read_tensor(
         is_binary=size is not None,
         is_json=datatype == BYTES and content_type == "pd_json",
     )
-    if size is None:
-        elements = _from_json(data, tensor)
-    else:
+    if size is not None:
         elements = _from_bytes(_taken(size, take, place), tensor)
-    if datatype == BYTES and content_type in {"base64", "pd_json"}:
-        decode = _of_base64 if content_type == "base64" else _of_json
+    elif type(data) is not list:
+        told = f"expected an array, got {kind_of(data)}"
+        raise Mistakes([wrong_member(given, "data", told, place)])
+    else:
+        elements = _from_json(data, tensor)
+    if datatype == BYTES and type(content_type) is str and content_type in _DECODINGS:
+        decode = _DECODINGS[content_type]
         elements = [
             # An empty one is missing, or as it is.
             _decoded(decode, each, at, tensor) if each else each
@@ -117,79 +127,76 @@ def _head(given: dict[str, Any], place: Place) -> tuple[str, str, tuple[int, ...
     mistakes = []
     name, datatype, shape = given.get("name"), given.get("datatype"), given.get("shape")
     if type(name) is not str:
-        mistakes.append(FieldError(pointer(*place, "name"), "expected a string"))
+        mistakes.append(wrong_member(given, "name", "expected a string", place))
     if type(datatype) is not str or datatype not in DATATYPES:
         told = f"expected one of {', '.join(DATATYPES)}"
-        mistakes.append(FieldError(pointer(*place, "datatype"), told))
+        mistakes.append(wrong_member(given, "datatype", told, place))
     if (
         type(shape) is not list
         or not 1 <= len(shape) <= MAX_RANK
         or not all(type(n) is int and 0 <= n <= MAX_EXTENT for n in shape)
     ):
         told = f"expected an array of one whole number, or {MAX_RANK}"
-        mistakes.append(FieldError(pointer(*place, "shape"), told))
+        mistakes.append(wrong_member(given, "shape", told, place))
     if mistakes:
-        raise Mistakes(*mistakes)
+        raise Mistakes(mistakes)
     return name, datatype, tuple(shape)  # type: ignore[return-value, arg-type]
 
 
-def _from_json(data: Any, tensor: Tensor) -> list[Any]:  # noqa: ANN401 (any JSON)
-    place, shape, datatype = (*tensor.place, "data"), tensor.shape, tensor.datatype
-    if type(data) is not list:
-        raise Mistakes(FieldError(pointer(*place), f"expected an array, got {kind_of(data)}"))
-    elements = data
+def wrong_member(given: Mapping[str, Any], name: str, told: str, place: Place) -> FieldError:
+    """Tell what is wrong with a member of an object at a place that needs it."""
+    return FieldError(pointer(*place, name), told if name in given else "missing")
+
+
+def _from_json(data: list[Any], tensor: Tensor) -> list[Any]:
+    place, shape, elements = (*tensor.place, "data"), tensor.shape, data
     if tensor.is_nested:
         is_like_shape = len(shape) == 2 and len(data) == shape[0]
         if not is_like_shape or not all(type(r) is list and len(r) == shape[1] for r in data):
-            raise Mistakes(FieldError(pointer(*place), "expected arrays as the shape says"))
+            raise Mistakes([FieldError(pointer(*place), "expected arrays as the shape says")])
         elements = list(chain.from_iterable(data))
     elif len(data) != prod(shape):
         told = f"expected as many elements as the shape says, got {len(data)}"
-        raise Mistakes(FieldError(pointer(*place), told))
-    if datatype == BYTES:
-        return _of_types(elements, (str,), "a string", tensor)
-    if datatype == BOOL:
-        return _of_types(elements, (bool,), "a boolean", tensor)
-    if datatype == "FP16":
-        raise Mistakes(FieldError(pointer(*tensor.place, "datatype"), "FP16 has to be binary"))
-    elements = _of_types(elements, (int, float), "a number", tensor)
-    if datatype == FP64:
-        return elements
-    if datatype == "FP32":
-        _refuse_where(elements, lambda x: abs(x) > _LARGEST_FP32, "beyond FP32", tensor)
-        return [None if x is None else float(np.float32(x)) for x in elements]
-    _refuse_where(elements, lambda x: x != x // 1, "expected a whole number", tensor)
-    limits = np.iinfo(NUMBERS[datatype])
-    told = f"expected {limits.min} to {limits.max}"
-    _refuse_where(elements, lambda x: not limits.min <= x <= limits.max, told, tensor)
-    return [None if x is None else int(x) for x in elements]
+        raise Mistakes([FieldError(pointer(*place), told)])
+    if tensor.datatype == "FP16":
+        raise Mistakes([FieldError(pointer(*tensor.place, "datatype"), "FP16 has to be binary")])
+    return _of_kind(elements, tensor)
 
 
-def _of_types(
-    elements: list[Any], types: tuple[type, ...], wanted: str, tensor: Tensor
-) -> list[Any]:
-    """Give elements that are of the types, or null."""
-    taken = {*types, _NONE}
-    if not {*map(type, elements)} <= taken:
-        wrong = ((at, each) for at, each in enumerate(elements) if type(each) not in taken)
+def _of_kind(elements: list[Any], tensor: Tensor) -> list[Any]:
+    """Give elements of JSON that are of the datatype's kind, or null."""
+    wanted, accepted = {BYTES: _TEXTS, BOOL: _TRUTHS}.get(tensor.datatype, _NUMBERS)
+    types = {*map(type, elements)}
+    if not types <= accepted:
         raise Mistakes(
-            *(
-                FieldError(pointer(*tensor.place_of(at)), f"expected {wanted}, got {kind_of(each)}")
-                for at, each in islice(wrong, MAX_PROBLEMS)
-            )
+            FieldError(pointer(*tensor.place_of(at)), f"expected {wanted}, got {kind_of(each)}")
+            for at, each in enumerate(elements)
+            if type(each) not in accepted
         )
+    if tensor.datatype in {FP64, BYTES, BOOL}:
+        return elements
+    if tensor.datatype == "FP32":
+        _refuse_where(elements, lambda x: abs(x) >= _BEYOND_FP32, "beyond FP32", tensor)
+        widened: list[Any] = np.array(elements, "<f4").tolist()
+        return widened if types == {float} else [None if x != x else x for x in widened]
+    low, high = _LIMITS[tensor.datatype]
+    if types != {int} or min(elements) < low or max(elements) > high:
+        _refuse_where(elements, lambda x: x != x // 1, "expected a whole number", tensor)
+        told = f"expected {low} to {high}"
+        _refuse_where(elements, lambda x: not low <= x <= high, told, tensor)
+        return [None if x is None else int(x) for x in elements]
     return elements
 
 
 def _refuse_where(
     elements: list[Any], is_wrong: Callable[[Any], bool], told: str, tensor: Tensor
 ) -> None:
-    wrong = (at for at, each in enumerate(elements) if each is not None and is_wrong(each))
-    mistakes = [
-        FieldError(pointer(*tensor.place_of(at)), told) for at in islice(wrong, MAX_PROBLEMS)
-    ]
-    if mistakes:
-        raise Mistakes(*mistakes)
+    if any(each is not None and is_wrong(each) for each in elements):
+        raise Mistakes(
+            FieldError(pointer(*tensor.place_of(at)), told)
+            for at, each in enumerate(elements)
+            if each is not None and is_wrong(each)
+        )
 
 
 def _taken(size: Any, take: Callable[[int], bytes | None], place: Place) -> bytes:  # noqa: ANN401
@@ -197,7 +204,7 @@ def _taken(size: Any, take: Callable[[int], bytes | None], place: Place) -> byte
     raw = take(size) if type(size) is int and size >= 0 else None
     if raw is None:
         told = "expected a number of bytes, no more than there are"
-        raise Mistakes(FieldError(pointer(*place, "parameters", "binary_data_size"), told))
+        raise Mistakes([FieldError(pointer(*place, "parameters", "binary_data_size"), told)])
     return raw
 
 
@@ -208,12 +215,12 @@ def _from_bytes(raw: bytes, tensor: Tensor) -> list[Any]:
         strings = list(_strings(raw, count, place))
         if len(strings) != count:
             told = "expected as many strings as the shape says"
-            raise Mistakes(FieldError(pointer(*place), told))
+            raise Mistakes([FieldError(pointer(*place), told)])
         return [_decoded(bytes.decode, each, at, tensor) for at, each in enumerate(strings)]
     dtype = np.dtype(NUMBERS.get(tensor.datatype, "u1"))
     if len(raw) != count * dtype.itemsize:
         told = f"expected as many elements of {dtype.itemsize} bytes as the shape says"
-        raise Mistakes(FieldError(pointer(*place), told))
+        raise Mistakes([FieldError(pointer(*place), told)])
     elements: list[Any] = np.frombuffer(raw, dtype).tolist()
     if tensor.datatype == BOOL:
         _refuse_where(elements, lambda byte: byte > 1, "expected a byte 0 or 1", tensor)
@@ -229,7 +236,7 @@ def _strings(raw: bytes, count: int, place: Place) -> Iterator[bytes]:
         if end <= len(raw):
             end += _LENGTH.unpack_from(raw, at)[0]
         if end > len(raw) or end < at + _LENGTH.size:
-            raise Mistakes(FieldError(pointer(*place), "a string ends beyond the tensor"))
+            raise Mistakes([FieldError(pointer(*place), "a string ends beyond the tensor")])
         yield raw[at + _LENGTH.size : end]
         at = end
         count -= 1
@@ -240,7 +247,11 @@ def _of_base64(text: str) -> str:
 
 
 def _of_json(text: str) -> Any:  # noqa: ANN401 (any JSON)
-    return parse_json(text.encode())
+    return parse_json_with_nan(text.encode())
+
+
+# How strings may be written, by MLServer's names; others leave them as they are.
+_DECODINGS: Mapping[str, Callable[[str], Any]] = {"base64": _of_base64, "pd_json": _of_json}
 
 
 def _decoded(decode: Callable[[Any], Any], given: Any, at: int, tensor: Tensor) -> Any:  # noqa: ANN401
@@ -253,7 +264,7 @@ def _decoded(decode: Callable[[Any], Any], given: Any, at: int, tensor: Tensor) 
         told = "no base64"
     except Problem:
         told = "no JSON"
-    raise Mistakes(FieldError(pointer(*tensor.place_of(at)), told))
+    raise Mistakes([FieldError(pointer(*tensor.place_of(at)), told)])
 
 
 def to_bytes(datatype: str, elements: Sequence[Any]) -> bytes:

@@ -13,14 +13,24 @@ import orjson
 
 from serving.dialects.dialect import Answer
 from serving.dialects.manners import PREDICT_METHOD
-from serving.dialects.tensors import BOOL, BYTES, FP64, INT64, MAX_EXTENT, UINT64, to_bytes
+from serving.dialects.tensors import (
+    BOOL,
+    BYTES,
+    FP64,
+    INT64,
+    MAX_EXTENT,
+    UINT64,
+    to_bytes,
+    wrong_member,
+)
 from serving.model.about import About
-from serving.model.description import Label
+from serving.model.description import Description, Label
 from serving.model.outputs import Prediction
-from serving.model.rows import expected
-from serving.problems import FieldError, pointer
+from serving.model.rows import MAX_PROBLEMS, expected
+from serving.problems import FieldError
 
 JSON_LENGTH = "inference-header-content-length"  # a header, where bytes follow the JSON
+UNKNOWN = -1  # until the model gives some, as with a score for each pair of classes
 BINARY_MEDIA_TYPE = "application/octet-stream"
 
 
@@ -30,7 +40,7 @@ class Output(NamedTuple):
     name: str
     method: str  # of scikit-learn
     datatype: str
-    width: int | None  # elements for each row; none, where a row is no list of them
+    width: int | None  # elements for each row, perhaps `UNKNOWN`; none, where a row is no list
     of: Callable[[Prediction], Any]
 
 
@@ -98,14 +108,21 @@ def _scores_of(about: About) -> Iterator[Output]:
             yield Output(name, "predict_proba", FP64, len(labels), of)
     elif "decision_function" in about.methods:
         is_outlier = about.description.task == "outlier-detection"
-        by_class = about.description.asked.scores_by_class and len(classes[0]) > 2
         yield Output(
             "score" if is_outlier else "decision_function",
             "decision_function",
             FP64,
-            len(classes[0]) if by_class else None,
+            _width_of_scores(about.description),
             about.methods["decision_function"],
         )
+
+
+def _width_of_scores(description: Description) -> int | None:
+    """Tell how many numbers ``decision_function`` gives for a row."""
+    classes = description.classes_by_target
+    if all(len(labels) <= 2 for labels in classes) and len(classes) <= 1:
+        return None
+    return len(classes[0]) if description.asked.scores_by_class else UNKNOWN
 
 
 def _of_target(member: str, target: int, prediction: Prediction) -> Any:  # noqa: ANN401
@@ -134,10 +151,15 @@ def wanted(
         return
     named = set()
     for index, each in enumerate(outputs):
-        name = each.get("name") if type(each) is dict else None
+        if len(mistakes) >= MAX_PROBLEMS:
+            return
+        if type(each) is not dict:
+            mistakes.append(expected("an object", each, ("outputs", index)))
+            continue
+        name = each.get("name")
         if type(name) is not str or name not in there or name in named:
             told = f"expected one of {', '.join(there)}, each once"
-            mistakes.append(FieldError(pointer("outputs", index, "name"), told))
+            mistakes.append(wrong_member(each, "name", told, ("outputs", index)))
             continue
         named.add(name)
         own = each.get("parameters")
@@ -161,7 +183,7 @@ def write(
             width = len(elements[0])
             elements = list(chain.from_iterable(elements))
         if width is not None:
-            shape.append(width)
+            shape.append(max(width, 0))
         tensor: dict[str, Any] = {"name": output.name, "shape": shape, "datatype": output.datatype}
         if is_binary:
             buffers.append(to_bytes(output.datatype, elements))

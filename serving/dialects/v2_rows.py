@@ -10,7 +10,15 @@ from typing import Any
 
 from serving.dialects.dialect import Asked, Sent
 from serving.dialects.manners import as_taken, method_of
-from serving.dialects.tensors import BOOL, BYTES, NUMBERS, Mistakes, Tensor, read_tensor
+from serving.dialects.tensors import (
+    BOOL,
+    BYTES,
+    NUMBERS,
+    Mistakes,
+    Tensor,
+    read_tensor,
+    wrong_member,
+)
 from serving.dialects.v2_outputs import JSON_LENGTH, wanted, write
 from serving.json_text import parse_json_with_nan, read_json
 from serving.model.about import About
@@ -72,24 +80,24 @@ def _asked(buffers: _Buffers, about: About, rows: Rows, document: Any) -> Asked:
     if name is not None and type(name) is not str:
         mistakes.append(expected("a string", name, ("id",)))
     outputs = list(wanted(about, document.get("outputs"), given, mistakes))
-    tensors = list(_tensors(document.get("inputs"), given.get("content_type"), buffers, mistakes))
+    inputs = document.get("inputs")
+    if type(inputs) is not list or not inputs:
+        refuse([*mistakes, wrong_member(document, "inputs", "expected an array of tensors", ())])
+    tensors = list(_tensors(inputs, given.get("content_type"), buffers, mistakes))
     if buffers.left and not mistakes:
         detail = f"{buffers.left} bytes of binary data belong to no input"
         raise Problem(MALFORMED_BODY, detail)
-    question = _question(tensors, rows, mistakes)
+    question = _question(inputs, tensors, rows, mistakes)
     return Asked(question, partial(write, about, name, outputs))
 
 
 def _tensors(
-    inputs: Any,  # noqa: ANN401 (any JSON)
-    content_type: Any,  # noqa: ANN401
+    inputs: list[Any],
+    content_type: Any,  # noqa: ANN401 (any JSON)
     buffers: _Buffers,
     mistakes: list[FieldError],
 ) -> Iterator[Tensor]:
     """Read the inputs, and note what is wrong with them."""
-    if type(inputs) is not list or not inputs:
-        mistakes.append(FieldError(pointer(*_INPUTS), "expected an array of tensors"))
-        return
     for index, each in enumerate(inputs):
         if len(mistakes) >= MAX_PROBLEMS:
             return
@@ -99,17 +107,21 @@ def _tensors(
             mistakes += wrong.errors
 
 
-def _question(tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError]) -> Question:
+def _question(
+    inputs: list[Any], tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError]
+) -> Question:
     """Make rows of tensors."""
-    width = len(rows.features)
-    if len(tensors) == 1 and not mistakes:
+    if len(inputs) == 1 and tensors:
         (tensor,) = tensors
+        width = len(rows.features)
         if tensor.shape[1:] == (width,) or (width == 1 and len(tensor.shape) == 1):
+            if mistakes:
+                refuse(mistakes)
             return _of_matrix(tensor, rows)
         if tensor.name not in [feature.name for feature in rows.features]:
             told = f"expected [n, {width}], all features in their order, or a tensor for each"
-            refuse([FieldError(pointer(*tensor.place, "shape"), told)])
-    return _of_columns(tensors, rows, mistakes)
+            refuse([*mistakes, FieldError(pointer(*tensor.place, "shape"), told)])
+    return _of_columns(inputs, tensors, rows, mistakes)
 
 
 def _of_matrix(tensor: Tensor, rows: Rows) -> Question:
@@ -136,23 +148,19 @@ def _of_matrix(tensor: Tensor, rows: Rows) -> Question:
     return rows.each(items, place)
 
 
-def _of_columns(tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError]) -> Question:
+def _of_columns(
+    inputs: list[Any], tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError]
+) -> Question:
     """Make rows of a tensor for each feature, in any order."""
     by_name: dict[str, Tensor] = {}
     features = {feature.name: feature for feature in rows.features}
-    if not mistakes:  # or what is missing may only be unreadable
-        given = {tensor.name for tensor in tensors}
-        mistakes += [
-            FieldError(pointer(*_INPUTS), f"the input {name} is missing")
-            for name in features
-            if name not in given
-        ]
     for tensor in tensors:
         feature = features.get(tensor.name)
         if feature is None:
             if tensor.name not in rows.ignored:
                 mistakes.append(FieldError(pointer(*tensor.place, "name"), "no feature's name"))
-        elif tensor.name in by_name:
+            continue
+        if tensor.name in by_name:
             mistakes.append(FieldError(pointer(*tensor.place, "name"), "given twice"))
         elif tensor.shape[1:] not in {(), (1,)}:
             told = "expected [n] or [n, 1]"
@@ -161,11 +169,10 @@ def _of_columns(tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError
             told = f"{feature.name} takes {', '.join(TAKEN_BY[feature.type])}"
             mistakes.append(FieldError(pointer(*tensor.place, "datatype"), told))
         by_name.setdefault(tensor.name, tensor)
-    if mistakes:
-        refuse(mistakes)
+    if mistakes or len(by_name) < len(features):
+        refuse([*mistakes, *_missing(inputs, features)])
     used = [by_name[name] for name in features]
-    counts = {tensor.shape[0] for tensor in used}
-    if len(counts) > 1:
+    if len({tensor.shape[0] for tensor in used}) > 1:
         told = "expected as many elements in all inputs"
         refuse([FieldError(pointer(*tensor.place, "shape"), told) for tensor in used])
     columns = [
@@ -174,6 +181,17 @@ def _of_columns(tensors: Sequence[Tensor], rows: Rows, mistakes: list[FieldError
     ]
     items = list(map(list, zip(*columns, strict=True)))
     return rows.each(items, lambda row, column=0: used[column].place_of(row))
+
+
+def _missing(inputs: list[Any], features: Mapping[str, Feature]) -> Iterator[FieldError]:
+    """Tell which features have no input, unless the only one was to have them all."""
+    named = {
+        name for each in inputs if type(each) is dict and type(name := each.get("name")) is str
+    }
+    if len(inputs) > 1 or named & features.keys():
+        for name in features:
+            if name not in named:
+                yield FieldError(pointer(*_INPUTS), f"the input {name} is missing")
 
 
 def _takes(feature: Feature, tensor: Tensor) -> bool:
