@@ -102,7 +102,7 @@ def openapi_document(
         paths.setdefault(path, {})[route.method.lower()] = operation
         schemas |= tells.schemas
         schemas[route.wording.schema] = _problem_schema(route.wording)
-        for kind in _told(tells):
+        for kind in _told(tells, route.wording).values():
             responses[_response_name(kind, route.wording)] = _problem_response(kind, route.wording)
     components: Schema = {"schemas": schemas, "responses": responses, "headers": headers}
     if asks_for_keys:
@@ -135,9 +135,12 @@ def _guarded(tells: Operation, *, needs_key: bool, is_limited: bool) -> Operatio
     return replace(tells, problems=problems, headers=headers)
 
 
-def _told(tells: Operation) -> list[ProblemType]:
-    """Give the problems that an operation is told to answer with, one for a status."""
-    return [_TOLD_BY.get(kind, kind) for kind in (*tells.problems, *_ANY_OPERATION)]
+def _told(tells: Operation, wording: Wording) -> dict[int, ProblemType]:
+    """Give the problems that an operation is told to answer with, by status, one for each."""
+    told: dict[int, ProblemType] = {}
+    for kind in (*tells.problems, *_ANY_OPERATION):
+        told.setdefault(wording.status(kind), _TOLD_BY.get(kind, kind))
+    return told
 
 
 def _operation(tells: Operation, parameters: Iterable[str], wording: Wording) -> Schema:
@@ -145,9 +148,9 @@ def _operation(tells: Operation, parameters: Iterable[str], wording: Wording) ->
     if tells.answer is not None:
         headers = _refer("headers", "X-Request-ID", *tells.headers)
         responses["200"] = {**tells.answer, "headers": headers}
-    for kind in _told(tells):
+    for status, kind in _told(tells, wording).items():
         response = {"$ref": f"#/components/responses/{_response_name(kind, wording)}"}
-        responses.setdefault(str(wording.status(kind)), response)
+        responses[str(status)] = response
     operation: Schema = {
         "tags": [tells.tag],
         "operationId": tells.name,

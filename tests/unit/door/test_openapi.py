@@ -34,14 +34,18 @@ from serving.model.stored import ARTIFACT, VerifiedModel
 from serving.prediction.loaded import Loaded
 from serving.prediction.shelf import Shelf
 from serving.problems import (
-    BATCH_TOO_LARGE,
+    DEADLINE_EXCEEDED,
+    INTERNAL_ERROR,
+    INVALID_INPUT,
+    MALFORMED_BODY,
+    METHOD_NOT_ALLOWED,
     OVERLOADED,
+    PROBLEM_JSON,
     PROBLEM_TYPES,
-    QUOTA_EXCEEDED,
-    UNAUTHORIZED,
     UNAVAILABLE,
     FieldError,
     Problem,
+    Wording,
 )
 from tests.unit.samples import (
     EACH_TASK,
@@ -76,8 +80,7 @@ def served() -> list[Route]:
     )
     predicting = Predicting(Shelf(loaded), 1000)
     return [
-        predicting.route("/predict", ours.one),
-        predicting.route("/predict/batch", ours.many),
+        *predicting.routes(ours.DIALECT),
         *pages(loaded, lambda: Document(b"", ""), {}),
         *probes(lambda: None, ABOUT),
         metrics_page(is_open=True),
@@ -124,8 +127,9 @@ def test_its_examples_are_what_it_describes() -> None:
             told += [media_type["example"]] if "example" in media_type else []
             for example in told:
                 examples += 1
-                assert conforms(example, media_type["schema"]["$ref"].rpartition("/")[2])
-    assert examples == 6
+                told_as = {**media_type["schema"], "components": GOLDEN["components"]}
+                assert OAS31Validator(told_as).is_valid(example)
+    assert examples == 8
 
 
 def test_every_problem_is_problem_json_and_conforms() -> None:
@@ -136,7 +140,8 @@ def test_every_problem_is_problem_json_and_conforms() -> None:
             Problem(PROBLEM_TYPES[slug], "detail"),
             Problem(PROBLEM_TYPES[slug], "detail", errors=errors),
         ):
-            assert conforms(json.loads(problem.body("id-1", "/predict")), "Problem")
+            body = PROBLEM_JSON.body(problem, "id-1", "/predict")
+            assert conforms(json.loads(body), "Problem")
 
 
 def test_the_document_is_the_place_that_paths_are_relative_to() -> None:
@@ -165,7 +170,7 @@ def test_bentoml_s_own_client_is_told_of_all_that_an_answer_may_have() -> None:
     }
     one: set[str] = set()
     for task, example in scores.items():
-        schemas = ours.one.described(About(EACH_TASK[task], "v7"), example, 5).schemas
+        schemas = ours.one.describe(About(EACH_TASK[task], "v7"), example, 5).schemas
         one |= schemas["PredictAnswer"]["properties"].keys()
     assert one == set(InstanceOutput.model_fields)
     many = GOLDEN["components"]["schemas"]["BatchAnswer"]["properties"]
@@ -189,6 +194,7 @@ COUNTED = Route(
         "Ask",
         answer_of("Success", "text/plain", {"$ref": "#/components/schemas/Own"}),
         problems=(OVERLOADED, UNAVAILABLE),
+        heeds={"X-Heeded": "What it goes by."},
         headers={"X-Own": header("Its own.")},
         schemas={"Own": {"type": "string"}},
     ),
@@ -209,12 +215,21 @@ PARTS = Route(
     _answer,
     Operation("Parts", "of", "Of", page_answer(), parameters={"one": {"enum": ["a", "b"]}}),
 )
+LOUD = Wording("Loud", "text/loud", {422: 400}, {"error": lambda problem: problem.sentence})
+ONLY_REFUSES = Route(
+    "POST",
+    "/loud",
+    _answer,
+    Operation("Refusing", "loud", "Refuse", None, problems=[MALFORMED_BODY, INVALID_INPUT]),
+    is_open=True,
+    wording=LOUD,
+)
 
 
 def of_routes(*, asks_for_keys: bool = False, has_quotas: bool = False) -> dict[str, Any]:
     """Describe a service of a few routes, and check that what is said of it is valid."""
     document = openapi_document(
-        [COUNTED, GUARDED, OPEN, SILENT, PARTS],
+        [COUNTED, GUARDED, OPEN, SILENT, PARTS, ONLY_REFUSES],
         ABOUT,
         asks_for_keys=asks_for_keys,
         has_quotas=has_quotas,
@@ -239,6 +254,7 @@ def test_routes_are_told_of_by_path_and_method_if_they_tell_anything() -> None:
         "/ask": ["post", "get"],
         "/up": ["get"],
         "/of/{one}/{others}": ["get"],
+        "/loud": ["post"],
     }
 
 
@@ -248,6 +264,36 @@ def test_what_may_stand_in_a_path_is_told_and_is_any_text_otherwise() -> None:
         ("one", "path", True, {"enum": ["a", "b"]}),
         ("others", "path", True, {"type": "string"}),
     ]
+
+
+def test_the_headers_that_an_operation_heeds_are_told() -> None:
+    assert of_routes()["paths"]["/ask"]["post"]["parameters"] == [
+        {
+            "name": "X-Heeded",
+            "in": "header",
+            "schema": {"type": "string"},
+            "description": "What it goes by.",
+        }
+    ]
+
+
+def test_what_is_refused_in_other_words_is_described_as_such_and_beside_the_usual() -> None:
+    document = of_routes()
+    told, components = document["paths"]["/loud"]["post"]["responses"], document["components"]
+    slugs = {status: response["$ref"].rpartition("/")[2] for status, response in told.items()}
+    assert slugs == {
+        "400": "malformed-body-Loud",
+        "405": "method-not-allowed-Loud",
+        "500": "internal-error-Loud",
+        "504": "deadline-exceeded-Loud",
+    }
+    for slug in slugs.values():
+        reference = {"$ref": "#/components/schemas/Loud"}
+        assert components["responses"][slug]["content"] == {"text/loud": {"schema": reference}}
+    schema = {"$ref": "#/components/schemas/Loud", "components": components}
+    for words, is_valid in ((LOUD, True), (PROBLEM_JSON, False)):
+        body = words.body(Problem(INVALID_INPUT, "no"), "id-1", "/loud")
+        assert OAS31Validator(schema).is_valid(json.loads(body)) is is_valid
 
 
 def test_an_operation_answers_with_its_own_problems_and_those_of_all() -> None:
@@ -272,9 +318,10 @@ def test_an_operation_s_own_headers_and_schemas_are_components() -> None:
 
 
 def test_a_status_has_one_response_and_what_none_may_answer_with_is_not_told() -> None:
-    told = set(of_routes()["components"]["responses"])
-    absent = {BATCH_TOO_LARGE, OVERLOADED, UNAUTHORIZED, QUOTA_EXCEEDED}
-    assert told == set(PROBLEM_TYPES) - {kind.slug for kind in absent}
+    usual = {METHOD_NOT_ALLOWED, INTERNAL_ERROR, UNAVAILABLE, DEADLINE_EXCEEDED}
+    loud = {MALFORMED_BODY, METHOD_NOT_ALLOWED, INTERNAL_ERROR, DEADLINE_EXCEEDED}
+    told = {kind.slug for kind in usual} | {f"{kind.slug}-Loud" for kind in loud}
+    assert set(of_routes()["components"]["responses"]) == told
 
 
 def test_without_keys_none_is_asked_for() -> None:

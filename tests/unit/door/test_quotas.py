@@ -113,7 +113,7 @@ def test_a_client_that_waits_as_it_is_told_passes(pauses: list[float]) -> None:
                 clock.now_s += pause
                 passed, headers = await told(subject)
                 if not passed:
-                    # The most that is told is the window, and one passes after that, not at its end.
+                    # No more is told than the window; one passes after that, not at its end.
                     clock.now_s += int(headers["retry-after"]) + 1 / 64
                     assert await passes(subject)
 

@@ -126,3 +126,44 @@ def test_predictions_are_counted_by_label() -> None:
 @pytest.mark.parametrize("task", ["one number", "several numbers", "several labels"])
 def test_where_there_is_not_one_label_of_few_predictions_are_counted_as_one(task: str) -> None:
     assert About(EACH_TASK[task], "v7").counted([Prediction([1.5, 2.5])] * 3) == {"": 3}
+
+
+@pytest.mark.parametrize(
+    ("described", "prediction", "given"),
+    [
+        (description(), Prediction("ham"), {"predict": "ham"}),
+        (
+            CLASSIFIER,
+            Prediction("ham", [0.75, 0.25]),
+            {"predict": "ham", "predict_proba": [0.75, 0.25]},
+        ),
+        (
+            several_labels((0, 1), ("a", "b"), asked=PROBABILITIES),
+            Prediction([0, "a"], [[1.0, 0.0], [0.5, 0.5]]),
+            {"predict": [0, "a"], "predict_proba": [[1.0, 0.0], [0.5, 0.5]]},
+        ),
+        # Of two classes the estimator gives the score of the second, of more that of each.
+        (
+            description(asked=SCORES),
+            Prediction("ham", scores=[0.5, -0.5]),
+            {"predict": "ham", "decision_function": -0.5},
+        ),
+        (
+            description(("a", "b", "c"), asked=SCORES),
+            Prediction("b", scores=[0.5, 1.5, -0.5]),
+            {"predict": "b", "decision_function": [0.5, 1.5, -0.5]},
+        ),
+        (
+            outlier_detection(),
+            Prediction("outlier", scores=-0.5),
+            {"predict": "outlier", "decision_function": -0.5},
+        ),
+        (regression("a", "b"), Prediction([1.5, 2.0]), {"predict": [1.5, 2.0]}),
+        (clustering(), Prediction(3), {"predict": 3}),
+    ],
+)
+def test_a_prediction_has_what_the_methods_of_the_estimator_give(
+    described: Description, prediction: Prediction, given: dict[str, object]
+) -> None:
+    methods = About(described, "v7").methods
+    assert {name: method(prediction) for name, method in methods.items()} == given

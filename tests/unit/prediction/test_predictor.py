@@ -23,6 +23,7 @@ from tests.unit.prediction.stories import PATIENCE_S, story, turns
 from tests.unit.samples import description
 
 ABOUT = About(description(), "v1")
+MAX_ROWS = 10
 HAM: Row = (-1.0, 0.0)
 SPAM: Row = (1.0, 0.0)
 
@@ -85,13 +86,14 @@ class Service:
         self.batcher: Batcher[Row, Prediction] = Batcher(
             partial(compute, self.model.predict),
             lambda started, waiting: None,
-            max_items=10,
+            max_items=MAX_ROWS,
             max_waiting_items=max_waiting_items,
             patience_s=600.0,
         )
         self.predictor = Predictor(
             ABOUT,
             self.batcher,
+            MAX_ROWS,
             PredictionCache(10, 60.0, StillClock()) if cached else None,
             self.lookups.append,
             Listeners([self.heard]),
@@ -204,6 +206,44 @@ async def test_every_answer_is_told_whether_it_was_computed_or_not(*, cached: bo
         assert sorted(service.heard.predictions) == [
             (request_id, ABOUT, rows, predictions_of(*rows)) for request_id, rows in asked.items()
         ]
+
+
+@story
+async def test_more_rows_than_fit_are_asked_in_parts_and_told_as_one() -> None:
+    rows = [HAM, SPAM] * 12
+    with served() as service:
+        request = service.many(*rows)
+        assert (await request.outcome()).predictions == predictions_of(*rows)
+        assert list(map(len, service.model.asked)) == [10, 10, 4]
+        assert [row for asked in service.model.asked for row in asked] == rows
+        assert service.heard.predictions == [("id", ABOUT, rows, predictions_of(*rows))]
+
+
+@story
+async def test_neighbours_get_their_turn_between_the_parts() -> None:
+    with served() as service:
+        service.model.gate.clear()
+        request = service.many(*[HAM] * (3 * MAX_ROWS))
+        await service.model.busy()
+        neighbour = service.one(SPAM)  # no part but the one that runs is in its way
+        await turns()
+        service.model.gate.set()
+        await asyncio.gather(request.outcome(), neighbour.outcome())
+        assert SPAM in service.model.asked[1] + service.model.asked[2]
+        assert sum(map(len, service.model.asked)) == 3 * MAX_ROWS + 1
+
+
+@story
+async def test_who_leaves_between_the_parts_is_asked_for_no_further() -> None:
+    with served() as service:
+        service.model.gate.clear()
+        leaving = service.many(*[HAM] * (3 * MAX_ROWS))
+        await service.model.busy()
+        leaving.task.cancel()
+        await turns()
+        service.model.gate.set()
+        await service.one(SPAM).outcome()
+        assert list(map(len, service.model.asked)) == [MAX_ROWS, 1]
 
 
 # Failures, refusals, leaving
