@@ -1,4 +1,4 @@
-"""The table of servers: this service as it is compared, two variants of it, and its peers.
+"""The table of servers: this service as it is compared, variants of it, and its peers.
 
 To add a peer, add a ``Server`` here, and its pinned ``requirements-NAME.txt``: the start command,
 its port, and, when its HTTP shape differs, the path, the request body and how to read an answer.
@@ -18,6 +18,12 @@ STACK = ("uvicorn", "scikit-learn", "numpy")
 def first(predictions: Any) -> Answer:  # noqa: ANN401 (any JSON)
     """Read the answer for the only row of a list."""
     return predictions[0]["prediction"], predictions[0]["probabilities"]
+
+
+def most_probable(document: Any) -> Answer:  # noqa: ANN401 (any JSON)
+    """Read an answer of MLflow's protocol that has the probabilities of the only row of a list."""
+    probabilities = dict(zip(CLASSES, document["predictions"][0], strict=True))
+    return max(probabilities, key=lambda name: probabilities[name]), probabilities
 
 
 def open_inference(document: Any) -> Answer:  # noqa: ANN401 (any JSON)
@@ -51,12 +57,14 @@ PLAIN = replace(
         "SERVING_CACHE_ENTRIES": "0",
     },
     headers={},
+    is_variant=True,
 )
 CACHED = replace(
     OURS,
     name="cached",
     title="this service from its cache",
     variables={**OURS.variables, "SERVING_CACHE_ENTRIES": "10000"},
+    is_variant=True,
 )
 PEERS = (
     Server(
@@ -105,8 +113,8 @@ PEERS = (
         variables={"UVICORN_ACCESS_LOG": "false"},
         path="/invocations",
         ready="/ping",
-        body='{"inputs": [[%s]]}',
-        read=lambda document: first(document["predictions"]),
+        body='{"inputs": [[%s]], "params": {"predict_method": "predict_proba"}}',
+        read=most_probable,
     ),
     Server(
         name="bentoml",
@@ -120,4 +128,24 @@ PEERS = (
         read=first,
     ),
 )
-SERVERS = {server.name: server for server in (OURS, PLAIN, CACHED, *PEERS)}
+
+
+def asked_as(peer: str, **changes: Any) -> Server:  # noqa: ANN401 (dataclasses' own)
+    """Give this service, all features on, sent the very bytes that a peer gets."""
+    asked = next(server for server in PEERS if server.name == peer)
+    return replace(OURS, body=asked.body, read=asked.read, is_variant=True, **changes)
+
+
+V2 = asked_as(
+    "mlserver",
+    name="ours-v2",
+    title="this service in V2",
+    path="/v2/models/{model_name}/infer",
+)
+INVOCATIONS = asked_as(
+    "mlflow",
+    name="ours-invocations",
+    title="this service at /invocations",
+    path="/invocations",
+)
+SERVERS = {server.name: server for server in (OURS, PLAIN, CACHED, V2, INVOCATIONS, *PEERS)}

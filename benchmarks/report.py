@@ -140,7 +140,8 @@ def commands(plan: Plan) -> list[str]:
         start = " ".join(
             [*variables, shlex.join(["taskset", "-c", str(plan.cores[0]), *server.arguments()])]
         )
-        lines.append(f"{server.title} ({server.versions()}): `{start}`")
+        asked = f"`{server.body}` to `{server.path}`"
+        lines.append(f"{server.title} ({server.versions()}), sent {asked}: `{start}`")
     version = subprocess.run(["wrk", "-v"], check=False, capture_output=True, text=True).stdout
     tools = {False: f"wrk {version.split()[1]}", True: f"Python {platform.python_version()}"}
     for is_open, title in tools.items():

@@ -83,7 +83,7 @@ class Round:
 
     def measure(self) -> None:
         """Measure all there is to measure of this server."""
-        if self.server.name in ("plain", "cached"):
+        if self.server.is_variant:
             load = replace(SOME, distinct=CACHED_ROWS if self.server.name == "cached" else 0)
             self.run(load, 1, self.plan.seconds)
             self.add(load, self.run(load, 1, self.plan.seconds))
@@ -123,7 +123,11 @@ def measure(plan: Plan, store: Path) -> Results:
             file = find(store, model)
             chosen = {"BENTOML_HOME": str(store), "SERVING_MODEL": model}
             for named in plan.servers:
-                server = replace(named, variables={**named.variables, **chosen})
+                server = replace(
+                    named,
+                    variables={**named.variables, **chosen},
+                    path=named.path.format(model_name=model),
+                )
                 if model not in expected:
                     expected[model] = reference(server, file, sample)
                 print(f"round {number} of {plan.rounds}: {model}, {server.title}", flush=True)

@@ -50,11 +50,12 @@ class Server:
     folder: Path = HERE
     variables: Mapping[str, str] = field(default_factory=dict)  # {model} is filled in
     requirements: Path | None = None  # installed into the environment when they changed
-    path: str = "/predict"
+    path: str = "/predict"  # {model_name} is filled in: the store's
     ready: str = "/readyz"
     body: str = '{"data": [%s]}'
     headers: Mapping[str, str] = field(default_factory=dict)
     read: Callable[[Any], Answer] = read_answer
+    is_variant: bool = False  # measured with 16 clients alone
 
     @property
     def target(self) -> Target:

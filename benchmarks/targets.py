@@ -93,6 +93,13 @@ def faster(load: Load, peer: str, bound: float, guard: float | None = None) -> T
     return Target(text, value, (base,), bound, guard, at_least=True)
 
 
+def faster_as(variant: str, peer: str, bound: float) -> Target:
+    """Demand a multiple of a peer's requests a second in the peer's own protocol."""
+    value, base = Point(variant, SOME, "rps"), Point(peer, SOME, "rps")
+    text = f"{SOME}: requests/s of {SERVERS[variant].title}, to those of {SERVERS[peer].title}"
+    return Target(text, value, (base,), bound, at_least=True)
+
+
 def quicker(peer: str, bound: float, guard: float | None = None) -> Target:
     """Demand a lone client's latency, to a peer's."""
     text = f"{ONE}: median latency, to that of {SERVERS[peer].title}"
@@ -120,6 +127,8 @@ def targets(model: str, loads: Iterable[Load]) -> Iterator[Target]:
     batch, in_process = Point("ours", BATCH, "p50"), Point("ours", IN_PROCESS, "p50")
     yield Target(f"{BATCH}: time, to that in process", batch, (in_process,), 1.5, guard=3)
     yield faster(SOME, "plain", 0.65, guard=0.4)
+    yield faster_as("ours-v2", "mlserver", 5)
+    yield faster_as("ours-invocations", "mlflow", 5)
     for load in loads:
         if load.open:
             yield Target(f"{load}: p95 in ms", Point("ours", load, "p95"), (), P95_MS)

@@ -100,7 +100,8 @@ def test_the_tables_have_targets_medians_and_failures(
 def test_the_readme_shows_this_service_and_its_peers_alone(
     bench: SimpleNamespace, results: Results
 ) -> None:
-    servers = [bench.peers.SERVERS[name] for name in ("ours", "plain", "cached", "fastapi")]
+    names = ("ours", "plain", "cached", "ours-v2", "ours-invocations", "fastapi")
+    servers = [bench.peers.SERVERS[name] for name in names]
     plan = SimpleNamespace(models=[LOGISTIC], servers=servers)
     for server in servers:
         add(bench, results, server.name, 500)
@@ -110,6 +111,42 @@ def test_the_readme_shows_this_service_and_its_peers_alone(
         "| this service |  | 500 | 3 |",
         "| FastAPI by hand |  | 500 | 3 |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "peer"), [("ours-v2", "mlserver"), ("ours-invocations", "mlflow")]
+)
+def test_in_a_peers_protocol_this_service_is_sent_its_bytes_and_judged_against_it_alone(
+    bench: SimpleNamespace, results: Results, name: str, peer: str
+) -> None:
+    ours, theirs = bench.peers.SERVERS[name], bench.peers.SERVERS[peer]
+    assert ours.body == theirs.body
+    assert (ours.headers, ours.variables) == (bench.peers.OURS.headers, bench.peers.OURS.variables)
+    plan = SimpleNamespace(models=[LOGISTIC], servers=[ours, theirs], loads=[bench.targets.SOME])
+    add(bench, results, name, 600, 490)
+    add(bench, results, peer, 100, 100)
+    assert list(bench.report.target_rows(plan, results)) == [
+        f"{LOGISTIC} | 16 clients: requests/s of {ours.title}, to those of {theirs.title}"
+        " | at least 5 | 5.45 | held"
+    ]
+
+
+def test_the_answers_of_all_protocols_read_alike(bench: SimpleNamespace) -> None:
+    probabilities = {"setosa": 0.25, "versicolor": 0.5, "virginica": 0.25}
+    numbers = list(probabilities.values())
+    own = {"prediction": "versicolor", "probabilities": probabilities}
+    outputs = [
+        {"name": "predict", "data": ["versicolor"]},
+        {"name": "predict_proba", "data": numbers},
+    ]
+    answers = {
+        "ours": own,
+        "ours-v2": {"model_name": "iris", "outputs": outputs},
+        "ours-invocations": {"predictions": [numbers]},
+        "bentoml": [own],
+    }
+    for name, document in answers.items():
+        assert bench.peers.SERVERS[name].read(document) == ("versicolor", probabilities), name
 
 
 def test_a_report_is_put_between_the_markers_of_a_file(
