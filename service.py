@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import bentoml
@@ -18,7 +19,7 @@ from serving.door.pages import Document, assets, metrics_page, pages
 from serving.door.predicting import Predicting
 from serving.door.probes import probes
 from serving.door.quotas import Quotas
-from serving.door.routes import Route, Routes
+from serving.door.routes import Route, Routes, overridden
 from serving.door.telling import telling
 from serving.host.bento import (
     STATIC,
@@ -104,13 +105,21 @@ class ModelApi:
             settings.cors_origins,
         )
 
-    def routes(self) -> Iterator[Route]:
-        """Give all that is served; those asked for most come first."""
+    def routes(self) -> list[Route]:
+        """Give all that is served: this service's own, and over it what each dialect has."""
         predicting = Predicting(self.shelf, settings.max_body_bytes)
-        yield from predicting.routes(ours.DIALECT)
-        for dialect in dialects:
-            yield from predicting.routes(dialect)
-            yield from telling(dialect, self.shelf, lambda: self.life.unready)
+        own = chain(predicting.routes(ours.DIALECT), self.beside())
+        spoken = [
+            chain(
+                predicting.routes(dialect),
+                telling(dialect, self.shelf, lambda: self.life.unready),
+            )
+            for dialect in dialects
+        ]
+        return overridden(own, *spoken)
+
+    def beside(self) -> Iterator[Route]:
+        """Give what is served beside predictions."""
         alive = next((dialect.alive for dialect in dialects if dialect.alive), None)
         schema = ModelApi.schema()  # type: ignore[attr-defined]
         yield from pages(self.shelf.default, lambda: self.openapi, schema, alive)

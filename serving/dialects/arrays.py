@@ -117,6 +117,8 @@ def _typed(lines: list[list[Any]]) -> _Array:
     """Give values of one type as such, and others as the texts that JSON has for them."""
     kinds = {type(cell) for line in lines for cell in line}
     try:
+        if kinds == {str}:
+            return np.array(lines, "<U")
         if kinds == {bool}:
             return np.array(lines, "|b1")
         if kinds == {int}:

@@ -22,6 +22,7 @@ from serving.problems import (
     ProblemType,
     Wording,
 )
+from serving.telemetry import log
 
 UNMATCHED = "unmatched"
 
@@ -139,6 +140,21 @@ class Routes:
             if match := pattern.match(path):
                 return Found(template, methods, match.groupdict())
         return None
+
+
+def overridden(routes: Iterable[Route], *later: Iterable[Route]) -> list[Route]:
+    """Give routes, and over them later ones, which go before those at the same path and method.
+
+    The log tells of what is not served because of that.
+    """
+    kept = list(routes)
+    for group in map(list, later):
+        taken = {(route.method, route.path) for route in group}
+        for route in kept:
+            if (route.method, route.path) in taken:
+                log.warning("route.replaced", method=route.method, path=route.path)
+        kept = [route for route in kept if (route.method, route.path) not in taken] + group
+    return kept
 
 
 def _first_segment(path: str) -> str:

@@ -362,7 +362,7 @@ def test_a_crash_for_one_row_harms_no_neighbour(app: ASGIApp, loop: asyncio.Runn
 
 
 def test_the_document_is_valid_and_tells_of_all_that_is_served_but_what_its_page_loads(
-    openapi: dict[str, Any], instance: Foreign
+    openapi: dict[str, Any], instance: Foreign, module: ModuleType
 ) -> None:
     validate(openapi)
     documented = {
@@ -386,9 +386,8 @@ def test_the_document_is_valid_and_tells_of_all_that_is_served_but_what_its_page
         "GET /model/info",
         "GET /readyz",
         "GET /schema.json",
-        "POST /v1/models/{model}:predict",
-        "GET /v1/models/{model}",
-        "GET /v1/models",
+        *(f"POST {path}" for dialect in module.dialects for path in dialect.conversations),
+        *(f"{told.method} {told.path}" for dialect in module.dialects for told in dialect.tells),
     }
 
 

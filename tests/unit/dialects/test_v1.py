@@ -124,7 +124,7 @@ def test_parameters_are_an_object_and_a_method_is_a_name() -> None:
             "/parameters"
         ]
     for wrong in (1, ["predict"], {}, "fit"):
-        parameters = {"predict_method": wrong}
+        parameters: object = {"predict_method": wrong}
         assert places(refusal(PREDICT, sent({"instances": [], "parameters": parameters}))) == [
             "/parameters/predict_method"
         ]

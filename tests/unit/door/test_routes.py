@@ -2,9 +2,10 @@
 
 import pytest
 
-from serving.door.routes import Route, Routes
+from serving.door.routes import Route, Routes, overridden
 from serving.problems import PROBLEM_JSON, Wording
 from tests.unit.door.doors import fine
+from tests.unit.fakes import RecordingLog
 
 LOUD = Wording("Loud")
 GET_PLACE = Route("GET", "/place", fine)
@@ -128,3 +129,24 @@ def test_a_route_is_closed_and_counts_not_unless_it_says_so() -> None:
     assert not GET_PLACE.counts
     assert GET_PLACE.tells is None
     assert GET_PLACE.wording is PROBLEM_JSON
+
+
+def test_what_is_given_later_goes_before_what_has_its_path_and_method_and_that_is_logged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = RecordingLog()
+    monkeypatch.setattr("serving.door.routes.log", log)
+    other_place = Route("GET", "/place", fine, is_open=True)
+    own_error = Route("GET", "/errors/own", fine)
+    routes = overridden([GET_PLACE, PUT_PLACE, ERROR], [own_error], [other_place])
+    assert routes == [PUT_PLACE, ERROR, own_error, other_place]
+    told = {"level": "warning", "event": "route.replaced", "method": "GET", "path": "/place"}
+    assert log.lines == [told]
+    found = Routes(routes).find("/place")
+    assert found is not None
+    assert found.routes == {"PUT": PUT_PLACE, "GET": other_place, "HEAD": other_place}
+
+
+def test_two_that_are_given_together_at_one_path_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="two routes answer GET /place"):
+        Routes(overridden([PREDICT], [GET_PLACE, GET_PLACE]))
