@@ -10,7 +10,7 @@ from pathlib import Path
 import bentoml
 import orjson
 
-from serving.dialects import invocations, ours, v1, v2
+from serving.dialects import invocations, ours, v1, v2, vertex
 from serving.dialects.dialect import Dialect, spoken
 from serving.door.auth import Keyring
 from serving.door.edge import Edge
@@ -52,6 +52,7 @@ DIALECTS: dict[str, Callable[[Settings], Dialect]] = {
     "v2": v2.dialect,
     "v1": v1.dialect,
     "invocations": invocations.dialect,
+    "vertex": vertex.dialect,
 }
 
 settings = load_settings()

@@ -16,7 +16,7 @@ WINGS = {
     "store",
     "prediction": "lanes batching cache sinks log predictor loaded shelf",
     "dialects": "dialect manners schemas tables ours tensors v2_outputs v2_rows v2 v1 "
-    "arrays invocations_rows invocations",
+    "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages probes "
     "edge",
     "host": "process logs letters protocol supervisor life application bento",

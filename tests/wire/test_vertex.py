@@ -1,0 +1,38 @@
+"""A container as Vertex AI starts one: its paths win over this service's own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server import BATCH, ROW, Server, serving
+
+PLATFORM = {"AIP_PREDICT_ROUTE": "/predict", "AIP_HEALTH_ROUTE": "/health"}
+
+
+@pytest.fixture(scope="module")
+def vertex(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serve with paths of this service's own named by the platform."""
+    with serving(home, tmp_path_factory.mktemp("vertex") / "output", **PLATFORM) as running:
+        yield running
+
+
+def test_the_platform_s_paths_win_and_the_log_says_so_at_the_start(vertex: Server) -> None:
+    body = {"instances": [ROW] * 3, "parameters": {"predict_method": "predict_proba"}}
+    answer = vertex.http.post("/predict", json=body)
+    known = vertex.ask([ROW] * 3, BATCH).json()["predictions"]
+    assert answer.json() == {
+        "predictions": [list(each["probabilities"].values()) for each in known]
+    }
+    assert vertex.http.get("/health").json() == {"name": "iris", "ready": True}
+    replaced = [(event["method"], event["path"]) for event in vertex.events("route.replaced")]
+    assert sorted(replaced) == [("GET", "/health"), ("POST", "/predict")]
+    described = vertex.http.get("/docs.json").json()["paths"]
+    assert described["/predict"]["post"]["operationId"] == "vertexPredict"
+    assert described["/health"]["get"]["operationId"] == "vertexHealth"
+
+
+def test_what_is_refused_there_is_400_with_the_sentence_that_clients_show(vertex: Server) -> None:
+    answer = vertex.ask(ROW)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert answer.json()["error"].endswith("expected either instances or inputs")
