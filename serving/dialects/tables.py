@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-import orjson
-
 from serving.json_text import BYTE_ORDER_MARK
 from serving.model.description import Description
 from serving.model.domains import Schema
@@ -136,9 +134,6 @@ def _value(kind: str, cell: str) -> float | bool | str | None:
 
 def write_csv(lines: Iterable[Sequence[Any]]) -> bytes:
     """Write lines of cells, each ended by LF; doubles read back the same."""
-    lines = list(lines)
-    if {type(cell) for line in lines for cell in line} == {float}:  # JSON has them as CSV may
-        return orjson.dumps(lines)[2:-2].replace(b"],[", b"\n") + b"\n"
     written = _Lines()
     csv.writer(written).writerows([_cell(value) for value in line] for line in lines)
     return "".join(written).encode()

@@ -135,6 +135,31 @@ def test_what_is_not_declared_as_json_plain_or_gzipped_is_an_unsupported_media_t
         assert_problem(server, answer, 415, "unsupported-media-type")
 
 
+def test_who_takes_neither_json_nor_csv_is_told_what_there_is(server: Server) -> None:
+    answer = server.ask([ROW], BATCH, {"Accept": "text/html, application/json;q=0"})
+    problem = assert_problem(server, answer, 406, "not-acceptable")
+    assert problem["detail"] == "the answer is application/json or text/csv"
+    assert server.ask(ROW, headers={"Accept": "text/html"}).status_code == 200  # it has one form
+
+
+def test_what_is_wrong_with_csv_is_told_by_row_and_column(server: Server) -> None:
+    declared = {"Content-Type": "text/csv"}
+    answer = server.send(f"5.1,3.5,1.4,0.2\n\n6.7,{SECRET},5.2,\n1,2\n", BATCH, declared)
+    listed = assert_problem(server, answer, 422, "invalid-input")["errors"]
+    assert {error["pointer"]: error["detail"] for error in listed} == {
+        "/1/1": "expected a number, got a string",
+        "/1/3": "expected a number, got null",
+        "/2": "expected 4 values, got 2",
+    }
+    answer = server.send(f'1,2,3,"{SECRET}', BATCH, declared)
+    assert_problem(server, answer, 400, "malformed-body")
+    assert SECRET not in answer.text
+    assert_problem(server, server.send("1,2,3,4\n" * 1001, BATCH, declared), 413, "batch-too-large")
+    answer = server.send("1,2,3,4", headers=declared)
+    assert_problem(server, answer, 415, "unsupported-media-type")
+    assert answer.headers["accept-post"] == "application/json"
+
+
 def test_a_bomb_is_too_large_and_what_is_no_gzip_is_malformed(server: Server) -> None:
     gzipped = {"Content-Encoding": "gzip"}
     bomb = gzip.compress(bytes(100 * MEGABYTE), 9)

@@ -1,9 +1,13 @@
 """What a user asks for: predictions, the model's description, health."""
 
+import csv
 import gzip
 import json
 import random
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import bentoml
@@ -79,6 +83,33 @@ def test_the_largest_batch_keeps_its_order(server: Server) -> None:
     predictions = predict_batch(server, rows)["predictions"]
     wanted = ["setosa" if row is ROW else "virginica" for row in rows]
     assert [answer["prediction"] for answer in predictions] == wanted
+
+
+def test_a_file_of_csv_is_answered_as_its_rows_are_in_json(server: Server, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+    rows = [ROW, OTHER_ROW, [5, 3, 1, 0.1], [6.123456789012345, 2.9, 4.1, 1.3]]
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["species", *reversed(NAMES)])
+        writer.writerows(["any", *reversed(row)] for row in rows)
+
+    def sent(*headers: str) -> str:
+        url, body = f"{server.url}{BATCH}", ("--data-binary", "@rows.csv")
+        told = [part for header in ("Content-Type: text/csv", *headers) for part in ("-H", header)]
+        command = ["curl", "--silent", "--fail-with-body", *told, *body, url]
+        return subprocess.run(
+            command, cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    right = predict_batch(server, rows)["predictions"]
+    assert json.loads(sent())["predictions"] == right
+    header, *table = csv.reader(sent("Accept: text/csv, */*;q=0.1").splitlines())
+    assert header == ["prediction", *(f"probability_{label}" for label in CLASSES)]
+    assert [cells[0] for cells in table] == [answer["prediction"] for answer in right]
+    assert [list(map(float, cells[1:])) for cells in table] == [
+        list(answer["probabilities"].values()) for answer in right
+    ]
 
 
 def test_an_empty_batch_has_no_predictions(server: Server) -> None:

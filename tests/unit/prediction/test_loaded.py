@@ -16,7 +16,7 @@ from serving.metrics import Metrics
 from serving.model.facts import model_info
 from serving.model.features import Row
 from serving.model.outputs import Prediction
-from serving.model.rows import Question
+from serving.model.rows import Question, below
 from serving.model.store import save
 from serving.model.stored import VerifiedModel, verify
 from serving.prediction import loaded as room
@@ -113,6 +113,23 @@ async def test_it_reads_rows_and_answers_and_tells_of_it(
             loaded.rows.many([list(HAM)] * 3, ())
     (event,) = heard.predictions
     assert event == (record.id, loaded.about, question.rows, outcome.predictions)
+
+
+@story
+async def test_rows_in_parts_are_asked_in_batches_of_the_size_that_is_set(
+    verified: VerifiedModel,
+    metrics: Metrics,
+    record: RequestRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches: list[tuple[int, int]] = []
+    monkeypatch.setattr(metrics, "batch_started", lambda *batch: batches.append(batch))
+    with loading(verified, metrics, max_batch_rows=2) as loaded:
+        rows = [list(HAM), list(SPAM)] * 2 + [list(HAM)]
+        question = loaded.rows.each(rows, below(()), in_parts=True)
+        labels = [each.value for each in (await loaded.predictor.ask(question)).predictions]
+    assert labels == ["ham", "spam", "ham", "spam", "ham"]
+    assert [size for size, _ in batches] == [2, 2, 1]
 
 
 @story
