@@ -54,7 +54,7 @@ from serving.dialects.schemas import (
     ref,
 )
 from serving.dialects.tables import CSV_MEDIA_TYPE, csv_body, read_csv, write_csv
-from serving.json_text import parse_json_with_nan, read_json
+from serving.json_text import parse_lenient_json, read_json
 from serving.model.about import About
 from serving.model.domains import Schema, closed
 from serving.model.outputs import Prediction
@@ -136,7 +136,7 @@ def _read(sent: Sent, about: About, rows: Rows) -> Asked:
         question, method, is_bare = read_json(
             sent.body,
             lambda document: read_document(document, about, rows, name),
-            parse_json_with_nan,
+            parse_lenient_json,
         )
     return Asked(question, partial(_write, method, sent.wanted, is_bare))
 

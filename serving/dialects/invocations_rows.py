@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from serving.dialects.manners import Method, method_of, pass_over
+from serving.dialects.manners import Method, method_of
 from serving.model.about import About
 from serving.model.rows import (
     MAX_PROBLEMS,
@@ -52,7 +52,6 @@ def read_document(
         refuse([FieldError("", f"expected one of {', '.join(FORMS)}")])
     (form,) = given
     method = method_of(about, document.get(PARAMS), (PARAMS,), method_name)
-    pass_over(value for name, value in document.items() if name != form)
     table, place = document[form], (form,)
     if form == SPLIT:
         return Read(_of_split(table, rows), method)
@@ -78,7 +77,6 @@ def _of_split(table: Any, rows: Rows) -> Question:  # noqa: ANN401 (any JSON)
     """Read lines of values below the names of their columns, as pandas writes a table."""
     if type(table) is not dict:
         refuse([expected('an object {"columns": […], "data": […]}', table, (SPLIT,))])
-    pass_over(value for name, value in table.items() if name not in {COLUMNS, DATA})
     place = (SPLIT, DATA)
     if DATA not in table:
         refuse([FieldError(pointer(*place), "missing")])
@@ -125,8 +123,6 @@ def _of_lines(lines: list[Any], columns: Sequence[int], width: int, rows: Rows) 
     if mistakes:
         whole = [n for n in whole if type(lines[n]) is list and len(lines[n]) == width]
     by_column = list(zip(*(lines[number] for number in whole), strict=True))
-    for column in set(range(len(by_column))) - set(columns):
-        pass_over(by_column[column])
     ordered = [by_column[column] for column in columns] if by_column else []
 
     def at(row: int, *value: int) -> Place:
@@ -161,7 +157,6 @@ def _of_columns(table: dict[str, Any], place: Place, rows: Rows) -> Question:
         mistakes = [FieldError(pointer(*place, name), told) for name in names]
     if mistakes:
         refuse(mistakes)
-    pass_over(table[name] for name in rows.ignored if name in table)
     # An array of the shape [n, 1] has each value in an array of its own.
     nested = {name for name in names if all(type(v) is list and len(v) == 1 for v in table[name])}
     columns = [[v[0] for v in table[n]] if n in nested else table[n] for n in names]

@@ -4,17 +4,15 @@ They know no 422, show little more of a refusal than its ``error``, name scikit-
 they ask for ``predict_method``, and send their arrays' elements as numbers.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from serving.json_text import overflows
 from serving.model.about import About
 from serving.model.features import Feature
 from serving.model.outputs import Prediction
 from serving.model.rows import refuse
 from serving.problems import (
     JSON_MEDIA_TYPE,
-    MALFORMED_BODY,
     MEDIA_TYPE,
     FieldError,
     Problem,
@@ -64,16 +62,6 @@ def method_of(
         told = f"expected one of {', '.join(about.methods)}"
         refuse([FieldError(pointer(*place, PREDICT_METHOD), told)])
     return method
-
-
-def pass_over(values: Iterable[object]) -> None:
-    """Pass over what means nothing here, but has to be JSON whose numbers doubles can hold.
-
-    Raises:
-        Problem: 400, one overflows.
-    """
-    if overflows(list(values)):
-        raise Problem(MALFORMED_BODY, "a number overflows a double")
 
 
 def as_taken(feature: Feature, values: Sequence[Any]) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.json_text import kind_of, parse_json_with_nan
+from serving.json_text import kind_of, parse_lenient_json
 from serving.model.rows import MAX_PROBLEMS, Place
 from serving.problems import FieldError, Problem, pointer
 
@@ -247,7 +247,7 @@ def _of_base64(text: str) -> str:
 
 
 def _of_json(text: str) -> Any:  # noqa: ANN401 (any JSON)
-    return parse_json_with_nan(text.encode())
+    return parse_lenient_json(text.encode())
 
 
 # How strings may be written, by MLServer's names; others leave them as they are.

@@ -25,7 +25,6 @@ from serving.dialects.manners import (
     PREDICTIONS,
     Method,
     method_of,
-    pass_over,
 )
 from serving.dialects.schemas import (
     TEXT,
@@ -37,7 +36,7 @@ from serving.dialects.schemas import (
     predictions_schema,
     ref,
 )
-from serving.json_text import parse_json_with_nan, read_json
+from serving.json_text import parse_lenient_json, read_json
 from serving.model.about import About
 from serving.model.domains import Schema, closed
 from serving.model.outputs import Prediction
@@ -88,7 +87,7 @@ _MODELS = Telling(
 
 def _read(sent: Sent, about: About, rows: Rows) -> Asked:
     question, method = read_json(
-        sent.body, lambda document: _asked(document, about, rows), parse_json_with_nan
+        sent.body, lambda document: _asked(document, about, rows), parse_lenient_json
     )
     return Asked(question, partial(_write, method))
 
@@ -100,7 +99,6 @@ def _asked(document: Any, about: About, rows: Rows) -> tuple[Question, Method]: 
     if len(given) != 1:
         refuse([FieldError("", f"expected either {INSTANCES} or {INPUTS}")])
     method = method_of(about, document.get(PARAMETERS), (PARAMETERS,))
-    pass_over(value for name, value in document.items() if name not in given)
     return rows.many(document[given[0]], tuple(given)), method
 
 

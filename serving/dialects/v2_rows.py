@@ -20,7 +20,7 @@ from serving.dialects.tensors import (
     wrong_member,
 )
 from serving.dialects.v2_outputs import JSON_LENGTH, wanted, write
-from serving.json_text import parse_json_with_nan, read_json
+from serving.json_text import parse_lenient_json, read_json
 from serving.model.about import About
 from serving.model.features import Feature
 from serving.model.rows import MAX_PROBLEMS, Place, Question, Rows, expected, refuse
@@ -50,7 +50,7 @@ def read(sent: Sent, about: About, rows: Rows) -> Asked:
         if not 0 < at <= len(head):
             raise Problem(MALFORMED_BODY, f"{JSON_LENGTH} is no length within the body")
         head, buffers = head[:at], head[at:]
-    return read_json(head, partial(_asked, _Buffers(buffers), about, rows), parse_json_with_nan)
+    return read_json(head, partial(_asked, _Buffers(buffers), about, rows), parse_lenient_json)
 
 
 class _Buffers:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.json_text import BYTE_ORDER_MARK, overflows, parse_json, parse_json_with_nan, read_json
+from serving.json_text import BYTE_ORDER_MARK, overflows, parse_json, parse_lenient_json, read_json
 from serving.problems import INVALID_INPUT, MALFORMED_BODY, NOT_FOUND, Problem, ProblemType
 
 
@@ -88,21 +88,21 @@ def test_any_other_byte_order_mark_is_malformed(sent: str) -> None:
         (b"[1, NaN, 2.5]", [1, None, 2.5]),
         (b'{"a": [{"b": NaN}], "NaN": "NaN"}', {"a": [{"b": None}], "NaN": "NaN"}),
         (BYTE_ORDER_MARK + b"[NaN]", [None]),
-        (b'["NaN", 1e308]', ["NaN", 1e308]),
-        (b"[1e400]", [float("inf")]),  # as without it: who reads that refuses it
+        (b'["NaN", 1e308]', ["NaN", 1e308]),  # as without it: who reads that refuses it
     ],
 )
 def test_nan_may_stand_for_null(sent: bytes, document: object) -> None:
-    assert parse_json_with_nan(sent) == document
+    assert parse_lenient_json(sent) == document
 
 
 @pytest.mark.parametrize(
     ("sent", "detail"),
     [
         (b"[Infinity]", "expected value"),
-        (b"[NaN, Infinity]", "Infinity, or a number that overflows a double"),
-        (b'{"NaN": [-Infinity]}', "Infinity, or a number that overflows a double"),
-        (b"[NaN, 1e400]", "Infinity, or a number that overflows a double"),
+        (b"[NaN, Infinity]", "a number overflows a double"),
+        (b'{"NaN": [-Infinity]}', "a number overflows a double"),
+        (b'{"unused": 1e400}', "a number overflows a double"),
+        (b"[NaN, 1e400]", "a number overflows a double"),
         (b'{"a": NaN, "a": 1}', "a key is given twice"),
         (b'["NaN", oops]', "expected value"),
         (b"[nan]", "expected ident"),
@@ -114,7 +114,7 @@ def test_nan_may_stand_for_null(sent: bytes, document: object) -> None:
 )
 def test_beside_nan_all_is_as_strict_as_ever(sent: bytes, detail: str) -> None:
     with pytest.raises(Problem) as caught:
-        parse_json_with_nan(sent)
+        parse_lenient_json(sent)
     assert caught.value.kind is MALFORMED_BODY
     assert caught.value.detail.partition(" at ")[0] == detail
 
@@ -161,4 +161,4 @@ def test_what_is_read_is_what_a_body_says() -> None:
         2.5,
         None,
     ]
-    assert read_json(b"[NaN]", lambda document: document, parse_json_with_nan) == [None]
+    assert read_json(b"[NaN]", lambda document: document, parse_lenient_json) == [None]
