@@ -52,7 +52,7 @@ class Mistakes(Exception):  # noqa: N818 (no error of this service: it becomes a
         super().__init__(self.errors)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there is one for each request, or one for each feature
 class Tensor:
     """An input: its elements are flat, row by row; a missing one is None."""
 

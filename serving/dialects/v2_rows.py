@@ -125,15 +125,12 @@ def _question(
 
 
 def _of_matrix(tensor: Tensor, rows: Rows) -> Question:
-    mistakes = [
-        FieldError(pointer(*tensor.place, "datatype"), f"{feature.name} is no {tensor.datatype}")
-        for feature in rows.features
-        if not _takes(feature, tensor)
-    ]
-    if mistakes:
-        refuse(mistakes)
+    if not all(_takes(each, tensor) for each in rows.types):
+        place = pointer(*tensor.place, "datatype")
+        wrong = [each.name for each in rows.features if not _takes(each.type, tensor)]
+        refuse([FieldError(place, f"{name} is no {tensor.datatype}") for name in wrong])
     width, elements = len(rows.features), tensor.elements
-    if tensor.is_binary or any(feature.type == "boolean" for feature in rows.features):
+    if tensor.is_binary or "boolean" in rows.types:
         columns = [
             _values(feature, tensor, elements[at::width])
             for at, feature in enumerate(rows.features)
@@ -142,10 +139,7 @@ def _of_matrix(tensor: Tensor, rows: Rows) -> Question:
     else:
         items = [elements[at : at + width] for at in range(0, len(elements), width)]
 
-    def place(row: int, column: int = 0) -> Place:
-        return tensor.place_of(row * width + column)
-
-    return rows.each(items, place)
+    return rows.each(items, lambda row, column=0: tensor.place_of(row * width + column))
 
 
 def _of_columns(
@@ -165,7 +159,7 @@ def _of_columns(
         elif tensor.shape[1:] not in {(), (1,)}:
             told = "expected [n] or [n, 1]"
             mistakes.append(FieldError(pointer(*tensor.place, "shape"), told))
-        elif not _takes(feature, tensor):
+        elif not _takes(feature.type, tensor):
             told = f"{feature.name} takes {', '.join(TAKEN_BY[feature.type])}"
             mistakes.append(FieldError(pointer(*tensor.place, "datatype"), told))
         by_name.setdefault(tensor.name, tensor)
@@ -194,8 +188,9 @@ def _missing(inputs: list[Any], features: Mapping[str, Feature]) -> Iterator[Fie
                 yield FieldError(pointer(*_INPUTS), f"the input {name} is missing")
 
 
-def _takes(feature: Feature, tensor: Tensor) -> bool:
-    return tensor.is_json or tensor.datatype in TAKEN_BY[feature.type]
+def _takes(kind: str, tensor: Tensor) -> bool:
+    """Tell whether features of a type may come in a tensor."""
+    return tensor.is_json or tensor.datatype in TAKEN_BY[kind]
 
 
 def _values(feature: Feature, tensor: Tensor, elements: list[Any]) -> list[Any]:

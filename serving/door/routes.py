@@ -8,6 +8,7 @@ so that these never have a series for each path.
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 from starlette.requests import Request
@@ -25,6 +26,7 @@ from serving.problems import (
 from serving.telemetry import log
 
 UNMATCHED = "unmatched"
+MAX_KNOWN_PATHS = 64  # that were found by a pattern of late: clients ask for few again and again
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -94,6 +96,9 @@ class Found(NamedTuple):
         )
 
 
+_Pattern: TypeAlias = tuple[re.Pattern[str], str, dict[str, Route]]
+
+
 class Routes:
     """All routes, by their paths."""
 
@@ -114,15 +119,16 @@ class Routes:
                 methods["HEAD"] = route
         self._wordings = {_first_segment(route.path): route.wording for route in self._routes}
         self._exact: dict[str, Found] = {}
-        self._patterns = []
+        patterns: list[_Pattern] = []
         for path, methods in by_path.items():
             pattern, template, convertors = compile_path(path)
             if convertors:
-                self._patterns.append((pattern, template, methods))
+                patterns.append((pattern, template, methods))
             else:
                 self._exact[path] = Found(path, methods, {})
         # Of two that match, the one that says more of the path: /{name}:predict before /{name}.
-        self._patterns.sort(key=lambda each: len(re.sub("{.*?}", "", each[1])), reverse=True)
+        patterns.sort(key=lambda each: len(re.sub("{.*?}", "", each[1])), reverse=True)
+        self._match = lru_cache(MAX_KNOWN_PATHS)(partial(_first_match, patterns))
 
     def __iter__(self) -> Iterator[Route]:
         """Give the routes in their order."""
@@ -136,10 +142,14 @@ class Routes:
         """Find what is at a path, if anything is."""
         if (found := self._exact.get(path)) is not None:
             return found
-        for pattern, template, methods in self._patterns:
-            if match := pattern.match(path):
-                return Found(template, methods, match.groupdict())
-        return None
+        return self._match(path)
+
+
+def _first_match(patterns: Iterable[_Pattern], path: str) -> Found | None:
+    for pattern, template, methods in patterns:
+        if match := pattern.match(path):
+            return Found(template, methods, match.groupdict())
+    return None
 
 
 def overridden(routes: Iterable[Route], *later: Iterable[Route]) -> list[Route]:

@@ -97,6 +97,7 @@ class Rows:
         """
         self.max_rows = max_rows
         self.features = tuple(features)
+        self.types = frozenset(feature.type for feature in features)
         self.ignored = tuple(ignored)
         self._features = {feature.name: feature for feature in features}
         self._known = {*self._features, *ignored}
