@@ -9,6 +9,8 @@ PYTEST_ON_ALL_CORES = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 
 ONE_MORE = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 # Where CI is set, as .ci/run does: it doubles the time of the tests.
 COVERAGE = $(if $(CI),--cov --cov-report=term-missing:skip-covered)
+# Other servers' clients, each in an environment of its own.
+CLIENTS = $(patsubst tests/system/clients/requirements/%.txt,$(VENV)/clients/%/installed,$(wildcard tests/system/clients/requirements/*.txt))
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
 .PHONY: serve key train image sbom check test test-system image-test bench soak overload audit format lock clean
@@ -42,7 +44,7 @@ test: check
 	$(PYTEST_ON_ALL_CORES) -n $(ONE_MORE) --dist loadfile tests/wire -m "not alone"  # a file's tests share servers
 	$(BIN)/pytest tests/wire -m alone
 
-test-system: $(VENV)/dev $(VENV)/audit/installed
+test-system: $(VENV)/dev $(VENV)/audit/installed $(CLIENTS)
 	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx openssl=openssl
 	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/system -m "not alone"
 	$(BIN)/pytest tests/system -m alone
@@ -94,6 +96,11 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/train $(VENV)/image
 $(VENV)/audit/installed: requirements-audit.txt $(VENV)/runtime
 	$(PYTHON) -m venv --clear $(VENV)/audit
 	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-audit.txt
+	touch $@
+
+$(VENV)/clients/%/installed: tests/system/clients/requirements/%.txt | $(VENV)/dev
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python -r $<
 	touch $@
 
 clean:
