@@ -99,8 +99,9 @@ $(VENV)/audit/installed: requirements-audit.txt $(VENV)/runtime
 	touch $@
 
 $(VENV)/clients/%/installed: tests/system/clients/requirements/%.txt | $(VENV)/dev
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
-	$(BIN)/uv pip install --quiet --python $(@D)/bin/python -r $<
+	$(PYTHON) -m venv --clear $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python -r $< \
+	  || $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<  # slower, and set up wherever Python is
 	touch $@
 
 clean:
