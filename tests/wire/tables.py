@@ -1,7 +1,12 @@
-"""Tells schemathesis what CSV of the default model looks like: a JSON Schema can't."""
+"""Tells schemathesis what tables of the default model look like as CSV and as arrays.
 
+A JSON Schema can't.
+"""
+
+import io
 from typing import Any
 
+import numpy as np
 import schemathesis
 from hypothesis import strategies as st
 
@@ -20,10 +25,26 @@ def tables(draw: st.DrawFn) -> bytes:
     return draw(st.sampled_from(["\n", "\r\n"])).join(lines).encode()
 
 
+@st.composite
+def arrays(draw: st.DrawFn) -> bytes:
+    """Draw rows that the model takes, or one, as NumPy writes them."""
+    row = st.tuples(*[st.floats(-DOMAIN, DOMAIN)] * len(NAMES))
+    file = io.BytesIO()
+    np.save(
+        file,
+        np.array(
+            draw(row | st.lists(row, min_size=1, max_size=9)), draw(st.sampled_from(["<f8", ">f8"]))
+        ),
+    )
+    return file.getvalue()
+
+
 schemathesis.openapi.media_type("text/csv", tables())
+schemathesis.openapi.media_type("application/x-npy", arrays())
 
 
 @schemathesis.hook
 def before_load_schema(_: Any, document: dict[str, Any]) -> None:  # noqa: ANN401
-    """Take out the example, which schemathesis can't send beside them; a test does that."""
-    del document["paths"]["/predict/batch"]["post"]["requestBody"]["content"]["text/csv"]["example"]
+    """Take out the examples, which schemathesis can't send beside them; a test does that."""
+    for path in ("/predict/batch", "/invocations"):
+        del document["paths"][path]["post"]["requestBody"]["content"]["text/csv"]["example"]
