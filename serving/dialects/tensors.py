@@ -88,11 +88,13 @@ def read_tensor(
     if type(given) is not dict:
         raise Mistakes([FieldError(pointer(*place), f"expected an object, got {kind_of(given)}")])
     name, datatype, shape = _head(given, place)
-    parameters = given.get("parameters") or {}
+    parameters = given.get("parameters")
     data, size = given.get("data"), None
     if type(parameters) is dict:
         content_type = parameters.get("content_type") or content_type
         size = parameters.get("binary_data_size") if data is None else None
+    elif parameters is not None:
+        raise Mistakes([FieldError(pointer(*place, "parameters"), "expected an object")])
     is_nested = type(data) is list and bool(data) and type(data[0]) is list
     tensor = Tensor(
         place,

@@ -14,8 +14,8 @@ import orjson
 from serving import __version__
 from serving.dialects.dialect import Conversation, Described, Dialect, Sent, Telling
 from serving.dialects.manners import JSON_WORDING
-from serving.dialects.schemas import media, ref
-from serving.dialects.tensors import BOOL, BYTES, FP64, INT64, NUMBERS, UINT64
+from serving.dialects.schemas import BINARY, TEXT, array_of, media, ref
+from serving.dialects.tensors import BOOL, BYTES, DATATYPES, FP64, INT64, UINT64
 from serving.dialects.v2_outputs import BINARY_MEDIA_TYPE, JSON_LENGTH, outputs_of
 from serving.dialects.v2_rows import TAKEN_BY, read
 from serving.model.about import About
@@ -29,10 +29,11 @@ from serving.settings import Settings
 
 MODEL_PATHS = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 MATRIX = "input-0"  # what one tensor of all features is called; its name is not looked at
-_TEXT: Schema = {"type": "string"}
 _YES: Schema = {"const": True}
 _ANY: Schema = {"type": "object"}
-_BINARY: Schema = {"type": "string", "format": "binary"}
+_OPTIONAL: Schema = {"type": ["object", "null"]}
+# What an element may be beside a value: as MLServer's codecs write it, if the content type says so.
+_AS_TEXT: Schema = {"type": ["string", "null"], "description": "Perhaps in base64, or JSON."}
 _REQUEST_ID = "8c0f2f6e5b1d4f0f9a3a2b1c0d9e8f7a"  # of examples
 
 
@@ -54,10 +55,10 @@ def _tells() -> Iterator[Telling]:
     yield opened("/v2/health/ready", "v2Ready", summary, lambda _: both, told, ready=True)
     for path in MODEL_PATHS:
         summary = "Whether the model can predict"
-        told = _object(name=_TEXT, ready=_YES)
+        told = _object(name=TEXT, ready=_YES)
         yield opened(f"{path}/ready", "v2ModelReady", summary, _ready, told, ready=True)
         yield tell(path, "v2Model", "What the model takes and gives, as tensors", metadata, _ANY)
-    names = _object(models={"type": "array", "items": _TEXT})
+    names = _object(models={"type": "array", "items": TEXT})
     yield tell("/v2/models", "v2Models", "Which models there are", _names, names)
     index: Schema = {"type": "array", "items": _ANY}
     asked = partial(tell, method="POST")
@@ -146,20 +147,20 @@ def _describe(about: About, example: Prediction, max_rows: int) -> Described:
         ]
     }
     examples = {"a tensor for each feature": by_feature}
-    forms = [_array(map(_feature_tensor, description.features), len(row))]
     if _is_numeric(description):
         matrix = {"name": MATRIX, "shape": [1, len(row)], "datatype": FP64, "data": row}
         examples = {"one matrix": {"inputs": [matrix]}, **examples}
-        forms.append(_array([_matrix_tensor(description)], 1))
-    optional: Schema = {"type": ["object", "null"]}
+    columns = [*map(_feature_tensor, description.features), *_ignored_tensors(description)]
+    matrix_alone = {**array_of(_matrix_tensor(description)), "minItems": 1, "maxItems": 1}
+    tensors = {**array_of({"anyOf": columns}), "minItems": len(row)}
     body = _object(
-        inputs={"anyOf": forms},
+        inputs={"anyOf": [matrix_alone, tensors]},
         id={"type": ["string", "null"]},
-        parameters=optional,
+        parameters=_OPTIONAL,
         outputs={"type": ["array", "null"], "items": ref("V2RequestedOutput")},
     )
     names = list(outputs_of(about))
-    requested = _object(name={"enum": names}, parameters=optional)
+    requested = _object(name={"enum": names}, parameters=_OPTIONAL)
     asked = read(Sent(orjson.dumps(by_feature)), about, Rows(description.features, 1))
     answered = orjson.loads(asked.write([example], _REQUEST_ID).body)
     return Described(
@@ -169,11 +170,11 @@ def _describe(about: About, example: Prediction, max_rows: int) -> Described:
         f"whose length is then told by `{JSON_LENGTH}`.",
         bodies={
             JSON_MEDIA_TYPE: media(ref("V2Request"), **examples),
-            BINARY_MEDIA_TYPE: {"schema": _BINARY},
+            BINARY_MEDIA_TYPE: {"schema": BINARY},
         },
         answers={
             JSON_MEDIA_TYPE: {"schema": ref("V2Answer"), "example": answered},
-            BINARY_MEDIA_TYPE: {"schema": _BINARY},
+            BINARY_MEDIA_TYPE: {"schema": BINARY},
         },
         schemas={
             "V2Request": {**body, "required": ["inputs"]},
@@ -181,7 +182,7 @@ def _describe(about: About, example: Prediction, max_rows: int) -> Described:
             "V2Answer": _object(
                 model_name={"const": about.name},
                 model_version={"const": about.version},
-                id=_TEXT,
+                id=TEXT,
                 outputs={"type": "array", "items": ref("V2Output")},
             ),
             "V2Output": {
@@ -204,13 +205,8 @@ def _object(**properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _array(items: Any, count: int) -> Schema:  # noqa: ANN401
-    return {"type": "array", "items": {"anyOf": list(items)}, "minItems": count}
-
-
 def _tensor(name: Schema, datatypes: Sequence[str], value: Schema, width: int) -> Schema:
     """Describe a tensor of rows, whose elements may be nested."""
-    row: Schema = {"type": "array", "items": value}
     told = _object(
         name=name,
         datatype={"enum": list(datatypes)},
@@ -220,23 +216,38 @@ def _tensor(name: Schema, datatypes: Sequence[str], value: Schema, width: int) -
             "minItems": 1 if width == 1 else 2,
             "maxItems": 2,
         },
-        data={"type": ["array", "null"], "items": {"anyOf": [value, row]}},
-        parameters={"type": ["object", "null"]},
+        data={"type": ["array", "null"], "items": {"anyOf": [value, array_of(value)]}},
+        parameters=_OPTIONAL,
     )
     return {**told, "required": ["name", "datatype", "shape"]}
 
 
 def _matrix_tensor(description: Description) -> Schema:
-    nullable = any(feature.nullable for feature in description.features)
-    value: Schema = {"type": ["number", "null"] if nullable else "number"}
-    return _tensor(_TEXT, list(NUMBERS), value, len(description.features))
+    """Describe a tensor of all features, of any name."""
+    taken = [set(TAKEN_BY[feature.type]) for feature in description.features]
+    datatypes = [each for each in DATATYPES if each == BYTES or set.intersection(*taken) >= {each}]
+    kinds = ["number"] * (FP64 in datatypes) + ["boolean"] * (BOOL in datatypes)
+    value: Schema = {"anyOf": [{"type": kinds}, _AS_TEXT]} if kinds else _AS_TEXT
+    return _tensor(TEXT, datatypes, value, len(taken))
 
 
 def _feature_tensor(feature: Feature) -> Schema:
     value = feature.json_schema()
     if feature.type == "boolean":
         value = {"anyOf": [value, {"enum": [0, 1]}]}
-    return _tensor({"const": feature.name}, TAKEN_BY[feature.type], value, 1)
+    name: Schema = {"const": feature.name}
+    forms = [
+        _tensor(name, TAKEN_BY[feature.type], value, 1),
+        _tensor(name, [BYTES], _AS_TEXT, 1),
+    ]
+    return {"title": feature.name, "anyOf": forms}
+
+
+def _ignored_tensors(description: Description) -> Iterator[Schema]:
+    """Describe the columns of the training table that the model does not use."""
+    for name in description.ignored:
+        told = _object(name={"const": name}, datatype={"enum": list(DATATYPES)}, shape=array_of({}))
+        yield {**told, "title": name}
 
 
 _INFER = Conversation(

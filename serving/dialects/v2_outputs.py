@@ -163,7 +163,10 @@ def wanted(
             continue
         named.add(name)
         own = each.get("parameters")
-        is_binary = own.get("binary_data") if type(own) is dict else None
+        if own is not None and type(own) is not dict:
+            mistakes.append(expected("an object", own, ("outputs", index, "parameters")))
+            continue
+        is_binary = own.get("binary_data") if own else None
         yield Wanted(there[name], all_binary if is_binary is None else is_binary is True)
 
 

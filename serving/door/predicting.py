@@ -141,7 +141,12 @@ class Predicting:
             wanted = media_type_for(accepted, conversation.writes)
         if conversation.heeds:
             given = request.headers
-            headers = {name.lower(): given[name] for name in conversation.heeds if name in given}
+            # One that is there twice is a list (RFC 9110, 5.3), and none of what it should be.
+            headers = {
+                name.lower(): ", ".join(given.getlist(name))
+                for name in conversation.heeds
+                if name in given
+            }
         body, media_type = await read_body(request, conversation.reads, self._max_body_bytes)
         return Sent(body, media_type, wanted, headers)
 
@@ -153,7 +158,6 @@ def _problems(path: str, conversation: Conversation) -> Iterator[ProblemType]:
     if len(conversation.writes) > 1:
         yield NOT_ACCEPTABLE
     yield BODY_TOO_LARGE
-    if conversation.reads:
-        yield UNSUPPORTED_MEDIA_TYPE
+    yield UNSUPPORTED_MEDIA_TYPE
     yield INVALID_INPUT
     yield UNAVAILABLE

@@ -62,9 +62,10 @@ def configured(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 def fragile(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve a model that raises on some rows."""
+    """Serve a model that raises on some rows, in this service's own dialect alone."""
     output = tmp_path_factory.mktemp("fragile") / "output"
-    with serving(home, output, SERVING_MODEL="fragile") as running:
+    settings = {"SERVING_MODEL": "fragile", "SERVING_DIALECTS": "none"}
+    with serving(home, output, **settings) as running:
         yield running
 
 

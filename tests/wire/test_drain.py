@@ -10,7 +10,7 @@ import httpx
 from tests.server import PATIENCE_S, ROW, eventually
 from tests.wire.conftest import Serve
 from tests.wire.gate import Gate
-from tests.wire.problems import assert_problem
+from tests.wire.problems import assert_plain_problem, assert_problem
 from tests.wire.raw import GET, assert_alive, at_once, read_all
 
 DELAY_S = "1"
@@ -33,6 +33,9 @@ def test_a_server_that_drains_is_unready_but_alive_and_answers_until_it_refuses_
         assert health.json()["detail"] == "the server is shutting down"
         assert server.http.get("/readyz").status_code == 503
         assert server.http.get("/livez").status_code == 200
+        for path in ("/v2/health/ready", "/v2/models/iris/ready"):
+            assert_plain_problem(server, server.http.get(path), 503, "unavailable")
+        assert server.http.get("/v2/health/live").json() == {"live": True}
         (begun,) = server.events("drain.started")
         assert begun["delay_s"] == float(DELAY_S)
         assert not server.events("Shutting down")

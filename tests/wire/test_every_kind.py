@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.server import BATCH, run_python, serving
+from tests.server import BATCH, Server, run_python, serving
+from tests.tensors import LENGTH_HEADER, outputs_of
 from tests.trained import copy_of
 from tests.zoo import assert_alike
 
@@ -46,3 +47,36 @@ def test_it_answers_over_the_wire_as_in_process(
             alone = server.ask(row).raise_for_status().json()
             assert_alike({member: alone[member] for member in wanted}, wanted)
             assert alone.keys() - wanted.keys() == {"model", "request_id"}
+        assert_tensors_alike(server, told[name]["model"], rows, batch["predictions"])
+
+
+def assert_tensors_alike(
+    server: Server, model: str, rows: list[list[float]], predictions: list[dict[str, Any]]
+) -> None:
+    """Check that the Open Inference Protocol's answers have the same doubles and labels."""
+    known = [
+        [*leaves(each["prediction"]), *leaves(each.get("probabilities", each.get("score", [])))]
+        for each in predictions
+    ]
+    tensor = {"name": "x", "shape": [len(rows), len(rows[0])], "datatype": "FP64", "data": rows}
+    for parameters in ({}, {"binary_data_output": True}):
+        answer = server.http.post(
+            f"/v2/models/{model}/infer", json={"inputs": [tensor], "parameters": parameters}
+        ).raise_for_status()
+        outputs = outputs_of(answer.content, answer.headers.get(LENGTH_HEADER)).values()
+        widths = [len(elements) // len(rows) for elements in outputs]
+        assert [
+            [
+                element
+                for elements, width in zip(outputs, widths, strict=True)
+                for element in elements[at * width : (at + 1) * width]
+            ]
+            for at in range(len(rows))
+        ] == known
+
+
+def leaves(value: Any) -> list[Any]:  # noqa: ANN401 (any JSON)
+    """Give what is in lists and objects, in order."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [leaf for each in value for leaf in leaves(each)] if isinstance(value, list) else [value]

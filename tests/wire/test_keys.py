@@ -9,13 +9,20 @@ import pytest
 
 from serving.door.auth import new_key
 from tests.server import BATCH, ROOT, ROW, Server, environment, refused, run_python, serving
-from tests.wire.problems import assert_problem
+from tests.wire.problems import assert_plain_problem, assert_problem
 from tests.wire.raw import POST, read_all
 
 ORIGIN = "https://shop.example"
 REALM = 'Bearer realm="model-api"'
-OPEN = ["/health", "/livez", "/readyz", "/healthz", "/errors/unauthorized", "/metrics"]
+OPEN = [
+    *("/health", "/livez", "/readyz", "/healthz", "/errors/unauthorized", "/metrics"),
+    *("/v2/health/live", "/v2/health/ready", "/v2/models/iris/ready"),
+]
 CLOSED = ["/", "/docs.json", "/schema.json", "/model/info", "/model/card", "/nowhere", "/predict"]
+CLOSED_TO_KSERVE = [
+    *("/v2", "/v2/", "/v2/models", "/v2/models/iris", "/v2/models/iris/infer", "/v2/nowhere"),
+    *("/v2/repository/index", "/v2/repository/models/iris/load", "/v2/health/nothing"),
+]
 
 OLD, OLD_ENTRY = new_key("alice")
 NEW, NEW_ENTRY = new_key("alice")
@@ -112,6 +119,9 @@ def test_probes_pages_of_problems_and_metrics_need_no_key_and_all_else_does(lock
     for path in CLOSED:  # also what is not there
         assert_problem(locked, locked.http.get(path), 401, "unauthorized")
         assert locked.http.get(path, headers=bearer(OLD)).status_code in {200, 404, 405}
+    for path in CLOSED_TO_KSERVE:
+        for method in ("GET", "POST"):
+            assert_plain_problem(locked, locked.http.request(method, path), 401, "unauthorized")
 
 
 def test_a_body_is_not_read_before_the_key_is_known(locked: Server) -> None:

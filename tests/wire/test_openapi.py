@@ -21,6 +21,17 @@ OPERATIONS = {
     "/metrics": {"get"},
     "/errors/{slug}": {"get"},
     "/docs.json": {"get"},
+    "/v2": {"get"},
+    "/v2/health/live": {"get"},
+    "/v2/health/ready": {"get"},
+    "/v2/models": {"get"},
+    "/v2/models/{model}": {"get"},
+    "/v2/models/{model}/ready": {"get"},
+    "/v2/models/{model}/infer": {"post"},
+    "/v2/models/{model}/versions/{version}/infer": {"post"},
+    "/v2/repository/index": {"post"},
+    "/v2/repository/models/{model}/load": {"post"},
+    "/v2/repository/models/{model}/unload": {"post"},
     "/": {"get"},
 }
 
@@ -131,6 +142,8 @@ def test_every_operation_tells_its_problems(document: Any) -> None:  # noqa: ANN
     wanted = {
         "/predict": {"400", "405", "413", "415", "422", "500", "503", "504"},
         "/predict/batch": {"400", "405", "406", "413", "415", "422", "500", "503", "504"},
+        "/v2/models/{model}/infer": {"400", "404", "405", "413", "415", "500", "503", "504"},
+        "/v2/models/{model}/ready": {"404", "405", "500", "503", "504"},
         "/errors/{slug}": {"404", "405", "500", "504"},
         "/health": {"405", "500", "503", "504"},
     }

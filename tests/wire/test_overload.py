@@ -10,7 +10,7 @@ import pytest
 
 from tests.server import BATCH, Server, eventually, serving
 from tests.wire.gate import Gate
-from tests.wire.problems import assert_problem
+from tests.wire.problems import assert_plain_problem, assert_problem
 from tests.wire.raw import leave, request
 
 ROOM = 10
@@ -70,12 +70,15 @@ def test_what_finds_no_room_is_refused_at_once_and_the_rest_is_answered(
             narrow.ask(many, BATCH),
         ):
             assert_refused(narrow, answer)
+        tensor = {"name": "x", "shape": [5, 4], "datatype": "FP64", "data": many}
+        infer = narrow.http.post("/v2/models/gated/infer", json={"inputs": [tensor]})
+        assert_plain_problem(narrow, infer, 503, "overloaded")
         assert not any(future.done() for future in held)
         for path in ("/livez", "/readyz", "/health", "/metrics", "/model/info"):
             assert narrow.http.get(path).status_code == 200
         assert narrow.ask([True]).status_code == 422
         assert narrow.ask([], BATCH).status_code == 200  # no rows need no room
-        assert narrow.metric("serving_errors_total", type="overloaded") == before + 3
+        assert narrow.metric("serving_errors_total", type="overloaded") == before + 4
         # What is known, and what is under way, needs no room either.
         assert narrow.ask(known).headers["cache-status"] == "model-api; hit"
         joined = threads.submit(narrow.ask, rows[0])

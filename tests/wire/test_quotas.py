@@ -12,10 +12,14 @@ import pytest
 
 from tests.server import BATCH, PATIENCE_S, ROW, Server, refused, serving
 from tests.wire.conftest import Serve
-from tests.wire.problems import assert_problem
+from tests.wire.problems import assert_plain_problem, assert_problem
 
 CONNECTIONS = 32
-UNLIMITED = ["/health", "/livez", "/readyz", "/model/info", "/metrics", "/docs.json", "/nowhere"]
+UNLIMITED = [
+    *("/health", "/livez", "/readyz", "/model/info", "/metrics", "/docs.json", "/nowhere"),
+    *("/v2", "/v2/health/ready", "/v2/models/iris", "/v2/models/iris/ready", "/v2/nowhere"),
+]
+INFER = "/v2/models/iris/infer"
 OVERRIDES = '{"services": {"ModelApi": {"workers": 2}}}'
 
 
@@ -58,6 +62,11 @@ def test_with_nothing_set_exactly_100_of_150_at_once_pass(serve: Serve) -> None:
             looked = server.http.get(path)
             assert looked.status_code in {200, 404}
             assert "ratelimit" not in looked.headers
+        loaded = server.http.post("/v2/repository/models/iris/load")
+        assert (loaded.status_code, "ratelimit" in loaded.headers) == (200, False)
+        answer = server.http.post(INFER, json={})
+        assert_plain_problem(server, answer, 429, "quota-exceeded")
+        assert answer.headers["retry-after"]
 
 
 def test_a_client_is_told_its_quota_on_every_answer_that_counts(hasty: Server) -> None:
@@ -66,10 +75,10 @@ def test_a_client_is_told_its_quota_on_every_answer_that_counts(hasty: Server) -
         hasty.ask(ROW),
         hasty.ask(many, BATCH),  # counts as one
         hasty.ask(["x"]),
-        hasty.http.post("/predict", content=b"no json"),
+        hasty.http.post(INFER, content=b"no json"),
         hasty.http.get("/predict"),
     ]
-    assert [answer.status_code for answer in answers] == [200, 200, 422, 415, 405]
+    assert [answer.status_code for answer in answers] == [200, 200, 422, 400, 405]
     assert [left(answer) for answer in answers] == [4, 3, 2, 1, 0]
     assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"default";q=5;w=2'}
     refused_ = hasty.ask(many, BATCH)

@@ -112,6 +112,8 @@ def test_a_dialect_hears_the_headers_that_it_heeds_and_what_is_wanted(loaded: Fa
     answer = post(edge_of(loaded), b"1,2\n3,4", "/lines", headers)
     assert answer.headers["x-heard"] == ";x-own=mine"  # of a body that is not declared
     assert (answer.headers["content-type"], answer.body) == (PIPES, b"spam|spam")
+    twice = post(edge_of(loaded), b"1,2", "/lines", [*headers, (b"x-own", b"other")])
+    assert twice.headers["x-heard"] == ";x-own=mine, other"
 
 
 @pytest.mark.parametrize(
