@@ -18,6 +18,7 @@ from tests.system.test_browser import FLAGS
 from tests.system.test_nginx import NGINX
 
 PREFIX = "/models/iris"
+AS_A_BROWSER = {"Accept": "text/html"}  # what else takes anything is told that the service lives
 CONFIGURATION = """
 pid {folder}/pid;
 daemon off;
@@ -87,6 +88,11 @@ def below(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ("POST", "/predict/batch", "unsupported-media-type"),
         ("PUT", "/errors/not-found", "method-not-allowed"),
         ("GET", "/static_content/nothing", "not-found"),
+        ("PUT", "/v2/", "method-not-allowed"),
+        ("GET", "/v2/models/other/ready", "not-found"),
+        ("POST", "/v2/models/iris/infer", "malformed-body"),
+        ("GET", "/v1/models/iris:predict", "method-not-allowed"),
+        ("POST", "/invocations", "malformed-body"),
     ],
 )
 def test_the_type_of_a_problem_leads_to_its_page(
@@ -98,7 +104,7 @@ def test_the_type_of_a_problem_leads_to_its_page(
     page = httpx.get(kind)
     assert answer.json()["title"] in page.text
     (link,) = re.findall(r'href="([^"]+)"', page.text)
-    assert "swagger" in httpx.get(urljoin(kind, link)).text
+    assert "swagger" in httpx.get(urljoin(kind, link), headers=AS_A_BROWSER).text
 
 
 def test_the_document_tells_where_the_service_is(below: str) -> None:
