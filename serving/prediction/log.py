@@ -8,7 +8,7 @@ counted as lost, and no request waits for it or fails by it.
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, NamedTuple
@@ -33,12 +33,15 @@ class _Entry(NamedTuple):
     time_s: float
     request_id: str
     about: About
+    first: int  # of its rows, in the request
     rows: Sequence[Row]
     predictions: Sequence[Prediction]
 
 
 class PredictionLog(Listener):
     """Writes predictions down, in a thread of its own; as many rows wait for it as are allowed.
+
+    While none waits, a request finds room for all of its rows, however many they are.
 
     Invariant, under ``_changed``: ``_waiting_rows`` counts the rows in ``_queue``. An entry leaves
     the queue when it is written or lost, so that rows being written count as waiting.
@@ -48,6 +51,7 @@ class PredictionLog(Listener):
         """Take where the lines go, and start the thread."""
         self._sink = sink
         self._max_rows = max_waiting_rows
+        self._enough = min(max_waiting_rows, _ROWS_AT_ONCE)  # not to wait for more of them
         self._queue: deque[_Entry] = deque()
         self._waiting_rows = 0
         self._changed = threading.Condition()
@@ -60,12 +64,12 @@ class PredictionLog(Listener):
         if not event.rows:
             return
         with self._changed:
-            room = 0 if self._closing else self._max_rows - self._waiting_rows
-            if room:
-                taken = event.rows[:room], event.predictions[:room]
-                self._queue.append(_Entry(time.time(), event.request_id, event.about, *taken))
-                self._waiting_rows += len(taken[0])
-                if len(self._queue) == 1 or self._waiting_rows == self._max_rows:
+            room = self._room_for(event)
+            if room > 0:
+                was_empty = not self._queue
+                self._queue.extend(_parts(event, room))
+                self._waiting_rows += room
+                if was_empty or self._waiting_rows >= self._enough:
                     self._changed.notify()
             lost = len(event.rows) - room
             begins = lost > 0 and not self._is_full
@@ -74,6 +78,14 @@ class PredictionLog(Listener):
             PREDICTIONS_LOGGED.labels("lost").inc(lost)
         if begins:
             log.error("prediction_log.full", max_rows=self._max_rows)
+
+    def _room_for(self, event: Predicted) -> int:
+        """Tell how many of the first rows of a request are taken."""
+        if self._closing:
+            return 0
+        if not self._waiting_rows:
+            return len(event.rows)
+        return max(0, min(len(event.rows), self._max_rows - self._waiting_rows))
 
     def close(self) -> None:
         """Write what waits, unless that takes too long; count the rest as lost."""
@@ -109,7 +121,7 @@ class PredictionLog(Listener):
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
             self._changed.wait_for(
-                lambda: self._waiting_rows == self._max_rows or self._closing, _GATHER_S
+                lambda: self._waiting_rows >= self._enough or self._closing, _GATHER_S
             )
             entries: list[_Entry] = []
             rows = 0
@@ -138,7 +150,7 @@ class PredictionLog(Listener):
                 option=orjson.OPT_APPEND_NEWLINE,
             )
             for index, (row, prediction) in enumerate(
-                zip(entry.rows, entry.predictions, strict=True)
+                zip(entry.rows, entry.predictions, strict=True), entry.first
             )
         ]
 
@@ -166,3 +178,12 @@ class PredictionLog(Listener):
             self._waiting_rows -= rows
             if self._waiting_rows * 2 <= self._max_rows:  # or there would be a line each time
                 self._is_full = False
+
+
+def _parts(event: Predicted, count: int) -> Iterator[_Entry]:
+    """Give the first rows of a request, in parts that are written one after the other."""
+    now_s = time.time()
+    for first in range(0, count, _ROWS_AT_ONCE):
+        part = slice(first, min(first + _ROWS_AT_ONCE, count))
+        taken = event.rows[part], event.predictions[part]
+        yield _Entry(now_s, event.request_id, event.about, first, *taken)

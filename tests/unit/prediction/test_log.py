@@ -182,6 +182,23 @@ def test_what_finds_no_room_is_lost_at_once_and_told_once(
     ] * 2
 
 
+def test_a_request_of_more_rows_than_may_wait_is_written_whole_if_none_waits(
+    log: PredictionLog, sink: ListSink, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "_ROWS_AT_ONCE", 3)
+    sink.gate.clear()
+    note(log, "large", MAX_ROWS + 5)
+    note(log, "lost", 2)
+    sink.gate.set()
+    until(lambda: counted("written") == MAX_ROWS + 5)
+    until(lambda: log._waiting_rows == 0)
+    note(log, "again", 1)
+    log.close()
+    assert counted("lost") == 2
+    rows = [(line["request_id"], line["row"]) for line in sink.lines]
+    assert rows == [*(("large", row) for row in range(MAX_ROWS + 5)), ("again", 0)]
+
+
 def test_while_it_is_about_full_that_is_not_told_at_each_loss(
     log: PredictionLog, sink: ListSink, told: list[dict[str, Any]], counted: Counted
 ) -> None:
