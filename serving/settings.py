@@ -90,8 +90,9 @@ def _dialects(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-# None, or an absolute path without what means something in a route's template or ends a path.
-ROUTE = r"^(/[^\s{}?#]*)?$"
+# None, or an absolute path without what means something in a route's template or ends a path. Nor
+# with a percent sign: paths are looked at when they are decoded.
+ROUTE = r"^(/[^\s{}?#%]*)?$"
 
 
 class Settings(BaseSettings):

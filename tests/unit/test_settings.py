@@ -168,6 +168,7 @@ def test_a_variable_sets_the_field_of_its_name(
         ("AIP_PREDICT_ROUTE", "/models/{model}", "such as /predictions"),
         ("AIP_HEALTH_ROUTE", "/health?deep", "such as /health"),
         ("AIP_HEALTH_ROUTE", "/my health", "such as /health"),
+        ("AIP_HEALTH_ROUTE", "/my%20health", "such as /health"),
         ("AIP_HEALTH_ROUTE", "/health#now", "such as /health"),
         ("SERVING_LOG_LEVEL", "INFO", "'debug', 'info', 'warning' or 'error'"),
         ("SERVING_LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
