@@ -47,7 +47,8 @@ from serving.problems import JSON_MEDIA_TYPE
 from serving.settings import Settings, load_settings
 from serving.telemetry import Listeners, LogLine
 
-# What is spoken beside this service's own, by the names in SERVING_DIALECTS.
+# What is spoken beside this service's own, by the names in SERVING_DIALECTS. Of two at one path the
+# later is heard: Vertex AI's paths are the platform's.
 DIALECTS: dict[str, Callable[[Settings], Dialect]] = {
     "v2": v2.dialect,
     "v1": v1.dialect,
@@ -55,11 +56,17 @@ DIALECTS: dict[str, Callable[[Settings], Dialect]] = {
     "vertex": vertex.dialect,
 }
 
-settings = load_settings()
-dialects = tuple(spoken(settings, DIALECTS))
+
+def read_settings() -> tuple[Settings, tuple[Dialect, ...]]:
+    """Read the settings, and make of them what is spoken, or end the process with what is wrong."""
+    settings = load_settings()
+    return settings, tuple(spoken(settings, DIALECTS))
+
+
+settings, dialects = read_settings()
 configure_logging(settings.log_level, settings.log_format)
 prepare_environment(settings, Path(__file__).with_name("configuration.yaml"))
-prepare_bentoml(settings)
+prepare_bentoml(settings, read_settings)
 
 
 @bentoml.service(name="ModelApi", service_class=ModelService)

@@ -116,7 +116,7 @@ class Dialect:
 def spoken(
     settings: Settings, known: Mapping[str, Callable[[Settings], Dialect]]
 ) -> Iterator[Dialect]:
-    """Give the dialects that are to be spoken.
+    """Give the dialects that are to be spoken, each once, in the order in which they are known.
 
     Raises:
         SystemExit: one is not known.
@@ -126,4 +126,4 @@ def spoken(
         if name not in known:
             told = ", ".join([*known, ALL, NONE])
             raise SystemExit(f"SERVING_DIALECTS: no dialect {name!r}; there are {told}")
-        yield known[name](settings)
+    return (make(settings) for name, make in known.items() if name in names)

@@ -5,6 +5,7 @@ answers are ours: the one joint is `ModelService.to_asgi`. What is reached for b
 test in ``tests/unit/host/test_bento.py`` that fails when an upgrade moves it.
 """
 
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,16 @@ class BatchOutput(bentoml.IODescriptor):
     request_id: str
 
 
-def prepare_bentoml(settings: Settings) -> None:
+def prepare_bentoml(settings: Settings, read_settings: Callable[[], object]) -> None:
     """Set in BentoML what no setting of its own reaches; to be called while a service is imported.
 
+    ``read_settings`` reads them anew, as workers will that are started later.
     It reports usage unless told otherwise before its command line starts, and keeps the metrics of
     all servers of a model store in one folder, which each empties when it starts.
     """
     usage_stats.do_not_track.cache_clear()
     install_protocol(settings.request_timeout_s)
-    install_workers(settings.drain_delay_s, settings.drain_timeout_s)
+    install_workers(settings.drain_delay_s, settings.drain_timeout_s, read_settings)
     if settings.platform_port is not None:
         install_port(settings.platform_port)
     if metrics_folder() is None:  # in a worker it is there

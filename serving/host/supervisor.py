@@ -7,6 +7,7 @@ every 10 s, and ends the server if one dies before any has served.
 
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import ceil
@@ -18,7 +19,6 @@ from circus.exc import ConflictError  # type: ignore[import-untyped]
 
 from serving.host.letters import Letters
 from serving.host.process import LETTERS
-from serving.settings import load_settings
 from serving.telemetry import log
 
 MARGIN_S = 5.0  # beyond its two periods, for a worker that drains to end before it is killed
@@ -30,6 +30,7 @@ class Workers(circus.watcher.Watcher):
 
     drain_delay_s = 0.0
     drain_timeout_s = 0.0
+    read_settings: Callable[[], object]  # or raises a SystemExit that tells a mistake
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 (circus's own)
         """Take circus's options, some of which BentoML sets otherwise.
@@ -69,7 +70,7 @@ class Workers(circus.watcher.Watcher):
     def _reload(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (circus's own)
         """Start new workers, unless these would end at once for a mistake in the settings."""
         try:
-            load_settings()
+            self.read_settings()
         except SystemExit as exc:
             log.error("reload.refused", reason=str(exc))
             done = self._loop.create_future()
@@ -123,7 +124,13 @@ class Workers(circus.watcher.Watcher):
         self._quit()
 
 
-def install_workers(drain_delay_s: float, drain_timeout_s: float) -> None:
+def install_workers(
+    drain_delay_s: float, drain_timeout_s: float, read_settings: Callable[[], object]
+) -> None:
     """Let BentoML start its workers through `Workers`."""
-    periods = {"drain_delay_s": drain_delay_s, "drain_timeout_s": drain_timeout_s}
-    circus.watcher.Watcher = type("Workers", (Workers,), periods)
+    own = {
+        "drain_delay_s": drain_delay_s,
+        "drain_timeout_s": drain_timeout_s,
+        "read_settings": staticmethod(read_settings),
+    }
+    circus.watcher.Watcher = type("Workers", (Workers,), own)

@@ -15,6 +15,7 @@ from tests.server import (
     Refusal,
     Server,
     environment,
+    eventually,
     free_port,
     refused,
     run_python,
@@ -111,7 +112,7 @@ def test_variables_that_are_misspelt_or_gone_are_warned_about(configured: Server
     assert named == ["SERVING_HANG_DELAY_S", "SERVING_REQUEST_TIMEOUT"]
 
 
-def test_settings_come_from_a_file_too_and_a_model_of_another_patch_release_is_served(
+def test_settings_come_from_a_file_too_and_again_and_a_model_of_another_patch_release_is_served(
     own_home: Path, tmp_path: Path
 ) -> None:
     other = rewrite_scikit_learn_version(
@@ -128,6 +129,11 @@ def test_settings_come_from_a_file_too_and_a_model_of_another_patch_release_is_s
         for rows, status in ((2, 200), (3, 413)):
             assert server.ask([ROW] * rows, BATCH).status_code == status
         assert any(line["level"] == "warning" and other in line["event"] for line in server.lines())
+        (project / ".env").write_text("SERVING_DIALECTS=v3\n")
+        server.reload()
+        (told,) = eventually("a refusal", lambda: server.events("reload.refused"))
+        assert "no dialect 'v3'" in told["reason"]
+        assert (server.ask(ROW).status_code, server.started()) == (200, 1)
 
 
 def test_a_version_of_a_model_can_be_named(home: Path, configured: Server) -> None:

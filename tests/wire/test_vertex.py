@@ -1,4 +1,4 @@
-"""A container as Vertex AI starts one: its paths win over this service's own."""
+"""A container as Vertex AI starts one: its paths win over all others of this service."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +7,16 @@ import pytest
 
 from tests.server import BATCH, ROW, Server, serving
 
-PLATFORM = {"AIP_PREDICT_ROUTE": "/predict", "AIP_HEALTH_ROUTE": "/health"}
+PLATFORM = {
+    "AIP_PREDICT_ROUTE": "/predict",
+    "AIP_HEALTH_ROUTE": "/ping",
+    "SERVING_DIALECTS": "vertex,invocations",  # in whatever order
+}
 
 
 @pytest.fixture(scope="module")
 def vertex(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve with paths of this service's own named by the platform."""
+    """Serve at a path of this service's own, and at one of another dialect."""
     with serving(home, tmp_path_factory.mktemp("vertex") / "output", **PLATFORM) as running:
         yield running
 
@@ -24,12 +28,12 @@ def test_the_platform_s_paths_win_and_the_log_says_so_at_the_start(vertex: Serve
     assert answer.json() == {
         "predictions": [list(each["probabilities"].values()) for each in known]
     }
-    assert vertex.http.get("/health").json() == {"name": "iris", "ready": True}
+    assert vertex.http.get("/ping").json() == {"name": "iris", "ready": True}
     replaced = [(event["method"], event["path"]) for event in vertex.events("route.replaced")]
-    assert sorted(replaced) == [("GET", "/health"), ("POST", "/predict")]
+    assert sorted(replaced) == [("GET", "/ping"), ("POST", "/predict")]
     described = vertex.http.get("/docs.json").json()["paths"]
     assert described["/predict"]["post"]["operationId"] == "vertexPredict"
-    assert described["/health"]["get"]["operationId"] == "vertexHealth"
+    assert described["/ping"]["get"]["operationId"] == "vertexHealth"
 
 
 def test_what_is_refused_there_is_400_with_the_sentence_that_clients_show(vertex: Server) -> None:

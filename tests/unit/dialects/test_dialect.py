@@ -26,7 +26,8 @@ KNOWN: dict[str, Callable[[Settings], Dialect]] = {"one": lambda _: ONE, "other"
         (("all",), [ONE, OTHER]),
         (("none",), []),
         (("other",), [OTHER]),
-        (("other", "one"), [OTHER, ONE]),
+        (("other", "one"), [ONE, OTHER]),
+        (("one", "one"), [ONE]),
     ],
 )
 def test_those_that_are_named_are_spoken(named: tuple[str, ...], dialects: list[Dialect]) -> None:

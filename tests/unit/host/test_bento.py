@@ -288,7 +288,7 @@ def test_usage_reports_are_off_even_if_the_answer_was_remembered(
     assert cached() is False, moved("BENTOML_DO_NOT_TRACK")
     monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "True")
     assert cached() is False, moved("the cache of do_not_track: no need to clear it any more")
-    prepare_bentoml(Settings())
+    prepare_bentoml(Settings(), Settings)
     assert cached() is True
 
 
@@ -306,12 +306,12 @@ def test_each_server_keeps_its_metrics_and_letters_in_folders_of_its_own_and_tel
 
     monkeypatch.setattr(bento, "make_folder", make)
     monkeypatch.setattr(bento, "make_letters_folder", make)
-    prepare_bentoml(Settings())  # in a worker the folder of the metrics is there
+    prepare_bentoml(Settings(), Settings)  # in a worker the folder of the metrics is there
     assert BentoMLContainer.prometheus_multiproc_dir.get() == usual
     assert made == ["letters"]
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
     monkeypatch.setenv(LETTERS, "there")
-    prepare_bentoml(Settings())
+    prepare_bentoml(Settings(), Settings)
     assert made == ["letters", "metrics"]
     assert ensure_prometheus_dir() == make("metrics"), moved("the provider of the metrics' folder")
 
@@ -329,7 +329,7 @@ def test_a_port_that_a_platform_names_wins_over_what_bentoml_was_asked_for(
     assert "port" in parameters(server.serving.serve_http), moved("serve_http")
     for place in (server, server.serving):  # its command line takes it from the one
         monkeypatch.setattr(place, "serve_http", serve_http)
-    prepare_bentoml(Settings(aip_http_port=named))
+    prepare_bentoml(Settings(aip_http_port=named), Settings)
     for place in (server, server.serving):
         place.serve_http(".", host="::1", port=9000)
     assert started == [(".", "::1", expected)] * 2

@@ -131,7 +131,7 @@ def lived(made: Any, *ages_s: float) -> None:  # noqa: ANN401
 
 def test_bentoml_starts_workers_through_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(circus.watcher, "Watcher", circus.watcher.Watcher)
-    install_workers(3, 29.5)
+    install_workers(3, 29.5, object)
     made = create_watcher(name="service", args=["x"], numprocesses=1)
     assert isinstance(made, Workers), moved("create_watcher's import of circus's Watcher")
     assert made.graceful_timeout == 3 + 29.5 + MARGIN_S, moved("graceful_timeout")
@@ -227,13 +227,14 @@ def test_a_reload_with_a_mistake_in_the_settings_is_refused(
 ) -> None:
     reloaded = []
 
-    def load_settings() -> None:
+    def read_settings() -> None:
         if wrong:
             raise SystemExit("SERVING_THREADS: at least 1")
 
-    monkeypatch.setattr(supervisor, "load_settings", load_settings)
     monkeypatch.setattr(circus.watcher.Watcher, "_reload", lambda self: reloaded.append(True))
-    done = watcher(arbiter)._reload()
+    made = watcher(arbiter)
+    made.read_settings = read_settings
+    done = made._reload()
     assert done is None or done.done()
     refused = {
         "level": "error",
