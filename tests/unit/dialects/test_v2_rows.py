@@ -424,6 +424,11 @@ def test_a_number_that_no_double_holds_is_refused_wherever_it_stands(place: Any)
         ({"inputs": [MATRIX], "id": 42}, "/id"),
         ({"inputs": [MATRIX], "parameters": [1]}, "/parameters"),
         ({"inputs": [MATRIX], "outputs": {}}, "/outputs"),
+        (
+            {"inputs": [MATRIX], "outputs": [{"name": "predict", "parameters": 1}]},
+            "/outputs/0/parameters",
+        ),
+        ({"inputs": [{**MATRIX, "parameters": []}]}, "/inputs/0/parameters"),
         ({"inputs": [MATRIX], "outputs": ["predict"]}, "/outputs/0"),
         ({"inputs": [MATRIX], "outputs": [{"name": "other"}]}, "/outputs/0/name"),
         ({"inputs": [MATRIX], "outputs": [{"name": ["predict"]}]}, "/outputs/0/name"),
