@@ -116,7 +116,8 @@ def openapi_document(
             "title": f"Model API: {about.name}",
             "version": about.version,
             "description": f"Serves the {about.description.task} model `{about.name}`. "
-            "Every error is problem+json (RFC 9457); its `type` links to a page on what to do.",
+            "Every error has the members of problem+json (RFC 9457); its `type` links to a page on "
+            "what to do.",
         },
         # Where this document is, whatever prefix a proxy has put before that.
         "servers": [{"url": "."}],
