@@ -76,9 +76,9 @@ def read_tensor(
     given: Any,  # noqa: ANN401 (any JSON)
     place: Place,
     content_type: Any,  # noqa: ANN401
-    take: Callable[[int], bytes | None],
+    take: Callable[[Any], bytes | None],
 ) -> Tensor:
-    """Read an input; ``take`` gives the bytes that are next, if so many are left.
+    """Read an input; ``take`` gives the bytes that are next, if it is told how many there are.
 
     ``content_type`` is how strings are written, as MLServer names it, unless the input names it.
 
@@ -87,13 +87,15 @@ def read_tensor(
     """
     if type(given) is not dict:
         raise Mistakes([FieldError(pointer(*place), f"expected an object, got {kind_of(given)}")])
-    name, datatype, shape = _head(given, place)
     parameters = given.get("parameters")
     data, size = given.get("data"), None
     if type(parameters) is dict:
         content_type = parameters.get("content_type") or content_type
         size = parameters.get("binary_data_size") if data is None else None
-    elif parameters is not None:
+    # Before it is judged: what stands behind the bytes of a wrong input is another's.
+    raw = None if size is None else take(size)
+    name, datatype, shape = _head(given, place)
+    if parameters is not None and type(parameters) is not dict:
         raise Mistakes([FieldError(pointer(*place, "parameters"), "expected an object")])
     is_nested = type(data) is list and bool(data) and type(data[0]) is list
     tensor = Tensor(
@@ -107,19 +109,14 @@ def read_tensor(
         is_json=datatype == BYTES and content_type == "pd_json",
     )
     if size is not None:
-        elements = _from_bytes(_taken(size, take, place), tensor)
+        elements = _from_bytes(raw, tensor)
     elif type(data) is not list:
         told = f"expected an array, got {kind_of(data)}"
         raise Mistakes([wrong_member(given, "data", told, place)])
     else:
         elements = _from_json(data, tensor)
     if datatype == BYTES and type(content_type) is str and content_type in _DECODINGS:
-        decode = _DECODINGS[content_type]
-        elements = [
-            # An empty one is missing, or as it is.
-            _decoded(decode, each, at, tensor) if each else each
-            for at, each in enumerate(elements)
-        ]
+        elements = _decoded(_DECODINGS[content_type], elements, tensor)
     tensor.elements.extend(elements)
     return tensor
 
@@ -201,24 +198,18 @@ def _refuse_where(
         )
 
 
-def _taken(size: Any, take: Callable[[int], bytes | None], place: Place) -> bytes:  # noqa: ANN401
-    """Take the bytes of a binary tensor."""
-    raw = take(size) if type(size) is int and size >= 0 else None
-    if raw is None:
-        told = "expected a number of bytes, no more than there are"
-        raise Mistakes([FieldError(pointer(*place, "parameters", "binary_data_size"), told)])
-    return raw
-
-
-def _from_bytes(raw: bytes, tensor: Tensor) -> list[Any]:
+def _from_bytes(raw: bytes | None, tensor: Tensor) -> list[Any]:
     count = prod(tensor.shape)
     place = (*tensor.place, "parameters", "binary_data_size")
+    if raw is None:
+        told = "expected a number of bytes, no more than there are"
+        raise Mistakes([FieldError(pointer(*place), told)])
     if tensor.datatype == BYTES:
         strings = list(_strings(raw, count, place))
         if len(strings) != count:
             told = "expected as many strings as the shape says"
             raise Mistakes([FieldError(pointer(*place), told)])
-        return [_decoded(bytes.decode, each, at, tensor) for at, each in enumerate(strings)]
+        return _decoded(bytes.decode, strings, tensor)
     dtype = np.dtype(NUMBERS.get(tensor.datatype, "u1"))
     if len(raw) != count * dtype.itemsize:
         told = f"expected as many elements of {dtype.itemsize} bytes as the shape says"
@@ -244,29 +235,41 @@ def _strings(raw: bytes, count: int, place: Place) -> Iterator[bytes]:
         count -= 1
 
 
-def _of_base64(text: str) -> str:
-    return base64.b64decode(text, validate=True).decode()
+def _of_base64(text: str | None) -> str | None:
+    return base64.b64decode(text, validate=True).decode() if text else text
 
 
-def _of_json(text: str) -> Any:  # noqa: ANN401 (any JSON)
-    return parse_lenient_json(text.encode())
+def _of_json(text: str | None) -> Any:  # noqa: ANN401 (any JSON)
+    return parse_lenient_json(text.encode()) if text else text
 
 
-# How strings may be written, by MLServer's names; others leave them as they are.
-_DECODINGS: Mapping[str, Callable[[str], Any]] = {"base64": _of_base64, "pd_json": _of_json}
+# How strings may be written, by MLServer's names; others leave them as they are. One that is empty
+# is missing, or as it is.
+_DECODINGS: Mapping[str, Callable[[Any], Any]] = {"base64": _of_base64, "pd_json": _of_json}
 
 
-def _decoded(decode: Callable[[Any], Any], given: Any, at: int, tensor: Tensor) -> Any:  # noqa: ANN401
-    """Give what an element stands for."""
+def _decoded(decode: Callable[[Any], Any], elements: list[Any], tensor: Tensor) -> list[Any]:
+    """Give what elements stand for."""
     try:
-        return decode(given)
-    except UnicodeError:
-        told = "no UTF-8"
-    except ValueError:
-        told = "no base64"
-    except Problem:
-        told = "no JSON"
-    raise Mistakes([FieldError(pointer(*tensor.place_of(at)), told)])
+        return list(map(decode, elements))
+    except (ValueError, Problem):
+        raise Mistakes(_undecodable(decode, elements, tensor)) from None
+
+
+def _undecodable(
+    decode: Callable[[Any], Any], elements: list[Any], tensor: Tensor
+) -> Iterator[FieldError]:
+    for at, each in enumerate(elements):
+        try:
+            decode(each)
+            continue
+        except UnicodeError:
+            told = "no UTF-8"
+        except ValueError:
+            told = "no base64"
+        except Problem:
+            told = "no JSON"
+        yield FieldError(pointer(*tensor.place_of(at)), told)
 
 
 def to_bytes(datatype: str, elements: Sequence[Any]) -> bytes:

@@ -59,10 +59,12 @@ class _Buffers:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.left = len(content)
+        self.is_lost = False  # where the next ones begin is not known
 
-    def take(self, size: int) -> bytes | None:
-        """Take the bytes that are next, if so many are left."""
-        if size > self.left:
+    def take(self, size: Any) -> bytes | None:  # noqa: ANN401 (any JSON)
+        """Take the bytes that are next, if that is a number of them, and so many are left."""
+        if type(size) is not int or not 0 <= size <= self.left:
+            self.is_lost = True
             return None
         at = len(self._content) - self.left
         self.left -= size
@@ -99,7 +101,7 @@ def _tensors(
 ) -> Iterator[Tensor]:
     """Read the inputs, and note what is wrong with them."""
     for index, each in enumerate(inputs):
-        if len(mistakes) >= MAX_PROBLEMS:
+        if len(mistakes) >= MAX_PROBLEMS or buffers.is_lost:
             return
         try:
             yield read_tensor(each, (*_INPUTS, index), content_type, buffers.take)

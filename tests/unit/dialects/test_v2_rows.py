@@ -517,6 +517,23 @@ def test_sizes_are_exactly_what_is_left_and_suit_shape_and_datatype() -> None:
     assert told(8, 10**400).kind.slug == "malformed-body"  # no double holds that
 
 
+def test_bytes_belong_to_their_input_whatever_is_wrong_with_that() -> None:
+    raw = b"".join([written("FP32", [1]), written("BYTES", [b"red"])])
+    for wrong in ({"datatype": "BF16"}, {"shape": None}, {"name": 7}):
+        inputs = [{**binary("x", "FP32", [1], 4), **wrong}, binary("kind", "BYTES", [1], 7)]
+        told = refusal(INFER, with_bytes(inputs, raw))
+        assert set(places(told)) == {f"/inputs/0/{name}" for name in wrong} | {"/inputs"}
+
+
+def test_where_a_size_is_wrong_no_more_is_told_of_what_follows() -> None:
+    raw = written("FP64", ROW)
+    for size in (17, -1, "8", True):
+        first = {**binary(NAMES[0], "FP64", [1], 8), "parameters": {"binary_data_size": size}}
+        inputs = [first, binary(NAMES[1], "FP64", [1], 8)]
+        told = refusal(INFER, with_bytes(inputs, raw))
+        assert places(told) == ["/inputs/0/parameters/binary_data_size"]
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_inputs_of_both_kinds_may_be_mixed(data: st.DataObject) -> None:
