@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from serving.dialects.manners import PREDICT_METHOD
+from serving.dialects.manners import PREDICT, PREDICT_METHOD
 from serving.model.about import About
 from serving.model.description import INLIER, OUTLIER, Description, Label
 from serving.model.domains import Schema, closed
@@ -100,14 +100,14 @@ def _method_schemas(about: About, example: Prediction) -> dict[str, Schema]:
     return described
 
 
-def methods_schema(about: About) -> Schema:
+def methods_schema(about: About, otherwise: str = PREDICT) -> Schema:
     """Describe the parameters of a request, one of which names a method."""
     return {
         "type": ["object", "null"],
         "properties": {
             PREDICT_METHOD: {
                 "enum": [*about.methods, None],
-                "description": "What to ask the estimator for: predict, if nothing is said.",
+                "description": f"What to ask the estimator for: {otherwise}, if nothing is said.",
             }
         },
     }

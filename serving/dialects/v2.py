@@ -14,7 +14,7 @@ import orjson
 from serving import __version__
 from serving.dialects.dialect import Conversation, Described, Dialect, Sent, Telling
 from serving.dialects.manners import JSON_WORDING
-from serving.dialects.schemas import BINARY, TEXT, array_of, media, ref
+from serving.dialects.schemas import BINARY, TEXT, array_of, media, methods_schema, ref
 from serving.dialects.tensors import BOOL, BYTES, DATATYPES, FP64, INT64, UINT64
 from serving.dialects.v2_outputs import BINARY_MEDIA_TYPE, JSON_LENGTH, outputs_of
 from serving.dialects.v2_rows import TAKEN_BY, read
@@ -156,7 +156,7 @@ def _describe(about: About, example: Prediction, max_rows: int) -> Described:
     body = _object(
         inputs={"anyOf": [matrix_alone, tensors]},
         id={"type": ["string", "null"]},
-        parameters=_OPTIONAL,
+        parameters=methods_schema(about, "all outputs"),
         outputs={"type": ["array", "null"], "items": ref("V2RequestedOutput")},
     )
     names = list(outputs_of(about))

@@ -314,6 +314,7 @@ def test_what_is_taken_is_described(document: Any) -> None:  # noqa: ANN401
         {"inputs": COLUMNS[1:]},
         {"inputs": COLUMNS, "outputs": [{"name": "score"}]},
         {"inputs": COLUMNS, "id": 1},
+        {"inputs": COLUMNS, "parameters": {"predict_method": "decision_function"}},
     ],
     ids=lambda wrong: str(wrong)[:40],
 )
