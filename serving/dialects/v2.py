@@ -15,7 +15,7 @@ from serving import __version__
 from serving.dialects.dialect import Conversation, Described, Dialect, Sent, Telling
 from serving.dialects.manners import JSON_WORDING
 from serving.dialects.schemas import BINARY, TEXT, array_of, media, methods_schema, ref
-from serving.dialects.tensors import BOOL, BYTES, DATATYPES, FP64, INT64, UINT64
+from serving.dialects.tensors import BOOL, BYTES, DATATYPES, FP64, INT64, NUMBERS, UINT64
 from serving.dialects.v2_outputs import BINARY_MEDIA_TYPE, JSON_LENGTH, outputs_of
 from serving.dialects.v2_rows import TAKEN_BY, read
 from serving.model.about import About
@@ -32,8 +32,6 @@ MATRIX = "input-0"  # what one tensor of all features is called; its name is not
 _YES: Schema = {"const": True}
 _ANY: Schema = {"type": "object"}
 _OPTIONAL: Schema = {"type": ["object", "null"]}
-# What an element may be beside a value: as MLServer's codecs write it, if the content type says so.
-_AS_TEXT: Schema = {"type": ["string", "null"], "description": "Perhaps in base64, or JSON."}
 _REQUEST_ID = "8c0f2f6e5b1d4f0f9a3a2b1c0d9e8f7a"  # of examples
 
 
@@ -151,7 +149,8 @@ def _describe(about: About, example: Prediction, max_rows: int) -> Described:
         matrix = {"name": MATRIX, "shape": [1, len(row)], "datatype": FP64, "data": row}
         examples = {"one matrix": {"inputs": [matrix]}, **examples}
     columns = [*map(_feature_tensor, description.features), *_ignored_tensors(description)]
-    matrix_alone = {**array_of(_matrix_tensor(description)), "minItems": 1, "maxItems": 1}
+    matrices: Schema = {"anyOf": _matrix_tensors(description.features)}
+    matrix_alone = {**array_of(matrices), "minItems": 1, "maxItems": 1}
     tensors = {**array_of({"anyOf": columns}), "minItems": len(row)}
     body = _object(
         inputs={"anyOf": [matrix_alone, tensors]},
@@ -222,13 +221,16 @@ def _tensor(name: Schema, datatypes: Sequence[str], value: Schema, width: int) -
     return {**told, "required": ["name", "datatype", "shape"]}
 
 
-def _matrix_tensor(description: Description) -> Schema:
+def _matrix_tensors(features: Sequence[Feature]) -> list[Schema]:
     """Describe a tensor of all features, of any name."""
-    taken = [set(TAKEN_BY[feature.type]) for feature in description.features]
-    datatypes = [each for each in DATATYPES if each == BYTES or set.intersection(*taken) >= {each}]
-    kinds = ["number"] * (FP64 in datatypes) + ["boolean"] * (BOOL in datatypes)
-    value: Schema = {"anyOf": [{"type": kinds}, _AS_TEXT]} if kinds else _AS_TEXT
-    return _tensor(TEXT, datatypes, value, len(taken))
+    taken = set.intersection(*[set(TAKEN_BY[feature.type]) for feature in features])
+    kinds: dict[str, Sequence[str]] = {"number": list(NUMBERS), "boolean": [BOOL]}
+    forms = [
+        _tensor(TEXT, datatypes, _or_null(kind, features), len(features))
+        for kind, datatypes in kinds.items()
+        if taken.issuperset(datatypes)
+    ]
+    return [*forms, _text_tensor(TEXT, features)]
 
 
 def _feature_tensor(feature: Feature) -> Schema:
@@ -236,11 +238,18 @@ def _feature_tensor(feature: Feature) -> Schema:
     if feature.type == "boolean":
         value = {"anyOf": [value, {"enum": [0, 1]}]}
     name: Schema = {"const": feature.name}
-    forms = [
-        _tensor(name, TAKEN_BY[feature.type], value, 1),
-        _tensor(name, [BYTES], _AS_TEXT, 1),
-    ]
+    forms = [_tensor(name, TAKEN_BY[feature.type], value, 1), _text_tensor(name, [feature])]
     return {"title": feature.name, "anyOf": forms}
+
+
+def _text_tensor(name: Schema, features: Sequence[Feature]) -> Schema:
+    """Describe a tensor as MLServer's codecs write it, if the content type says so."""
+    value = {**_or_null("string", features), "description": "Perhaps in base64, or JSON."}
+    return _tensor(name, [BYTES], value, len(features))
+
+
+def _or_null(kind: str, features: Sequence[Feature]) -> Schema:
+    return {"type": [kind, "null"] if any(feature.nullable for feature in features) else kind}
 
 
 def _ignored_tensors(description: Description) -> Iterator[Schema]:

@@ -313,6 +313,7 @@ def test_what_is_taken_is_described(document: Any) -> None:  # noqa: ANN401
         {"inputs": [{**COLUMNS[0], "name": "other"}, *COLUMNS[1:]]},
         {"inputs": COLUMNS[1:]},
         {"inputs": COLUMNS, "outputs": [{"name": "score"}]},
+        {"inputs": [*COLUMNS[:5], {**COLUMNS[5], "data": [None]}]},
         {"inputs": COLUMNS, "id": 1},
         {"inputs": COLUMNS, "parameters": {"predict_method": "decision_function"}},
     ],
@@ -322,3 +323,13 @@ def test_what_a_schema_can_tell_of_a_wrong_request_it_tells(wrong: object) -> No
     requests, _, _ = described(MIXED_ABOUT, PREDICTIONS["one label"][0])
     assert not is_taken(wrong)
     assert not requests.is_valid(wrong)
+
+
+@pytest.mark.parametrize("element", ["1.5", None, True])
+def test_an_element_of_a_matrix_is_described_by_its_datatype(element: object) -> None:
+    requests, _, _ = described(ABOUT, PREDICTIONS["one label"][0])
+    matrix = {"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1.5, 2]}
+    assert requests.is_valid({"inputs": [matrix]})
+    assert not requests.is_valid({"inputs": [{**matrix, "data": [1.5, element]}]})
+    nested = {**matrix, "data": [[element, 2]]}
+    assert not requests.is_valid({"inputs": [nested]})
