@@ -3,7 +3,6 @@
 Read with jiter, which refuses what is no JSON, and keys that are given twice. Refuses with 400.
 """
 
-import re
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -14,8 +13,10 @@ from serving.problems import INVALID_INPUT, MALFORMED_BODY, Problem
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# What a number has that a double may not hold: a long exponent, or a long integer part.
-_PERHAPS_HUGE = re.compile(rb"[eE]\+?[0-9]{2}|(?<![0-9])[0-9]{299}")
+# What a number has that a double may not hold: a long exponent, or a long integer part. In a body
+# where all digits are alike, these are found in a tenth of the time of a regular expression's.
+_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
+_HUGE = (b"e00", b"e+00", b"0" * 299)
 
 Read = TypeVar("Read")
 
@@ -43,7 +44,7 @@ def parse_lenient_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
         if b"NaN" not in body:
             raise
         document = _nan_as_null(_parse(body, with_nan=True))
-    if (b"Infinity" in body or _PERHAPS_HUGE.search(body)) and overflows(document):
+    if (b"Infinity" in body or _may_overflow(body)) and overflows(document):
         raise Problem(MALFORMED_BODY, "a number overflows a double")
     return document
 
@@ -83,9 +84,14 @@ def read_json(
         return read(parse(body))
     except Problem as problem:
         is_invalid = problem.kind is INVALID_INPUT
-        if is_invalid and _PERHAPS_HUGE.search(body) and overflows(parse(body)):
+        if is_invalid and _may_overflow(body) and overflows(parse(body)):
             raise Problem(MALFORMED_BODY, "a number overflows a double") from None
         raise
+
+
+def _may_overflow(body: bytes) -> bool:
+    alike = body.translate(_ALIKE)
+    return any(part in alike for part in _HUGE)
 
 
 def overflows(document: object) -> bool:

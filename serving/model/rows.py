@@ -23,6 +23,7 @@ from serving.problems import BATCH_TOO_LARGE, INVALID_INPUT, FieldError, Problem
 
 MAX_PROBLEMS = 100
 MAX_NAME_CHARS = 200
+ROWS_AT_ONCE = 1000  # are checked in one call, which holds up all other threads
 
 Place: TypeAlias = tuple[str | int, ...]
 # Where a row stands in a body, given its number; or a value of it, given its name or number too.
@@ -52,14 +53,15 @@ class _Checks:
 
     def __init__(self, features: Sequence[Feature], ignored: Sequence[str], *, usual: bool) -> None:
         values = {f.name: f.usual() if usual else f.accepted() for f in features}
-        positional = core_schema.tuple_schema(list(values.values()), strict=False)
+        # What is wrong is found out later, and of hostile rows it is much: the first ends a check.
+        positional = core_schema.tuple_schema(list(values.values()), strict=False, fail_fast=True)
         named = core_schema.typed_dict_schema(
             {name: core_schema.typed_dict_field(value) for name, value in values.items()},
             extra_behavior="ignore",  # unknown names are found here, and named later
         )
         self._list_of_values = SchemaValidator(positional)
         self._object_by_name = SchemaValidator(named)
-        self._lists = SchemaValidator(core_schema.list_schema(positional))
+        self._lists = SchemaValidator(core_schema.list_schema(positional, fail_fast=True))
         names = tuple(values)
         self._in_order = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
         self._count = len(names)
@@ -71,7 +73,12 @@ class _Checks:
         for item in items:
             if type(item) is not list:
                 return [self._row(item) for item in items]
-        return self._lists.validate_python(items)  # type: ignore[no-any-return]
+        if len(items) <= ROWS_AT_ONCE:
+            return self._lists.validate_python(items)  # type: ignore[no-any-return]
+        rows: list[Row] = []
+        for start in range(0, len(items), ROWS_AT_ONCE):
+            rows += self._lists.validate_python(items[start : start + ROWS_AT_ONCE])
+        return rows
 
     def _row(self, item: object) -> Row:
         if type(item) is dict and (len(item) == self._count or self._is_whole_row(item)):

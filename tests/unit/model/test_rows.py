@@ -1,6 +1,8 @@
 """Rows of a request: what is accepted comes in unchanged, what is refused is refused in full."""
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.model.features import Feature
-from serving.model.rows import MAX_NAME_CHARS, MAX_PROBLEMS, Question, Rows, below
+from serving.model.rows import (
+    MAX_NAME_CHARS,
+    MAX_PROBLEMS,
+    ROWS_AT_ONCE,
+    Question,
+    Rows,
+    below,
+)
 from serving.problems import PROBLEM_JSON, FieldError, Problem
 from tests.unit.drawn import NAMES, features, instances
 from tests.unit.pointers import assert_points_into
@@ -333,3 +342,31 @@ def test_where_they_are_predicted_in_parts_there_may_be_any_number_of_rows() -> 
     rows = [ROW] * (3 * MAX_ROWS)
     assert len(ROWS.each(rows, below(PLACE), in_parts=True).rows) == 3 * MAX_ROWS
     assert refusal(ROWS.each, rows, below(PLACE)).kind.slug == "batch-too-large"
+
+
+def test_rows_that_are_checked_in_several_calls_are_read_like_all_others() -> None:
+    count = 2 * ROWS_AT_ONCE + 1
+    rows = [[1 + number / count, 2, 3] for number in range(count)]
+    assert ROWS.each(rows, below(PLACE), in_parts=True).rows == list(map(tuple, rows))
+    unusual = ROWS.each([*rows, [99, 2, 3]], below(PLACE), in_parts=True)
+    assert [place for place, _ in warnings(unusual)] == [f"/data/{count}/0"]
+    for last in ([99, 2, "x"], {**NAMED, "ünï": "x"}):
+        with pytest.raises(Problem) as caught:
+            ROWS.each([*rows, last], below(PLACE), in_parts=True)
+        (error,) = caught.value.errors
+        assert error.pointer.startswith(f"/data/{count}/")
+
+
+def test_rows_that_are_all_wrong_take_no_longer_to_refuse_than_good_ones_to_read() -> None:
+    wide = Rows([number(f"n{index}") for index in range(200)], 1000)
+
+    def least_s(value: object) -> float:
+        times_s = []
+        for _ in range(3):
+            started_s = time.thread_time()
+            with suppress(Problem):
+                many([[value] * 200] * 1000, wide)
+            times_s.append(time.thread_time() - started_s)
+        return min(times_s)
+
+    assert least_s("x") < least_s(1)
