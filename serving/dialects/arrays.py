@@ -46,7 +46,7 @@ def read_npy(body: bytes, rows: Rows) -> Question:
         as_taken(feature, column.tolist())
         for feature, column in zip(rows.features, np.atleast_2d(array).T, strict=True)
     ]
-    items = list(map(list, zip(*columns, strict=True)))
+    items = [list(row) for row in zip(*columns, strict=True)]
 
     def place(row: int, *value: int) -> tuple[int, ...]:
         return value if array.ndim == 1 else (row, *value)

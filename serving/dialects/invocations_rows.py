@@ -1,9 +1,9 @@
 """JSON that is posted to ``/invocations``: MLflow's four forms of a table, and SageMaker's list."""
 
-from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from serving.dialects.lines import columns_of, read_lines
 from serving.dialects.manners import Method, method_of
 from serving.model.about import About
 from serving.model.rows import (
@@ -85,60 +85,16 @@ def _of_split(table: Any, rows: Rows) -> Question:  # noqa: ANN401 (any JSON)
     # A frame that was made of an array has numbers for names.
     if columns in (names, list(range(len(names)))) or type(lines) is not list:
         return _of_instances(lines, place, rows)
-    return _of_lines(lines, _positions(columns, rows), len(columns), rows)
-
-
-def _positions(columns: Any, rows: Rows) -> list[int]:  # noqa: ANN401 (any JSON)
-    """Give the column of each feature."""
-    place = (SPLIT, COLUMNS)
     if type(columns) is not list:
-        refuse([expected("an array of names", columns, place)])
-    positions: dict[str, int] = {}
-    mistakes: list[FieldError] = []
-    known = {*rows.ignored, *(feature.name for feature in rows.features)}
-    for column, name in enumerate(columns):
-        if type(name) is not str:
-            mistakes.append(expected("a string", name, (*place, column)))
-        elif name not in known:
-            mistakes.append(FieldError(pointer(*place, column), "unknown name"))
-        elif name in positions:
-            mistakes.append(FieldError(pointer(*place, column), "given twice"))
-        else:
-            positions[name] = column
-        if len(mistakes) >= MAX_PROBLEMS:
-            break
-    for feature in rows.features:
-        if feature.name not in positions:
-            mistakes.append(FieldError(pointer(*place), f"the column {feature.name} is missing"))
-    if mistakes:
-        refuse(mistakes)
-    return [positions[feature.name] for feature in rows.features]
+        refuse([expected("an array of names", columns, (SPLIT, COLUMNS))])
+    order = columns_of(columns, rows, _in_columns)
+    return read_lines(lines, order, len(columns), rows, (SPLIT, DATA), in_parts=True)
 
 
-def _of_lines(lines: list[Any], columns: Sequence[int], width: int, rows: Rows) -> Question:
-    """Read lines of so many values, of which each feature's is in its column."""
-    place = (SPLIT, DATA)
-    whole: Sequence[int] = range(len(lines))
-    mistakes = list(islice(_broken(lines, width), MAX_PROBLEMS))
-    if mistakes:
-        whole = [n for n in whole if type(lines[n]) is list and len(lines[n]) == width]
-    by_column = list(zip(*(lines[number] for number in whole), strict=True))
-    ordered = [by_column[column] for column in columns] if by_column else []
-
-    def at(row: int, *value: int) -> Place:
-        return (*place, whole[row], *(columns[each] for each in value))
-
-    return rows.each(list(map(list, zip(*ordered, strict=True))), at, mistakes, in_parts=True)
-
-
-def _broken(lines: list[Any], width: int) -> Iterator[FieldError]:
-    """Tell of lines that have no value for each column."""
-    for number, line in enumerate(lines):
-        if type(line) is not list:
-            yield expected("an array of values", line, (SPLIT, DATA, number))
-        elif len(line) != width:
-            told = f"expected {width} values, got {len(line)}"
-            yield FieldError(pointer(SPLIT, DATA, number), told)
+def _in_columns(column: int | None, told: str) -> FieldError:
+    """Tell of a mistake in the names of columns."""
+    place = (SPLIT, COLUMNS) if column is None else (SPLIT, COLUMNS, column)
+    return FieldError(pointer(*place), told)
 
 
 def _of_columns(table: dict[str, Any], place: Place, rows: Rows) -> Question:
@@ -165,4 +121,4 @@ def _of_columns(table: dict[str, Any], place: Place, rows: Rows) -> Question:
         name = names[value]
         return (*place, name, row, 0) if name in nested else (*place, name, row)
 
-    return rows.each(list(map(list, zip(*columns, strict=True))), at, in_parts=True)
+    return rows.each([list(row) for row in zip(*columns, strict=True)], at, in_parts=True)

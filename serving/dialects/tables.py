@@ -11,15 +11,15 @@ import csv
 import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
+from serving.dialects.lines import columns_of, read_lines
 from serving.json_text import BYTE_ORDER_MARK
 from serving.model.description import Description
 from serving.model.domains import Schema
 from serving.model.features import Feature
-from serving.model.rows import MAX_PROBLEMS, Question, Rows, refuse
-from serving.problems import MALFORMED_BODY, FieldError, Problem, pointer
+from serving.model.rows import Question, Rows, refuse
+from serving.problems import MALFORMED_BODY, FieldError, Problem
 
 CSV_MEDIA_TYPE = "text/csv"
 csv.field_size_limit(sys.maxsize)  # a body has its own limit, and a text may be as long
@@ -35,36 +35,15 @@ def read_csv(body: bytes, rows: Rows, *, in_parts: bool = False) -> Question:
         Problem: 400, 413 or 422.
     """
     lines = _lines(body)
-    columns = _named_columns(lines[0], rows) if lines else None
-    if columns is not None:
-        width = len(lines.pop(0))
+    if lines and _is_header(lines[0], rows):
+        header = lines.pop(0)
+        width, columns = len(header), columns_of(header, rows, _in_header)
     else:
         width = len(rows.features)
         columns = list(range(width))
     if not lines:
         refuse([FieldError("", "no rows")])
-    if not in_parts:
-        rows.check_count(len(lines))  # before any of them is looked at
-    wrong = (
-        FieldError(pointer(number), f"expected {width} values, got {len(line)}")
-        for number, line in enumerate(lines)
-        if len(line) != width
-    )
-    mistakes = list(islice(wrong, MAX_PROBLEMS))
-    whole: Sequence[int] = range(len(lines))
-    if mistakes:
-        whole = [number for number in whole if len(lines[number]) == width]
-    by_column = list(zip(*(lines[number] for number in whole), strict=True))
-    typed = [
-        _typed(feature, by_column[column])
-        for feature, column in zip(rows.features, columns, strict=True)
-        if by_column
-    ]
-
-    def place(row: int, *value: int) -> tuple[int, ...]:
-        return (whole[row], *(columns[each] for each in value))
-
-    return rows.each(list(map(list, zip(*typed, strict=True))), place, mistakes, in_parts=in_parts)
+    return read_lines(lines, columns, width, rows, (), _typed, in_parts=in_parts)
 
 
 def _lines(body: bytes) -> list[list[str]]:
@@ -82,26 +61,16 @@ def _lines(body: bytes) -> list[list[str]]:
         raise Problem(MALFORMED_BODY, f"{exc} at line {reader.line_num}") from None
 
 
-def _named_columns(first: Sequence[str], rows: Rows) -> list[int] | None:
-    """Give the column of each feature, if the first line is a header, or was meant as one."""
-    names = [feature.name for feature in rows.features]
-    known = {*names, *rows.ignored}
-    if 2 * sum([cell in known for cell in first]) <= len(first):
-        return None
-    columns: dict[str, int] = {}
-    for column, cell in enumerate(first):
-        columns.setdefault(cell, column)  # a line may have a million cells
-    mistakes = [FieldError(pointer(name), "missing") for name in names if name not in columns]
-    for column, cell in enumerate(first):
-        if cell not in known:
-            mistakes.append(FieldError("", f"unknown name in column {column} of the header"))
-        elif columns[cell] < column:
-            mistakes.append(FieldError(pointer(cell), "twice in the header"))
-        if len(mistakes) >= MAX_PROBLEMS:
-            break
-    if mistakes:
-        refuse(mistakes)
-    return [columns[name] for name in names]
+def _is_header(first: Sequence[str], rows: Rows) -> bool:
+    """Tell whether a line names columns, or was meant to."""
+    known = {*rows.ignored, *(feature.name for feature in rows.features)}
+    return 2 * sum([cell in known for cell in first]) > len(first)
+
+
+def _in_header(column: int | None, told: str) -> FieldError:
+    """Tell of a mistake in the header, which no pointer can name: that of row 0 is below it."""
+    where = "the header" if column is None else f"column {column} of the header"
+    return FieldError("", f"{where}: {told}")
 
 
 def _typed(feature: Feature, cells: Sequence[str]) -> Sequence[Any]:

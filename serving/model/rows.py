@@ -23,7 +23,7 @@ from serving.problems import BATCH_TOO_LARGE, INVALID_INPUT, FieldError, Problem
 
 MAX_PROBLEMS = 100
 MAX_NAME_CHARS = 200
-ROWS_AT_ONCE = 1000  # are checked in one call, which holds up all other threads
+ROWS_AT_ONCE = 1000  # are worked on in one call, which holds up all other threads
 
 Place: TypeAlias = tuple[str | int, ...]
 # Where a row stands in a body, given its number; or a value of it, given its name or number too.

@@ -15,7 +15,7 @@ WINGS = {
     "model": "domains features description outputs about rows estimator compiled stored facts "
     "store",
     "prediction": "lanes batching cache sinks log predictor loaded shelf",
-    "dialects": "dialect manners schemas tables ours tensors v2_outputs v2_rows v2 v1 "
+    "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages probes "
     "edge",
