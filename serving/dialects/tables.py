@@ -54,7 +54,8 @@ def _lines(body: bytes) -> list[list[str]]:
         raise Problem(MALFORMED_BODY, f"no UTF-8 at byte {exc.start}") from None
     if "\0" in text:
         raise Problem(MALFORMED_BODY, f"a NUL at character {text.index(chr(0))}")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    # As training reads it: a blank after a comma is no part of a category.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     try:
         return [cells for cells in reader if cells]
     except csv.Error as exc:

@@ -70,8 +70,21 @@ def mistakes(sent: bytes, rows: Rows = PLAIN) -> list[tuple[str, str]]:
         NAMES.replace(b",", b'","').join([b'"', b'"']) + b"\r\n" + LINE + b"\r\n",
         b"\xef\xbb\xbf" + NAMES + b"\r" + LINE,
         b"\n\r\n" + NAMES + b"\n\n" + LINE + b"\n\n\n",
+        NAMES.replace(b",", b", ") + b"\n " + LINE.replace(b",", b",  "),
+        b'4.5, 7, "true", "red", blue, "a text"',
     ],
-    ids=["none", "names", "other order", "ignored", "quotes", "CRLF", "BOM and CR", "blank lines"],
+    ids=[
+        "none",
+        "names",
+        "other order",
+        "ignored",
+        "quotes",
+        "CRLF",
+        "BOM and CR",
+        "blank lines",
+        "blanks",
+        "blanks before quotes",
+    ],
 )
 def test_lines_are_read_with_names_above_them_in_any_order_or_without(sent: bytes) -> None:
     assert read(sent) == [ROW]
@@ -131,7 +144,8 @@ def test_there_has_to_be_a_row() -> None:
         (closed_category("x", nullable=True), b"", None),
         (text("x", (0, 30)), b"", ""),
         (text("x", nullable=True), b"", None),
-        (text("x", (0, 30)), b'"a, ""b""\r\nc "', 'a, "b"\r\nc '),
+        (text("x", (0, 30)), b'" a, ""b""\r\nc "', ' a, "b"\r\nc '),
+        (text("x", (0, 30)), b'"  "', "  "),
         (text("x", (0, 200_000), (0, 200_000)), b"x" * 200_000, "x" * 200_000),
     ],
     ids=lambda each: getattr(each, "type", str(each)[:16]),
@@ -260,10 +274,13 @@ def tables(draw: st.DrawFn) -> Table:
     rows = draw(st.lists(st.tuples(*map(near, of)).map(list), min_size=1, max_size=3))
     for row in rows:
         for at, feature in enumerate(of):
-            # CSV has no NUL, and in a cell that may be empty no empty string.
-            if feature.mistake(row[at]) or "\0" in str(row[at]) or row[at] == "":
+            # CSV has no NUL, in a cell that may be empty no empty string, and, where nobody puts it
+            # into quotes, no blank before anything.
+            cell = str(row[at])
+            if feature.mistake(row[at]) or "\0" in cell or cell[:1] in {"", " "}:
                 row[at] = None if feature.nullable else feature.example
             assume(not feature.mistake(row[at]))
+            assume(not str(row[at]).startswith(" "))
     has_header = draw(st.booleans())
     style = {
         "lineterminator": "\r\n",  # with LF, Python before 3.13 leaves a CR without quotes
