@@ -205,7 +205,7 @@ def _from_bytes(raw: bytes | None, tensor: Tensor) -> list[Any]:
         told = "expected a number of bytes, no more than there are"
         raise Mistakes([FieldError(pointer(*place), told)])
     if tensor.datatype == BYTES:
-        strings = list(_strings(raw, count, place))
+        strings = list(_strings(raw, place))
         if len(strings) != count:
             told = "expected as many strings as the shape says"
             raise Mistakes([FieldError(pointer(*place), told)])
@@ -221,18 +221,17 @@ def _from_bytes(raw: bytes | None, tensor: Tensor) -> list[Any]:
     return elements
 
 
-def _strings(raw: bytes, count: int, place: Place) -> Iterator[bytes]:
-    """Give the strings of a binary tensor, up to one more than there should be."""
+def _strings(raw: bytes, place: Place) -> Iterator[bytes]:
+    """Give the strings of a binary tensor."""
     at = 0
-    while at < len(raw) and count >= 0:
+    while at < len(raw):
         end = at + _LENGTH.size
         if end <= len(raw):
             end += _LENGTH.unpack_from(raw, at)[0]
-        if end > len(raw) or end < at + _LENGTH.size:
+        if end > len(raw):
             raise Mistakes([FieldError(pointer(*place), "a string ends beyond the tensor")])
         yield raw[at + _LENGTH.size : end]
         at = end
-        count -= 1
 
 
 def _of_base64(text: str | None) -> str | None:

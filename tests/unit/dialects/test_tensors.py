@@ -138,7 +138,7 @@ def test_whole_numbers_may_be_written_as_json_likes_and_fractions_are_none() -> 
 def test_whole_numbers_are_within_their_datatype(datatype: str) -> None:
     low, high = int(np.iinfo(datatype.lower()).min), int(np.iinfo(datatype.lower()).max)
     assert read(tensor(datatype, [2], data=[low, high])).elements == [low, high]
-    for data in ([0, high + 1], [None, low - 1], [low, 1e30]):
+    for data in ([0, high + 1], [0, low - 1], [None, low - 1], [low, 1e30]):
         told = mistakes(tensor(datatype, [2], data=data))
         assert told == {"/data/1": f"expected {low} to {high}"}
 
@@ -219,6 +219,7 @@ def test_there_are_as_many_elements_as_the_shape_says(shape: list[int]) -> None:
         ([2, 2], [[1], [2], [3], [4]]),
         ([1, 2], [[[1, 2]]]),
         ([0, 2], [[]]),
+        ([3, 2], [[1, 2], [3, 4]]),
     ],
 )
 def test_nested_elements_are_nested_as_the_shape_says(shape: list[int], data: object) -> None:
@@ -291,9 +292,9 @@ def test_strings_may_be_base64_or_json_as_the_input_or_the_request_says() -> Non
         data = [b64encode("Drëam".encode()).decode(), "", None]
         told = read(tensor("BYTES", [3], data=data, parameters=parameters), b"", of_request)
         assert told.elements == ["Drëam", "", None]
-    texts = ['"Dream"', "null", "39.5", "NaN", "true", "[1]", None]
-    told = read(tensor("BYTES", [7], data=texts, parameters={"content_type": "pd_json"}))
-    assert told.elements == ["Dream", None, 39.5, None, True, [1], None]
+    texts = ['"Dream"', "null", "39.5", "NaN", "true", "[1]", None, ""]
+    told = read(tensor("BYTES", [8], data=texts, parameters={"content_type": "pd_json"}))
+    assert told.elements == ["Dream", None, 39.5, None, True, [1], None, ""]
     raw = written("BYTES", [b"YQ==", b""])
     assert read(binary("BYTES", [2], len(raw)), raw, "base64").elements == ["a", ""]
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.dialects.dialect import Answer, Asked
-from serving.dialects.v2 import dialect
+from serving.dialects.v2 import dialect, metadata
 from serving.model.about import About
-from serving.model.description import Label
+from serving.model.description import Description, Label
 from serving.model.outputs import Prediction
 from serving.model.rows import Rows
 from serving.settings import Settings
@@ -23,10 +23,18 @@ from tests.unit.dialects.foreign import (
     refusal,
     sent,
 )
-from tests.unit.samples import EACH_TASK, PROBABILITIES, asked, description, several_labels
+from tests.unit.samples import (
+    EACH_TASK,
+    PROBABILITIES,
+    SCORES,
+    asked,
+    description,
+    several_labels,
+)
 
 INFER = dialect(Settings()).conversations["/v2/models/{model}/infer"]
 INPUTS = [{"name": "x", "shape": [0, 2], "datatype": "FP64", "data": []}]
+SCORED = asked(scored_by="decision_function")
 BINARY = {"binary_data_output": True}
 LENGTH = "Inference-Header-Content-Length"
 
@@ -72,6 +80,11 @@ def told(answer: Answer) -> dict[str, Any]:
     length = answer.headers.get(LENGTH)
     document: dict[str, Any] = json.loads(answer.body[: None if length is None else int(length)])
     return document
+
+
+def outputs_told(about: About) -> dict[str, list[int]]:
+    """Give the shape of each output that the metadata promise."""
+    return {output["name"]: output["shape"] for output in metadata([about])["outputs"]}
 
 
 def outputs(
@@ -145,6 +158,7 @@ def test_no_rows_have_outputs_of_no_elements(task: str, parameters: dict[str, bo
     [
         ((0, 1), "INT64"),
         ((-(2**63), 2**63 - 1), "INT64"),
+        ((0, 2**63), "UINT64"),
         ((0, 2**64 - 1), "UINT64"),
         ((0.5, 1.0), "FP64"),
         ((0, 1.5), "FP64"),
@@ -172,12 +186,25 @@ def test_several_targets_are_columns_of_one_output_if_their_labels_are_alike() -
     assert [output["name"] for output in written[1:]] == ["predict_proba_0", "predict_proba_1"]
 
 
-def test_scores_of_more_classes_than_two_have_a_column_for_each() -> None:
-    scored = asked(scored_by="decision_function", scores_by_class=True)
-    about = About(description(("a", "b", "c"), asked=scored), "v7")
-    written = told(ask(about).write([Prediction("a", scores=[3.0, 2.0, 1.0])], "id-1"))
-    _, output = written["outputs"]
-    assert (output["shape"], output["data"]) == ([1, 3], [3.0, 2.0, 1.0])
+@pytest.mark.parametrize(
+    ("described", "value", "wide"),
+    [
+        (description(("a", "b", "c"), asked=SCORES), "a", 3),
+        (several_labels(("a", "b"), ("c", "d"), asked=SCORED), ["a", "d"], -1),
+    ],
+    ids=["three classes", "two targets"],
+)
+def test_scores_of_several_classes_or_targets_have_a_column_for_each(
+    described: Description,
+    value: Label | list[Label],
+    wide: int,
+) -> None:
+    about = About(described, "v7")
+    assert outputs_told(about)["decision_function"] == [-1, wide]
+    scores = [3.0, 2.0, 1.0][:wide]
+    written = told(ask(about).write([Prediction(value, scores=scores)], "id-1"))
+    output = written["outputs"][-1]
+    assert (output["shape"], output["data"]) == ([1, len(scores)], scores)
 
 
 @settings(max_examples=60)
@@ -240,12 +267,12 @@ def test_a_method_of_the_model_may_be_asked_for_by_its_name() -> None:
 # How they are written
 
 
-@pytest.mark.parametrize("of_request", [None, False, True])
+@pytest.mark.parametrize("of_request", [None, False, True, 1])
 @pytest.mark.parametrize(
     "own", [{}, {"binary_data": None}, {"binary_data": False}, {"binary_data": True}]
 )
 def test_an_output_is_binary_if_it_says_so_or_else_if_the_request_does(
-    own: dict[str, bool | None], of_request: bool | None
+    own: dict[str, bool | None], of_request: object
 ) -> None:
     first = {"name": "predict", "parameters": own}
     answer = ask(
