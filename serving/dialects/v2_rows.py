@@ -131,6 +131,7 @@ def _of_matrix(tensor: Tensor, rows: Rows) -> Question:
         place = pointer(*tensor.place, "datatype")
         wrong = [each.name for each in rows.features if not _takes(each.type, tensor)]
         refuse([FieldError(place, f"{name} is no {tensor.datatype}") for name in wrong])
+    rows.check_count(tensor.shape[0])
     width, elements = len(rows.features), tensor.elements
     if tensor.is_binary or "boolean" in rows.types:
         columns = [
@@ -171,6 +172,7 @@ def _of_columns(
     if len({tensor.shape[0] for tensor in used}) > 1:
         told = "expected as many elements in all inputs"
         refuse([FieldError(pointer(*tensor.place, "shape"), told) for tensor in used])
+    rows.check_count(used[0].shape[0])
     columns = [
         _values(feature, tensor, tensor.elements)
         for feature, tensor in zip(rows.features, used, strict=True)
