@@ -176,7 +176,7 @@ def _of_kind(elements: list[Any], tensor: Tensor) -> list[Any]:
         return elements
     if tensor.datatype == "FP32":
         _refuse_where(elements, lambda x: abs(x) >= _BEYOND_FP32, "beyond FP32", tensor)
-        widened: list[Any] = np.array(elements, "<f4").tolist()
+        widened: list[Any] = np.array(elements, "<f8").astype("<f4").tolist()
         return widened if types == {float} else [None if x != x else x for x in widened]
     low, high = _LIMITS[tensor.datatype]
     if types != {int} or min(elements) < low or max(elements) > high:
