@@ -65,6 +65,9 @@ from serving.settings import Settings
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 MAX_CONCURRENT_TRANSFORMS = 4  # more would only wait for the same model
 MEGABYTE = 2**20
+MAX_MEGABYTES_AT_ONCE = (
+    100  # in all payloads together: SageMaker's CreateTransformJob takes no more
+)
 # MLflow's names of what its clients are told, by status; all else is BAD_REQUEST.
 ERROR_CODES = {
     401: "UNAUTHENTICATED",
@@ -118,10 +121,12 @@ def dialect(settings: Settings) -> Dialect:
 def _execution_parameters(settings: Settings) -> dict[str, Any]:
     """Tell how large batch transform's requests may be, and how many may come at once."""
     batches = settings.max_queue_rows // settings.max_batch_rows
+    at_once = max(1, min(MAX_CONCURRENT_TRANSFORMS, batches))
+    megabytes = min(settings.max_body_bytes // MEGABYTE, MAX_MEGABYTES_AT_ONCE // at_once)
     return {
-        "MaxConcurrentTransforms": max(1, min(MAX_CONCURRENT_TRANSFORMS, batches)),
+        "MaxConcurrentTransforms": at_once,
         "BatchStrategy": "MULTI_RECORD",
-        "MaxPayloadInMB": max(1, settings.max_body_bytes // MEGABYTE),
+        "MaxPayloadInMB": max(1, megabytes),
     }
 
 

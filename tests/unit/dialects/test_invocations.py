@@ -436,6 +436,7 @@ def test_the_version_is_the_product_s() -> None:
         ({"max_queue_rows": 2500}, 2, 1),
         ({"max_queue_rows": 1, "max_body_bytes": 1}, 1, 1),
         ({"max_batch_rows": 10_000, "max_body_bytes": 6 * 2**20 + 1}, 1, 6),
+        ({"max_body_bytes": 2**30}, 4, 25),  # SageMaker refuses more than 100 MB at once
     ],
 )
 def test_batch_transform_is_told_what_the_settings_allow(
