@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,21 +78,24 @@ class Container:
 
 
 @contextmanager
-def container(engine: str, image: str, *options: str, **settings: str) -> Iterator[Container]:
+def container(
+    engine: str, image: str, *options: str, command: Sequence[str] = (), **settings: str
+) -> Iterator[Container]:
     """Run a hardened container; requests are not counted unless a test sets a quota.
 
-    The port is the same inside, for engines that are set to share the host's network.
+    The port is the same inside, for engines that are set to share the host's network. A platform's
+    moves it.
     """
-    port = free_port()
+    port = int(settings.get("SAGEMAKER_BIND_TO_PORT", free_port()))
     variables: Mapping[str, str] = {
-        "BENTOML_PORT": str(port),
+        "BENTOML_PORT": str(free_port()) if "SAGEMAKER_BIND_TO_PORT" in settings else str(port),
         "SERVING_RATE_LIMIT": "off",
         **settings,
     }
     given = [part for pair in variables.items() for part in ("--env", "=".join(pair))]
     started_s = time.monotonic()
     run = ("run", "--detach", "--publish", f"{port}:{port}", *HARDENED, *given, *options)
-    started = Container(engine, ask(engine, *run, image).strip(), port, started_s)
+    started = Container(engine, ask(engine, *run, image, *command).strip(), port, started_s)
     try:
         yield started
     finally:
@@ -101,8 +104,10 @@ def container(engine: str, image: str, *options: str, **settings: str) -> Iterat
 
 
 @contextmanager
-def ready(engine: str, image: str, *options: str, **settings: str) -> Iterator[Container]:
+def ready(
+    engine: str, image: str, *options: str, command: Sequence[str] = (), **settings: str
+) -> Iterator[Container]:
     """Run a hardened container, and wait until it is ready."""
-    with container(engine, image, *options, **settings) as started:
+    with container(engine, image, *options, command=command, **settings) as started:
         eventually("a container that is ready", started.is_ready)
         yield started

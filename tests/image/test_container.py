@@ -9,7 +9,7 @@ import pytest
 from serving.door.auth import new_key
 from tests.image.conftest import Image, reported
 from tests.image.container import Container, ask, container, inspect, ready
-from tests.server import PATIENCE_S, ROW, eventually
+from tests.server import PATIENCE_S, ROW, eventually, free_port
 
 
 def test_it_becomes_ready(running: Container) -> None:
@@ -82,14 +82,42 @@ def test_its_files_cannot_be_changed(running: Container) -> None:
     assert "Read-only file system" in done.stderr
 
 
+def health_check(engine: str, image: Image) -> list[str]:
+    """Give the command of the image's health check."""
+    check = inspect(engine, "image", image.name)
+    test: list[str] = (check.get("Healthcheck") or check["Config"]["Healthcheck"])["Test"]
+    return test[1:]
+
+
 def test_its_health_check_says_so_while_it_is_well(running: Container, image: Image) -> None:
-    check = inspect(running.engine, "image", image.name)
-    (_, *command) = (check.get("Healthcheck") or check["Config"]["Healthcheck"])["Test"]
+    command = health_check(running.engine, image)
     ask(running.engine, "exec", running.id, *command)
     for variable in ("BENTOML_PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT"):
         elsewhere = ("exec", "--env", f"{variable}=9", running.id, *command)
         done = subprocess.run([running.engine, *elsewhere], capture_output=True)
         assert done.returncode != 0, variable
+
+
+def test_it_is_started_and_asked_as_platforms_do(engine: str, image: Image) -> None:
+    platforms = {
+        "SAGEMAKER_BIND_TO_PORT": str(free_port()),
+        "AIP_HTTP_PORT": str(free_port()),  # which the former goes before
+        "AIP_PREDICT_ROUTE": "/v1/endpoints/1/deployedModels/2:predict",
+        "AIP_HEALTH_ROUTE": "/v1/endpoints/1/deployedModels/2",
+    }
+    with ready(engine, image.name, command=("serve",), **platforms) as started:
+        ask(engine, "exec", started.id, *health_check(engine, image))
+        for path in ("/ping", "/v2/health/ready", platforms["AIP_HEALTH_ROUTE"]):
+            assert started.http.get(path).status_code == 200
+        csv = {"Content-Type": "text/csv", "Accept": "text/csv"}
+        rows = ",".join(map(str, ROW)) + "\n"
+        assert started.http.post("/invocations", content=rows, headers=csv).text == "setosa\n"
+        instances = {"instances": [ROW]}
+        answer = started.http.post(platforms["AIP_PREDICT_ROUTE"], json=instances)
+        assert answer.json() == {"predictions": ["setosa"]}
+        tensor = {"name": "rows", "shape": [1, 4], "datatype": "FP64", "data": ROW}
+        answer = started.http.post("/v2/models/iris/infer", json={"inputs": [tensor]})
+        assert answer.json()["outputs"][0]["data"] == ["setosa"]
 
 
 def test_it_fits_into_its_memory(running: Container) -> None:
