@@ -79,6 +79,7 @@ class Conversation:
     writes: Sequence[str] = (JSON_MEDIA_TYPE,)  # the usual one first
     heeds: Mapping[str, str] = field(default_factory=dict)  # headers: what each is for
     wording: Wording = PROBLEM_JSON
+    in_parts: bool = False  # its requests may have more rows than fit into one batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,4 +254,5 @@ _INVOCATIONS = Conversation(
     writes=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE, NPY_MEDIA_TYPE),
     heeds={CUSTOM_ATTRIBUTES: f"`{PREDICT_METHOD}=` and what to ask the estimator for."},
     wording=WORDING,
+    in_parts=True,
 )

@@ -16,6 +16,7 @@ from serving.door.openapi import header
 from serving.door.routes import Operation, Route
 from serving.door.telling import MODEL, VERSION, operation_id, parameters
 from serving.prediction.cache import Lookup
+from serving.prediction.loaded import Loaded
 from serving.prediction.predictor import EstimatorError
 from serving.prediction.shelf import Shelf
 from serving.problems import (
@@ -33,6 +34,9 @@ from serving.telemetry import current_record
 
 # What is larger is read, and answered, apart from the event loop: 64 KiB take it some milliseconds.
 MAX_BYTES_AT_ONCE = 65_536
+# Of such bodies as may have more rows than a batch: rows take up to seventy times what they took as
+# CSV. Others wait as they came, for no longer than they would otherwise: one model answers all.
+MAX_LARGE_AT_ONCE = 2
 
 Result = TypeVar("Result")
 
@@ -59,6 +63,7 @@ class Predicting:
         self._shelf = shelf
         self._max_body_bytes = max_body_bytes
         self._one_apart = ThreadPoolExecutor(1, "apart")
+        self._turns = asyncio.Semaphore(MAX_LARGE_AT_ONCE)
 
     def routes(self, dialect: Dialect) -> Iterator[Route]:
         """Give the routes on which a dialect is spoken about predictions."""
@@ -111,6 +116,14 @@ class Predicting:
         loaded = self._shelf.find(parts.get(MODEL), parts.get(VERSION))
         sent = await self._sent(conversation, request)
         is_large = len(sent.body) > MAX_BYTES_AT_ONCE
+        if is_large and conversation.in_parts:
+            async with self._turns:  # in their order
+                return await self._predict(conversation, loaded, sent, is_large=True)
+        return await self._predict(conversation, loaded, sent, is_large=is_large)
+
+    async def _predict(
+        self, conversation: Conversation, loaded: Loaded, sent: Sent, *, is_large: bool
+    ) -> Response:
         asked = partial(conversation.read, sent, loaded.about, loaded.rows)
         question, write = await self._apart(asked) if is_large else asked()
         record = current_record()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,16 +12,16 @@ from serving.dialects.dialect import Answer as Written
 from serving.dialects.dialect import Asked, Conversation, Described, Dialect, Sent
 from serving.door.edge import Edge
 from serving.door.openapi import header
-from serving.door.predicting import Predicting
+from serving.door.predicting import MAX_BYTES_AT_ONCE, MAX_LARGE_AT_ONCE, Predicting
 from serving.door.routes import Operation, Route
 from serving.model.about import About
 from serving.model.outputs import Prediction
 from serving.model.rows import Question, Rows
 from serving.prediction.cache import Lookup
-from serving.prediction.predictor import EstimatorError
+from serving.prediction.predictor import EstimatorError, Outcome
 from serving.prediction.shelf import Shelf
 from serving.problems import INVALID_INPUT, OVERLOADED, Problem, Wording
-from tests.unit.door.doors import FakeLoaded, assert_problem, door, get
+from tests.unit.door.doors import FakeLoaded, FakePredictor, assert_problem, door, get
 from tests.unit.fakes import Answer, Headers, Heard, ask
 
 JSON: Headers = [(b"Content-Type", b"application/json")]
@@ -220,6 +221,46 @@ def test_any_other_failure_is_a_defect_of_the_model(
     loaded.predictor.failure = failure(cause)
     assert_problem(post(edge_of(loaded, heard), body), 500, "internal-error")
     assert [event.exception for event in heard.answers] == [loaded.predictor.failure]
+
+
+class Held(FakePredictor):
+    """Answers when it is let go."""
+
+    def __init__(self) -> None:
+        """Hold."""
+        super().__init__()
+        self.came, self.go = asyncio.Semaphore(0), asyncio.Event()
+
+    async def ask(self, question: Question) -> Outcome:
+        """Answer a question, later."""
+        outcome = await super().ask(question)
+        self.came.release()
+        await self.go.wait()
+        return outcome
+
+
+def test_of_large_bodies_that_go_in_parts_few_are_read_at_a_time_and_hold_up_no_small_one() -> None:
+    predictor = Held()
+    predicting = Predicting(Shelf(FakeLoaded(predictor=predictor).as_loaded), 10**6)
+    edge = door(predicting.route("/lines", replace(LINES, in_parts=True)))
+    lines = MAX_BYTES_AT_ONCE // 4 + 1
+
+    def send(count: int) -> asyncio.Task[Answer]:
+        return asyncio.create_task(ask(edge, "/lines", method="POST", body=b"1,2\n" * count))
+
+    async def story() -> None:
+        large = [send(lines) for _ in range(MAX_LARGE_AT_ONCE + 1)]
+        for _ in range(MAX_LARGE_AT_ONCE):
+            await predictor.came.acquire()
+        small = send(1)
+        await predictor.came.acquire()
+        await predicting._apart(lambda: None)  # what was to be read by now is
+        rows = [len(question.rows) for question in predictor.asked]
+        assert rows == [*[lines] * MAX_LARGE_AT_ONCE, 1]
+        predictor.go.set()
+        assert [answer.status for answer in await asyncio.gather(*large, small)] == [200] * 4
+
+    asyncio.run(story())
 
 
 def test_predictions_count_need_a_key_and_are_asked_for_by_post(loaded: FakeLoaded) -> None:
