@@ -137,6 +137,8 @@ class Predicting:
                 detail = "the model can't compute with values unlike those of training"
                 raise Problem(INVALID_INPUT, detail, errors=question.warnings) from exc
             raise
+        # A small body may have many rows: thousands of a digit each, say.
+        is_large |= len(question.rows) > loaded.rows.max_rows
         written = partial(write, outcome.predictions, record.id)
         body, media_type, headers = await self._apart(written) if is_large else written()
         headers = {**CACHE_STATUS[outcome.lookup], **headers}

@@ -1,6 +1,7 @@
 """The one story of every prediction, whatever its dialect."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -137,6 +138,38 @@ def test_what_a_dialect_does_not_take_is_refused_in_its_words_and_not_predicted(
     assert answer.headers["content-type"].startswith("text/loud")
     assert answer.headers.get("accept-post") == (PLAIN if answer.status == 415 else None)
     assert loaded.predictor.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "reads_apart", "writes_apart"),
+    [
+        (b"1,2\n" * 4, False, False),
+        (b"1,2\n" * 5, False, True),  # more than a batch may have
+        (b"1,2".ljust(MAX_BYTES_AT_ONCE), False, False),
+        (b"1,2".ljust(MAX_BYTES_AT_ONCE + 1), True, True),
+    ],
+    ids=["small", "many rows", "just small", "large"],
+)
+def test_what_takes_long_is_read_and_written_apart_from_the_event_loop(
+    loaded: FakeLoaded, body: bytes, *, reads_apart: bool, writes_apart: bool
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def read(sent: Sent, about: About, rows: Rows) -> Asked:
+        threads.append(threading.current_thread())
+        question, write = read_lines(sent, about, rows)
+
+        def written(predictions: Sequence[Prediction], request_id: str) -> Written:
+            threads.append(threading.current_thread())
+            return write(predictions, request_id)
+
+        return Asked(question, written)
+
+    predicting = Predicting(Shelf(loaded.as_loaded), 2 * MAX_BYTES_AT_ONCE)
+    edge = door(predicting.route("/lines", replace(LINES, read=read)))
+    assert post(edge, body, "/lines", ()).status == 200
+    here = threading.current_thread()
+    assert [thread is not here for thread in threads] == [reads_apart, writes_apart]
 
 
 def test_who_has_but_one_answer_asks_nobody_what_is_wanted(loaded: FakeLoaded) -> None:
