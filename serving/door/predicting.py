@@ -1,11 +1,12 @@
 """The one story of every prediction: body, conversation, predictor, conversation, answer."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -37,6 +38,8 @@ MAX_BYTES_AT_ONCE = 65_536
 # Of such bodies as may have more rows than a batch: rows take up to seventy times what they took as
 # CSV. Others wait as they came, for no longer than they would otherwise: one model answers all.
 MAX_LARGE_AT_ONCE = 2
+
+_NO_HEADERS: Mapping[str, str] = {}
 
 Result = TypeVar("Result")
 
@@ -114,8 +117,15 @@ class Predicting:
         """
         parts = request.path_params
         loaded = self._shelf.find(parts.get(MODEL), parts.get(VERSION))
-        sent = await self._sent(conversation, request)
-        is_large = len(sent.body) > MAX_BYTES_AT_ONCE
+        wanted, headers = conversation.writes[0], _NO_HEADERS
+        if len(conversation.writes) > 1:
+            accepted = weights(request.headers.getlist("accept"))
+            wanted = media_type_for(accepted, conversation.writes)
+        if conversation.heeds:
+            headers = _heeded(request.headers, conversation.heeds)
+        body, media_type = await read_body(request, conversation.reads, self._max_body_bytes)
+        sent = Sent(body, media_type, wanted, headers)
+        is_large = len(body) > MAX_BYTES_AT_ONCE
         if is_large and conversation.in_parts:
             async with self._turns:  # in their order
                 return await self._predict(conversation, loaded, sent, is_large=True)
@@ -124,8 +134,12 @@ class Predicting:
     async def _predict(
         self, conversation: Conversation, loaded: Loaded, sent: Sent, *, is_large: bool
     ) -> Response:
-        asked = partial(conversation.read, sent, loaded.about, loaded.rows)
-        question, write = await self._apart(asked) if is_large else asked()
+        read = conversation.read
+        if is_large:
+            asked = await self._apart(read, sent, loaded.about, loaded.rows)
+        else:
+            asked = read(sent, loaded.about, loaded.rows)
+        question, write = asked
         record = current_record()
         record.rows, record.unusual = len(question.rows), question.unusual
         try:
@@ -138,32 +152,26 @@ class Predicting:
                 raise Problem(INVALID_INPUT, detail, errors=question.warnings) from exc
             raise
         # A small body may have many rows: thousands of a digit each, say.
-        is_large |= len(question.rows) > loaded.rows.max_rows
-        written = partial(write, outcome.predictions, record.id)
-        body, media_type, headers = await self._apart(written) if is_large else written()
-        headers = {**CACHE_STATUS[outcome.lookup], **headers}
-        return Response(body, headers={**headers, "content-type": media_type})
+        if is_large or len(question.rows) > loaded.rows.max_rows:
+            answer = await self._apart(write, outcome.predictions, record.id)
+        else:
+            answer = write(outcome.predictions, record.id)
+        headers = CACHE_STATUS[outcome.lookup]
+        if answer.headers:
+            headers = {**headers, **answer.headers}
+        return Response(answer.body, media_type=answer.media_type, headers=headers)
 
-    async def _apart(self, run: Callable[[], Result]) -> Result:
+    async def _apart(self, run: Callable[..., Result], *given: Any) -> Result:  # noqa: ANN401
         """Run in a thread what would hold up all other requests, one such thing at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._one_apart, run)
+        return await asyncio.get_running_loop().run_in_executor(self._one_apart, run, *given)
 
-    async def _sent(self, conversation: Conversation, request: Request) -> Sent:
-        """Read a request, as far as its conversation wants to know it."""
-        wanted, headers = conversation.writes[0], {}
-        if len(conversation.writes) > 1:
-            accepted = weights(request.headers.getlist("accept"))
-            wanted = media_type_for(accepted, conversation.writes)
-        if conversation.heeds:
-            given = request.headers
-            # One that is there twice is a list (RFC 9110, 5.3), and none of what it should be.
-            headers = {
-                name.lower(): ", ".join(given.getlist(name))
-                for name in conversation.heeds
-                if name in given
-            }
-        body, media_type = await read_body(request, conversation.reads, self._max_body_bytes)
-        return Sent(body, media_type, wanted, headers)
+
+def _heeded(given: Headers, names: Iterable[str]) -> dict[str, str]:
+    """Give headers by name, in lower case.
+
+    One that is there twice is a list (RFC 9110, 5.3), and none of what it should be.
+    """
+    return {name.lower(): ", ".join(given.getlist(name)) for name in names if name in given}
 
 
 def _problems(path: str, conversation: Conversation) -> Iterator[ProblemType]:

@@ -66,14 +66,13 @@ class Predictor:
             prediction = await self._cache.get(rows[0], self._begin, self._looked_up)
             outcome = Outcome([prediction], record.cache)
         else:
-            outcome = Outcome(await self._in_parts(rows))
+            ask = self._batcher.submit if len(rows) <= self._max_rows else self._in_parts
+            outcome = Outcome(await ask(rows))
         self._listeners.predicted(Predicted(record.id, self._about, rows, outcome.predictions))
         return outcome
 
     async def _in_parts(self, rows: list[Row]) -> list[Prediction]:
         """Predict rows, no more at a time than may be asked for: neighbours take their turns."""
-        if len(rows) <= self._max_rows:
-            return await self._batcher.submit(rows)
         predictions = []
         for start in range(0, len(rows), self._max_rows):
             predictions += await self._batcher.submit(rows[start : start + self._max_rows])

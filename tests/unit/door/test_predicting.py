@@ -103,7 +103,7 @@ def test_a_body_is_read_predicted_and_answered_in_its_dialect(loaded: FakeLoaded
     headers = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"X-Other", b"unheard")]
     answer = post(edge_of(loaded, heard), b"1,2\n3,4", "/lines", headers)
     assert (answer.status, answer.body) == (200, b"spam,spam")
-    assert answer.headers["content-type"] == "text/plain"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.headers["x-heard"] == "text/plain;"
     assert [question.rows for question in loaded.predictor.asked] == [[(1, 2), (3, 4)]]
     assert [(event.rows, event.unusual) for event in heard.answers] == [(2, {"length": 2})]
