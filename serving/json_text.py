@@ -21,13 +21,20 @@ _HUGE = (b"e00", b"e+00", b"0" * 299)
 Read = TypeVar("Read")
 
 
-def parse_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
-    """Read JSON text.
+def parse_json(body: bytes, *, with_nan: bool = False) -> Any:  # noqa: ANN401 (any JSON)
+    """Read JSON text; NaN and Infinity are numbers only if they are asked for.
 
     Raises:
         Problem: 400, when it is not what RFC 8259 calls JSON, or a key is given twice.
     """
-    return _parse(body, with_nan=False)
+    try:
+        text = body.removeprefix(BYTE_ORDER_MARK)  # RFC 8259, 8.1: a parser may ignore it
+        return jiter.from_json(text, allow_inf_nan=with_nan, catch_duplicate_keys=True)
+    except ValueError as exc:
+        reason, _, place = str(exc).rpartition(" at ")
+        if reason.startswith("Detected duplicate key"):
+            reason = "a key is given twice"  # its name may be long
+        raise Problem(MALFORMED_BODY, f"{reason} at {place}") from None
 
 
 def parse_lenient_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
@@ -39,25 +46,14 @@ def parse_lenient_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
         Problem: 400, as `parse_json` does, or a number overflows a double; Infinity is none either.
     """
     try:
-        document = _parse(body, with_nan=False)
+        document = parse_json(body)
     except Problem:
         if b"NaN" not in body:
             raise
-        document = _nan_as_null(_parse(body, with_nan=True))
+        document = _nan_as_null(parse_json(body, with_nan=True))
     if (b"Infinity" in body or _may_overflow(body)) and overflows(document):
         raise Problem(MALFORMED_BODY, "a number overflows a double")
     return document
-
-
-def _parse(body: bytes, *, with_nan: bool) -> Any:  # noqa: ANN401 (any JSON)
-    try:
-        text = body.removeprefix(BYTE_ORDER_MARK)  # RFC 8259, 8.1: a parser may ignore it
-        return jiter.from_json(text, allow_inf_nan=with_nan, catch_duplicate_keys=True)
-    except ValueError as exc:
-        reason, _, place = str(exc).rpartition(" at ")
-        if reason.startswith("Detected duplicate key"):
-            reason = "a key is given twice"  # its name may be long
-        raise Problem(MALFORMED_BODY, f"{reason} at {place}") from None
 
 
 def _nan_as_null(value: Any) -> Any:  # noqa: ANN401 (any JSON)

@@ -6,7 +6,7 @@ Refuses with 413 and 415, and with 400 what is declared as gzip and is not.
 import zlib
 from collections.abc import Sequence
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from serving.problems import (
     BODY_TOO_LARGE,
@@ -58,7 +58,13 @@ async def read_body(
     gzip = _Gzip(max_body_bytes) if codings else None
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
+    more = True
+    while more:
+        message = await request.receive()  # its stream() takes twice as long
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
+        more = message.get("more_body", False)
         size += len(chunk)
         if size > max_body_bytes:
             raise _too_large(max_body_bytes)

@@ -116,7 +116,9 @@ class Predicting:
             EstimatorError: the estimator failed.
         """
         parts = request.path_params
-        loaded = self._shelf.find(parts.get(MODEL), parts.get(VERSION))
+        loaded = self._shelf.default
+        if parts:
+            loaded = self._shelf.find(parts.get(MODEL), parts.get(VERSION))
         wanted, headers = conversation.writes[0], _NO_HEADERS
         if len(conversation.writes) > 1:
             accepted = weights(request.headers.getlist("accept"))
@@ -151,8 +153,8 @@ class Predicting:
                 detail = "the model can't compute with values unlike those of training"
                 raise Problem(INVALID_INPUT, detail, errors=question.warnings) from exc
             raise
-        # A small body may have many rows: thousands of a digit each, say.
-        if is_large or len(question.rows) > loaded.rows.max_rows:
+        # A small body may have more rows than a batch: thousands of a digit each, say.
+        if is_large or (conversation.in_parts and len(question.rows) > loaded.rows.max_rows):
             answer = await self._apart(write, outcome.predictions, record.id)
         else:
             answer = write(outcome.predictions, record.id)

@@ -113,7 +113,10 @@ def test_a_dialect_hears_the_headers_that_it_heeds_and_what_is_wanted(loaded: Fa
     headers = [(b"X-OWN", b"mine"), (b"Accept", b"text/plain;q=0.5"), (b"Accept", b"text/*")]
     answer = post(edge_of(loaded), b"1,2\n3,4", "/lines", headers)
     assert answer.headers["x-heard"] == ";x-own=mine"  # of a body that is not declared
-    assert (answer.headers["content-type"], answer.body) == (PIPES, b"spam|spam")
+    assert (answer.headers["content-type"], answer.body) == (
+        f"{PIPES}; charset=utf-8",
+        b"spam|spam",
+    )
     twice = post(edge_of(loaded), b"1,2", "/lines", [*headers, (b"x-own", b"other")])
     assert twice.headers["x-heard"] == ";x-own=mine, other"
 
@@ -166,7 +169,7 @@ def test_what_takes_long_is_read_and_written_apart_from_the_event_loop(
         return Asked(question, written)
 
     predicting = Predicting(Shelf(loaded.as_loaded), 2 * MAX_BYTES_AT_ONCE)
-    edge = door(predicting.route("/lines", replace(LINES, read=read)))
+    edge = door(predicting.route("/lines", replace(LINES, read=read, in_parts=True)))
     assert post(edge, body, "/lines", ()).status == 200
     here = threading.current_thread()
     assert [thread is not here for thread in threads] == [reads_apart, writes_apart]
