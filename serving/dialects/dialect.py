@@ -77,7 +77,9 @@ class Conversation:
     describe: Callable[[About, Prediction, int], Described]
     reads: Sequence[str] = (JSON_MEDIA_TYPE,)
     writes: Sequence[str] = (JSON_MEDIA_TYPE,)  # the usual one first
-    heeds: Mapping[str, str] = field(default_factory=dict)  # headers: what each is for
+    heeds: Mapping[str, str] = field(
+        default_factory=dict
+    )  # headers, in lower case: what each is for
     wording: Wording = PROBLEM_JSON
     in_parts: bool = False  # its requests may have more rows than fit into one batch
 

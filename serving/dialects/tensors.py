@@ -117,7 +117,7 @@ def read_tensor(
         elements = _from_json(data, tensor)
     if datatype == BYTES and type(content_type) is str and content_type in _DECODINGS:
         elements = _decoded(_DECODINGS[content_type], elements, tensor)
-    tensor.elements.extend(elements)
+    tensor.elements = elements
     return tensor
 
 

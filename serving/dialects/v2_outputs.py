@@ -162,11 +162,12 @@ def wanted(
             mistakes.append(wrong_member(each, "name", told, ("outputs", index)))
             continue
         named.add(name)
-        own = each.get("parameters")
-        if own is not None and type(own) is not dict:
+        own, is_binary = each.get("parameters"), None
+        if type(own) is dict:
+            is_binary = own.get("binary_data")
+        elif own is not None:
             mistakes.append(expected("an object", own, ("outputs", index, "parameters")))
             continue
-        is_binary = own.get("binary_data") if own else None
         yield Wanted(there[name], all_binary if is_binary is None else is_binary is True)
 
 

@@ -1,12 +1,11 @@
 """The one story of every prediction: body, conversation, predictor, conversation, answer."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -124,7 +123,7 @@ class Predicting:
             accepted = weights(request.headers.getlist("accept"))
             wanted = media_type_for(accepted, conversation.writes)
         if conversation.heeds:
-            headers = _heeded(request.headers, conversation.heeds)
+            headers = _heeded(request.scope["headers"], conversation.heeds)
         body, media_type = await read_body(request, conversation.reads, self._max_body_bytes)
         sent = Sent(body, media_type, wanted, headers)
         is_large = len(body) > MAX_BYTES_AT_ONCE
@@ -168,12 +167,17 @@ class Predicting:
         return await asyncio.get_running_loop().run_in_executor(self._one_apart, run, *given)
 
 
-def _heeded(given: Headers, names: Iterable[str]) -> dict[str, str]:
+def _heeded(given: Iterable[tuple[bytes, bytes]], names: Container[str]) -> dict[str, str]:
     """Give headers by name, in lower case.
 
     One that is there twice is a list (RFC 9110, 5.3), and none of what it should be.
     """
-    return {name.lower(): ", ".join(given.getlist(name)) for name in names if name in given}
+    heeded: dict[str, str] = {}
+    for raw, value in given:
+        if (name := raw.decode("latin-1")) in names:
+            text = value.decode("latin-1")
+            heeded[name] = f"{heeded[name]}, {text}" if name in heeded else text
+    return heeded
 
 
 def _problems(path: str, conversation: Conversation) -> Iterator[ProblemType]:

@@ -68,7 +68,7 @@ LINES = Conversation(
     describe_lines,
     reads=(PLAIN, ""),
     writes=(PLAIN, PIPES),
-    heeds={"X-Own": "What is its own."},
+    heeds={"x-own": "What is its own."},
     wording=LOUD,
 )
 
