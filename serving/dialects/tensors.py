@@ -104,9 +104,9 @@ def read_tensor(
         datatype,
         shape,
         [],
-        is_nested=is_nested,
-        is_binary=size is not None,
-        is_json=datatype == BYTES and content_type == "pd_json",
+        is_nested,
+        size is not None,
+        datatype == BYTES and content_type == "pd_json",
     )
     if size is not None:
         elements = _from_bytes(raw, tensor)

@@ -134,7 +134,7 @@ def wanted(
     outputs: Any,  # noqa: ANN401 (any JSON)
     parameters: Mapping[str, Any],
     mistakes: list[FieldError],
-) -> Iterator[Wanted]:
+) -> list[Wanted]:
     """Choose outputs, and note what is wrong with those that are named."""
     there = outputs_of(about)
     all_binary = parameters.get("binary_data_output") is True
@@ -142,33 +142,35 @@ def wanted(
         method = parameters.get(PREDICT_METHOD)
         if method is None and parameters.get("content_type") is not None:
             method = "predict"  # MLServer's codecs wrote it, and read one output alone
-        for output in there.values():
-            if method in {None, output.method}:
-                yield Wanted(output, all_binary)
-        return
+        return [
+            Wanted(output, all_binary)
+            for output in there.values()
+            if method in {None, output.method}
+        ]
     if type(outputs) is not list:
         mistakes.append(expected("an array", outputs, ("outputs",)))
-        return
-    named = set()
+        return []
+    chosen: dict[str, Wanted] = {}
     for index, each in enumerate(outputs):
         if len(mistakes) >= MAX_PROBLEMS:
-            return
+            break
         if type(each) is not dict:
             mistakes.append(expected("an object", each, ("outputs", index)))
             continue
         name = each.get("name")
-        if type(name) is not str or name not in there or name in named:
+        if type(name) is not str or name not in there or name in chosen:
             told = f"expected one of {', '.join(there)}, each once"
             mistakes.append(wrong_member(each, "name", told, ("outputs", index)))
             continue
-        named.add(name)
         own, is_binary = each.get("parameters"), None
         if type(own) is dict:
             is_binary = own.get("binary_data")
         elif own is not None:
             mistakes.append(expected("an object", own, ("outputs", index, "parameters")))
             continue
-        yield Wanted(there[name], all_binary if is_binary is None else is_binary is True)
+        is_binary = all_binary if is_binary is None else is_binary is True
+        chosen[name] = Wanted(there[name], is_binary)
+    return list(chosen.values())
 
 
 def write(

@@ -13,6 +13,7 @@ from serving.dialects.manners import as_taken, method_of
 from serving.dialects.tensors import (
     BOOL,
     BYTES,
+    DATATYPES,
     NUMBERS,
     Mistakes,
     Tensor,
@@ -34,6 +35,11 @@ TAKEN_BY: Mapping[str, Sequence[str]] = {
     "boolean": (BOOL, *NUMBERS),
     "category": (BYTES,),
     "text": (BYTES,),
+}
+# The types of feature that a datatype suits.
+_SUITS = {
+    datatype: frozenset(kind for kind, taken in TAKEN_BY.items() if datatype in taken)
+    for datatype in DATATYPES
 }
 _INPUTS: Place = ("inputs",)
 
@@ -75,17 +81,18 @@ def _asked(buffers: _Buffers, about: About, rows: Rows, document: Any) -> Asked:
     if type(document) is not dict:
         refuse([expected("an object", document, ())])
     parameters = document.get("parameters")
-    method_of(about, parameters, ("parameters",))
+    if parameters is not None:
+        method_of(about, parameters, ("parameters",))
     given = parameters or {}
     mistakes: list[FieldError] = []
     name = document.get("id")
     if name is not None and type(name) is not str:
         mistakes.append(expected("a string", name, ("id",)))
-    outputs = list(wanted(about, document.get("outputs"), given, mistakes))
+    outputs = wanted(about, document.get("outputs"), given, mistakes)
     inputs = document.get("inputs")
     if type(inputs) is not list or not inputs:
         refuse([*mistakes, wrong_member(document, "inputs", "expected an array of tensors", ())])
-    tensors = list(_tensors(inputs, given.get("content_type"), buffers, mistakes))
+    tensors = _tensors(inputs, given.get("content_type"), buffers, mistakes)
     if buffers.left and not mistakes:
         detail = f"{buffers.left} bytes of binary data belong to no input"
         raise Problem(MALFORMED_BODY, detail)
@@ -98,15 +105,17 @@ def _tensors(
     content_type: Any,  # noqa: ANN401 (any JSON)
     buffers: _Buffers,
     mistakes: list[FieldError],
-) -> Iterator[Tensor]:
+) -> list[Tensor]:
     """Read the inputs, and note what is wrong with them."""
+    tensors = []
     for index, each in enumerate(inputs):
         if len(mistakes) >= MAX_PROBLEMS or buffers.is_lost:
-            return
+            break
         try:
-            yield read_tensor(each, (*_INPUTS, index), content_type, buffers.take)
+            tensors.append(read_tensor(each, (*_INPUTS, index), content_type, buffers.take))
         except Mistakes as wrong:
             mistakes += wrong.errors
+    return tensors
 
 
 def _question(
@@ -127,9 +136,10 @@ def _question(
 
 
 def _of_matrix(tensor: Tensor, rows: Rows) -> Question:
-    if not all(_takes(each, tensor) for each in rows.types):
+    if not (tensor.is_json or rows.types <= _SUITS[tensor.datatype]):
         place = pointer(*tensor.place, "datatype")
-        wrong = [each.name for each in rows.features if not _takes(each.type, tensor)]
+        suited = _SUITS[tensor.datatype]
+        wrong = [each.name for each in rows.features if each.type not in suited]
         refuse([FieldError(place, f"{name} is no {tensor.datatype}") for name in wrong])
     rows.check_count(tensor.shape[0])
     width, elements = len(rows.features), tensor.elements
@@ -162,7 +172,7 @@ def _of_columns(
         elif tensor.shape[1:] not in {(), (1,)}:
             told = "expected [n] or [n, 1]"
             mistakes.append(FieldError(pointer(*tensor.place, "shape"), told))
-        elif not _takes(feature.type, tensor):
+        elif not (tensor.is_json or feature.type in _SUITS[tensor.datatype]):
             told = f"{feature.name} takes {', '.join(TAKEN_BY[feature.type])}"
             mistakes.append(FieldError(pointer(*tensor.place, "datatype"), told))
         by_name.setdefault(tensor.name, tensor)
@@ -190,11 +200,6 @@ def _missing(inputs: list[Any], features: Mapping[str, Feature]) -> Iterator[Fie
         for name in features:
             if name not in named:
                 yield FieldError(pointer(*_INPUTS), f"the input {name} is missing")
-
-
-def _takes(kind: str, tensor: Tensor) -> bool:
-    """Tell whether features of a type may come in a tensor."""
-    return tensor.is_json or tensor.datatype in TAKEN_BY[kind]
 
 
 def _values(feature: Feature, tensor: Tensor, elements: list[Any]) -> list[Any]:

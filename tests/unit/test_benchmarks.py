@@ -121,7 +121,10 @@ def test_in_a_peers_protocol_this_service_is_sent_its_bytes_and_judged_against_i
 ) -> None:
     ours, theirs = bench.peers.SERVERS[name], bench.peers.SERVERS[peer]
     assert ours.body == theirs.body
-    assert (ours.headers, ours.variables) == (bench.peers.OURS.headers, bench.peers.OURS.variables)
+    assert (ours.headers, ours.variables) == (
+        bench.peers.PLAIN.headers,
+        bench.peers.PLAIN.variables,
+    )
     plan = SimpleNamespace(models=[LOGISTIC], servers=[ours, theirs], loads=[bench.targets.SOME])
     add(bench, results, name, 600, 490)
     add(bench, results, peer, 100, 100)
