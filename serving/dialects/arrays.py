@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from serving.dialects.manners import as_taken, cells_of
+from serving.dialects.manners import as_taken, cells_of, instances_of
 from serving.model.description import label_key
 from serving.model.rows import Question, Rows, refuse
 from serving.problems import MALFORMED_BODY, FieldError, Problem
@@ -46,12 +46,11 @@ def read_npy(body: bytes, rows: Rows) -> Question:
         as_taken(feature, column.tolist())
         for feature, column in zip(rows.features, np.atleast_2d(array).T, strict=True)
     ]
-    items = [list(row) for row in zip(*columns, strict=True)]
 
     def place(row: int, *value: int) -> tuple[int, ...]:
         return value if array.ndim == 1 else (row, *value)
 
-    return rows.each(items, place, in_parts=True)
+    return rows.each(instances_of(columns), place, in_parts=True)
 
 
 def _array(body: bytes, width: int) -> _Array:

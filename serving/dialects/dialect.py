@@ -69,17 +69,16 @@ class Conversation:
 
     ``read`` raises a Problem, 400, 413 or 422, with the places of all mistakes in this body. Of
     the media types that it reads, an empty one stands for a body that is not declared; without
-    any, all bodies are read. ``describe`` is given the prediction for the features' examples, and
-    how many rows a request may have.
+    any, all bodies are read. ``heeds`` tells of headers, in lower case, what each is for.
+    ``describe`` is given the prediction for the features' examples, and how many rows a request may
+    have.
     """
 
     read: Callable[[Sent, About, Rows], Asked]
     describe: Callable[[About, Prediction, int], Described]
     reads: Sequence[str] = (JSON_MEDIA_TYPE,)
     writes: Sequence[str] = (JSON_MEDIA_TYPE,)  # the usual one first
-    heeds: Mapping[str, str] = field(
-        default_factory=dict
-    )  # headers, in lower case: what each is for
+    heeds: Mapping[str, str] = field(default_factory=dict)
     wording: Wording = PROBLEM_JSON
     in_parts: bool = False  # its requests may have more rows than fit into one batch
 

@@ -65,9 +65,7 @@ from serving.settings import Settings
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 MAX_CONCURRENT_TRANSFORMS = 4  # more would only wait for the same model
 MEGABYTE = 2**20
-MAX_MEGABYTES_AT_ONCE = (
-    100  # in all payloads together: SageMaker's CreateTransformJob takes no more
-)
+MAX_MEGABYTES_AT_ONCE = 100  # in all payloads: SageMaker's CreateTransformJob takes no more
 # MLflow's names of what its clients are told, by status; all else is BAD_REQUEST.
 ERROR_CODES = {
     401: "UNAUTHENTICATED",

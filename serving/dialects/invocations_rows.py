@@ -4,7 +4,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from serving.dialects.lines import columns_of, read_lines
-from serving.dialects.manners import Method, method_of
+from serving.dialects.manners import Method, instances_of, method_of
 from serving.model.about import About
 from serving.model.rows import (
     MAX_PROBLEMS,
@@ -80,7 +80,7 @@ def _of_split(table: Any, rows: Rows) -> Question:  # noqa: ANN401 (any JSON)
     place = (SPLIT, DATA)
     if DATA not in table:
         refuse([FieldError(pointer(*place), "missing")])
-    names, lines = [feature.name for feature in rows.features], table[DATA]
+    names, lines = list(rows.by_name), table[DATA]
     columns = table.get(COLUMNS, names)
     # A frame that was made of an array has numbers for names.
     if columns in (names, list(range(len(names)))) or type(lines) is not list:
@@ -99,10 +99,9 @@ def _in_columns(column: int | None, told: str) -> FieldError:
 
 def _of_columns(table: dict[str, Any], place: Place, rows: Rows) -> Question:
     """Read an array of values for each feature, by its name."""
-    names = [feature.name for feature in rows.features]
-    known = {*names, *rows.ignored}
+    names = list(rows.by_name)
     mistakes = [FieldError(pointer(*place, n), "missing") for n in names if n not in table]
-    mistakes += islice((unknown(n, place) for n in table if n not in known), MAX_PROBLEMS)
+    mistakes += islice((unknown(n, place) for n in table if n not in rows.known), MAX_PROBLEMS)
     mistakes += [
         expected("an array of values", table[name], (*place, name))
         for name in names
@@ -121,4 +120,4 @@ def _of_columns(table: dict[str, Any], place: Place, rows: Rows) -> Question:
         name = names[value]
         return (*place, name, row, 0) if name in nested else (*place, name, row)
 
-    return rows.each([list(row) for row in zip(*columns, strict=True)], at, in_parts=True)
+    return rows.each(instances_of(columns), at, in_parts=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 
+from serving.dialects.manners import instances_of
 from serving.json_text import kind_of
 from serving.model.features import Feature
 from serving.model.rows import (
@@ -34,14 +35,12 @@ def columns_of(names: Sequence[Any], rows: Rows, tell: Tell) -> list[int]:
     Raises:
         Problem: 422.
     """
-    features = [feature.name for feature in rows.features]
-    known = {*features, *rows.ignored}
     columns: dict[str, int] = {}
     mistakes: list[FieldError] = []
     for column, name in enumerate(names):
         if type(name) is not str:
             mistakes.append(tell(column, f"expected a string, got {kind_of(name)}"))
-        elif name not in known:
+        elif name not in rows.known:
             mistakes.append(tell(column, "unknown name"))
         elif name in columns:
             mistakes.append(tell(column, "given twice"))
@@ -49,12 +48,12 @@ def columns_of(names: Sequence[Any], rows: Rows, tell: Tell) -> list[int]:
             columns[name] = column
         if len(mistakes) >= MAX_PROBLEMS:  # there may be a million
             break
-    for name in features:
+    for name in rows.by_name:
         if name not in columns:
             mistakes.append(tell(None, f"the column {name} is missing"))
     if mistakes:
         refuse(mistakes)
-    return [columns[name] for name in features]
+    return [columns[name] for name in rows.by_name]
 
 
 def read_lines(
@@ -89,7 +88,7 @@ def read_lines(
             typed(feature, by_column[column])
             for feature, column in zip(rows.features, columns, strict=True)
         ]
-        items += map(list, zip(*values, strict=True))
+        items += instances_of(values)
 
     def at(row: int, *value: int) -> Place:
         return (*place, whole[row], *(columns[each] for each in value))

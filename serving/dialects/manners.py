@@ -4,7 +4,7 @@ They know no 422, show little more of a refusal than its ``error``, name scikit-
 they ask for ``predict_method``, and send their arrays' elements as numbers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from serving.model.about import About
@@ -70,6 +70,21 @@ def as_taken(feature: Feature, values: Sequence[Any]) -> list[Any]:
     if feature.type == "boolean":
         taken = [bool(value) if value in (0, 1) else value for value in taken]
     return taken
+
+
+def instances_of(columns: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Make instances of columns, one for each feature in their order."""
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def names(models: Sequence[About]) -> dict[str, Any]:
+    """Tell which models there are."""
+    return {"models": [about.name for about in models]}
+
+
+def ready(models: Sequence[About]) -> dict[str, Any]:
+    """Tell that a model is ready, where it is."""
+    return {"name": models[0].name, "ready": True}
 
 
 def cells_of(value: Any) -> list[Any]:  # noqa: ANN401 (a label or a number, or lists of them)

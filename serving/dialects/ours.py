@@ -14,6 +14,7 @@ import orjson
 from serving.dialects.dialect import Answer, Asked, Conversation, Described, Dialect, Sent
 from serving.dialects.schemas import (
     NUMBER,
+    REQUEST_ID,
     TEXT,
     each_target,
     example_instances,
@@ -32,8 +33,6 @@ from serving.model.rows import MAX_PROBLEMS, Question, Rows, expected, refuse, u
 from serving.problems import JSON_MEDIA_TYPE, FieldError, pointer
 
 DATA = "data"
-
-_REQUEST_ID = "8c0f2f6e5b1d4f0f9a3a2b1c0d9e8f7a"  # of examples
 
 
 def read_one(sent: Sent, about: About, rows: Rows) -> Asked:
@@ -81,7 +80,7 @@ def write_table(about: About, predictions: Sequence[Prediction], request_id: str
 def _describe_one(about: About, example: Prediction, max_rows: int) -> Described:
     document = about.document(example)
     values, names = example_instances(about.description)
-    answered = document | {"model": about.named, "request_id": _REQUEST_ID}
+    answered = document | {"model": about.named, "request_id": REQUEST_ID}
     return Described(
         name="predict",
         summary="Predict one instance",
@@ -104,10 +103,10 @@ def _describe_one(about: About, example: Prediction, max_rows: int) -> Described
 def _describe_many(about: About, example: Prediction, max_rows: int) -> Described:
     document = about.document(example)
     mixed = {DATA: example_instances(about.description)}
-    answered = {"predictions": [document], "model": about.named, "request_id": _REQUEST_ID}
+    answered = {"predictions": [document], "model": about.named, "request_id": REQUEST_ID}
     array = {"type": "array", "items": ref("Instance")}
     predictions: Schema = {"type": "array", "items": ref("Prediction")}
-    table = write_table(about, [example], _REQUEST_ID).body.decode()
+    table = write_table(about, [example], REQUEST_ID).body.decode()
     return Described(
         name="predictBatch",
         summary="Predict many instances",

@@ -12,6 +12,7 @@ from serving.model.outputs import Prediction
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
 BINARY: Schema = {"type": "string", "format": "binary"}
+REQUEST_ID = "8c0f2f6e5b1d4f0f9a3a2b1c0d9e8f7a"  # of examples
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _IGNORED: Schema = {
     "title": "ignored",

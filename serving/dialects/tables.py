@@ -64,8 +64,7 @@ def _lines(body: bytes) -> list[list[str]]:
 
 def _is_header(first: Sequence[str], rows: Rows) -> bool:
     """Tell whether a line names columns, or was meant to."""
-    known = {*rows.ignored, *(feature.name for feature in rows.features)}
-    return 2 * sum([cell in known for cell in first]) > len(first)
+    return 2 * sum([cell in rows.known for cell in first]) > len(first)
 
 
 def _in_header(column: int | None, told: str) -> FieldError:

@@ -25,6 +25,8 @@ from serving.dialects.manners import (
     PREDICTIONS,
     Method,
     method_of,
+    names,
+    ready,
 )
 from serving.dialects.schemas import (
     TEXT,
@@ -67,7 +69,7 @@ def model_telling(path: str, name: str, wording: Wording = JSON_WORDING) -> Tell
         path,
         name,
         "Whether the model is ready",
-        lambda models: {"name": models[0].name, "ready": True},
+        ready,
         closed({"name": TEXT, "ready": {"const": True}}),
         ready=True,
         is_open=True,
@@ -79,7 +81,7 @@ _MODELS = Telling(
     "/v1/models",
     "v1Models",
     "Which models there are",
-    lambda models: {"models": [about.name for about in models]},
+    names,
     closed({"models": array_of(TEXT)}),
     wording=JSON_WORDING,
 )

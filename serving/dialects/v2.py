@@ -1,8 +1,7 @@
 """The Open Inference Protocol (KServe V2) by HTTP, as KServe, Triton and MLServer speak it.
 
 What is asked and answered stands in `v2_rows` and `v2_outputs`; here is what it tells of the server
-and of models.
-Errors are 400, with ``error``, in JSON.
+and of models. Errors are 400, with ``error``, in JSON.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,8 +12,8 @@ import orjson
 
 from serving import __version__
 from serving.dialects.dialect import Conversation, Described, Dialect, Sent, Telling
-from serving.dialects.manners import JSON_WORDING
-from serving.dialects.schemas import BINARY, TEXT, array_of, media, methods_schema, ref
+from serving.dialects.manners import JSON_WORDING, names, ready
+from serving.dialects.schemas import BINARY, REQUEST_ID, TEXT, array_of, media, methods_schema, ref
 from serving.dialects.tensors import BOOL, BYTES, DATATYPES, FP64, INT64, NUMBERS, UINT64
 from serving.dialects.v2_outputs import BINARY_MEDIA_TYPE, JSON_LENGTH, outputs_of
 from serving.dialects.v2_rows import TAKEN_BY, read
@@ -32,7 +31,6 @@ MATRIX = "input-0"  # what one tensor of all features is called; its name is not
 _YES: Schema = {"const": True}
 _ANY: Schema = {"type": "object"}
 _OPTIONAL: Schema = {"type": ["object", "null"]}
-_REQUEST_ID = "8c0f2f6e5b1d4f0f9a3a2b1c0d9e8f7a"  # of examples
 
 
 def dialect(settings: Settings) -> Dialect:
@@ -54,13 +52,13 @@ def _tells() -> Iterator[Telling]:
     for path in MODEL_PATHS:
         summary = "Whether the model can predict"
         told = _object(name=TEXT, ready=_YES)
-        yield opened(f"{path}/ready", "v2ModelReady", summary, _ready, told, ready=True)
+        yield opened(f"{path}/ready", "v2ModelReady", summary, ready, told, ready=True)
         yield tell(path, "v2Model", "What the model takes and gives, as tensors", metadata, _ANY)
-    names = _object(models={"type": "array", "items": TEXT})
-    yield tell("/v2/models", "v2Models", "Which models there are", _names, names)
-    index: Schema = {"type": "array", "items": _ANY}
+    told = _object(models=array_of(TEXT))
+    yield tell("/v2/models", "v2Models", "Which models there are", names, told)
     asked = partial(tell, method="POST")
-    yield asked("/v2/repository/index", "v2Index", "Which models are loaded", _index, index)
+    summary = "Which models are loaded"
+    yield asked("/v2/repository/index", "v2Index", summary, _index, array_of(_ANY))
     path = "/v2/repository/models/{model}"
     yield asked(f"{path}/load", "v2Load", "See that a model is loaded", lambda _: {}, _ANY)
     yield asked(f"{path}/unload", "v2Unload", "Always refused", _unload, None)
@@ -69,14 +67,6 @@ def _tells() -> Iterator[Telling]:
 def _server(_: Sequence[About]) -> dict[str, Any]:
     extensions = ["binary_tensor_data", "model_repository"]
     return {"name": "model-api", "version": __version__, "extensions": extensions}
-
-
-def _ready(models: Sequence[About]) -> dict[str, Any]:
-    return {"name": models[0].name, "ready": True}
-
-
-def _names(models: Sequence[About]) -> dict[str, Any]:
-    return {"models": [about.name for about in models]}
 
 
 def _index(models: Sequence[About]) -> list[dict[str, Any]]:
@@ -158,10 +148,10 @@ def _describe(about: About, example: Prediction, max_rows: int) -> Described:
         parameters=methods_schema(about, "all outputs"),
         outputs={"type": ["array", "null"], "items": ref("V2RequestedOutput")},
     )
-    names = list(outputs_of(about))
-    requested = _object(name={"enum": names}, parameters=_OPTIONAL)
+    outputs = list(outputs_of(about))
+    requested = _object(name={"enum": outputs}, parameters=_OPTIONAL)
     asked = read(Sent(orjson.dumps(by_feature)), about, Rows(description.features, 1))
-    answered = orjson.loads(asked.write([example], _REQUEST_ID).body)
+    answered = orjson.loads(asked.write([example], REQUEST_ID).body)
     return Described(
         name="v2Infer",
         summary="Predict rows of tensors",
@@ -186,7 +176,7 @@ def _describe(about: About, example: Prediction, max_rows: int) -> Described:
             ),
             "V2Output": {
                 **_object(
-                    name={"enum": names},
+                    name={"enum": outputs},
                     shape={"type": "array", "items": {"type": "integer"}},
                     datatype={"enum": [BYTES, BOOL, FP64, INT64, UINT64]},
                     parameters=_ANY,

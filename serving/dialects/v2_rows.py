@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from serving.dialects.dialect import Asked, Sent
-from serving.dialects.manners import as_taken, method_of
+from serving.dialects.manners import as_taken, instances_of, method_of
 from serving.dialects.tensors import (
     BOOL,
     BYTES,
@@ -129,7 +129,7 @@ def _question(
             if mistakes:
                 refuse(mistakes)
             return _of_matrix(tensor, rows)
-        if tensor.name not in [feature.name for feature in rows.features]:
+        if tensor.name not in rows.by_name:
             told = f"expected [n, {width}], all features in their order, or a tensor for each"
             refuse([*mistakes, FieldError(pointer(*tensor.place, "shape"), told)])
     return _of_columns(inputs, tensors, rows, mistakes)
@@ -137,8 +137,7 @@ def _question(
 
 def _of_matrix(tensor: Tensor, rows: Rows) -> Question:
     if not (tensor.is_json or rows.types <= _SUITS[tensor.datatype]):
-        place = pointer(*tensor.place, "datatype")
-        suited = _SUITS[tensor.datatype]
+        place, suited = pointer(*tensor.place, "datatype"), _SUITS[tensor.datatype]
         wrong = [each.name for each in rows.features if each.type not in suited]
         refuse([FieldError(place, f"{name} is no {tensor.datatype}") for name in wrong])
     rows.check_count(tensor.shape[0])
@@ -148,10 +147,9 @@ def _of_matrix(tensor: Tensor, rows: Rows) -> Question:
             _values(feature, tensor, elements[at::width])
             for at, feature in enumerate(rows.features)
         ]
-        items = list(map(list, zip(*columns, strict=True)))
+        items = instances_of(columns)
     else:
         items = [elements[at : at + width] for at in range(0, len(elements), width)]
-
     return rows.each(items, lambda row, column=0: tensor.place_of(row * width + column))
 
 
@@ -160,7 +158,7 @@ def _of_columns(
 ) -> Question:
     """Make rows of a tensor for each feature, in any order."""
     by_name: dict[str, Tensor] = {}
-    features = {feature.name: feature for feature in rows.features}
+    features = rows.by_name
     for tensor in tensors:
         feature = features.get(tensor.name)
         if feature is None:
@@ -187,8 +185,7 @@ def _of_columns(
         _values(feature, tensor, tensor.elements)
         for feature, tensor in zip(rows.features, used, strict=True)
     ]
-    items = list(map(list, zip(*columns, strict=True)))
-    return rows.each(items, lambda row, column=0: used[column].place_of(row))
+    return rows.each(instances_of(columns), lambda row, column=0: used[column].place_of(row))
 
 
 def _missing(inputs: list[Any], features: Mapping[str, Feature]) -> Iterator[FieldError]:

@@ -106,8 +106,8 @@ class Rows:
         self.features = tuple(features)
         self.types = frozenset(feature.type for feature in features)
         self.ignored = tuple(ignored)
-        self._features = {feature.name: feature for feature in features}
-        self._known = {*self._features, *ignored}
+        self.by_name = {feature.name: feature for feature in features}
+        self.known = {*self.by_name, *ignored}  # names that an instance may have
         self._usual = _Checks(features, ignored, usual=True)
         self._accepted = _Checks(features, ignored, usual=False)
 
@@ -190,7 +190,7 @@ class Rows:
         counts: Counter[str] = Counter()
         warnings: list[FieldError] = []
         for index, (row, item) in enumerate(zip(question.rows, items, strict=True)):
-            for at, (value, feature) in enumerate(zip(row, self._features.values(), strict=True)):
+            for at, (value, feature) in enumerate(zip(row, self.by_name.values(), strict=True)):
                 if detail := feature.unlike(value):
                     counts[feature.name] += 1
                     if len(warnings) < MAX_PROBLEMS:
@@ -207,25 +207,25 @@ class Rows:
             values = item
             mistakes = [
                 FieldError(pointer(*places(name)), "missing")
-                for name in self._features
+                for name in self.by_name
                 if name not in item
             ]
-            others = (unknown(name, places()) for name in item if name not in self._known)
+            others = (unknown(name, places()) for name in item if name not in self.known)
             mistakes += islice(others, MAX_PROBLEMS)
             mistakes += [
                 FieldError(pointer(*places(name)), "a number overflows a double")
                 for name in self.ignored
                 if name in item and overflows(item[name])
             ]
-        elif type(item) is list and len(item) == len(self._features):
-            values = dict(zip(self._features, item, strict=True))
+        elif type(item) is list and len(item) == len(self.by_name):
+            values = dict(zip(self.by_name, item, strict=True))
             mistakes = []
         elif type(item) is list:
-            wanted = f"{len(self._features)} values, got {len(item)}"
+            wanted = f"{len(self.by_name)} values, got {len(item)}"
             return [FieldError(pointer(*places()), f"expected {wanted}")]
         else:
             return [expected("an array of values or an object by feature name", item, places())]
-        for index, (name, feature) in enumerate(self._features.items()):
+        for index, (name, feature) in enumerate(self.by_name.items()):
             if name in values and (detail := feature.mistake(values[name])):
                 part = name if type(item) is dict else index
                 mistakes.append(FieldError(pointer(*places(part)), detail))
