@@ -89,8 +89,7 @@ class Workers(circus.watcher.Watcher):
         if self.arbiter._stopping:
             return
         every_s, now_s = self.arbiter.check_delay, time.monotonic()
-        alive = {process.pid for process in self.get_active_processes()}
-        ages_s = [process.age() for pid, process in self.processes.items() if pid not in alive]
+        ages_s = [self.processes[pid].age() for pid in self._dead()]
         if not ages_s or (max(ages_s) < every_s and now_s - self._looked_s < every_s):
             return
         try:
@@ -100,6 +99,16 @@ class Workers(circus.watcher.Watcher):
         else:
             self._looked_s = now_s
             self.arbiter.loop.add_future(looking, lambda done: done.result())
+
+    def manage_processes(self) -> Any:  # noqa: ANN401 (circus's own)
+        """Reap those who have died since the arbiter did: circus forgets them without a word."""
+        for pid in self._dead():
+            self.reap_process(pid)
+        return super().manage_processes()
+
+    def _dead(self) -> list[int]:
+        alive = {process.pid for process in self.get_active_processes()}
+        return [pid for pid in self.processes if pid not in alive]
 
     def _close_door(self, **_: object) -> None:
         """Stop listening when the workers do, but for a reload: new workers need the socket."""

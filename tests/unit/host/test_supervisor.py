@@ -276,6 +276,23 @@ def test_the_death_of_a_worker_is_logged_with_the_stacks_that_it_left(
     assert lines == []
 
 
+def test_a_worker_that_dies_after_the_arbiter_has_reaped_is_reaped_too(
+    arbiter: FakeArbiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reaped = []
+
+    def reap(made: Any, pid: int) -> None:  # noqa: ANN401
+        reaped.append(made.processes.pop(pid).pid)
+
+    monkeypatch.setattr(circus.watcher.Watcher, "reap_process", reap)
+    made = watcher(arbiter, numprocesses=1)
+    made._status = "active"
+    lived(made, 12.0, 13.0)
+    made.manage_processes()
+    assert reaped == [1000, 1001]
+    assert list(made.processes) == [1]
+
+
 @pytest.mark.parametrize("contained", [False, True])
 @pytest.mark.parametrize("reason", ["model iris is damaged", ""])
 def test_a_worker_that_dies_before_any_has_served_ends_the_server(
@@ -317,6 +334,7 @@ def test_circus_does_as_its_watcher_expects() -> None:
         circus.watcher.Watcher._stop: ["'before_stop'"],
         circus.watcher.Watcher.reload: ["self._reload("],
         circus.watcher.Watcher.get_active_processes: ["DEAD_OR_ZOMBIE"],
+        circus.watcher.Watcher.manage_processes: ["self.processes.pop(process.pid)"],
         circus.watcher.Watcher.reap_process: ['"after_reap"', '"process_pid"', '"exit_code"'],
         SysHandler.handle_term: ["self.quit()"],
         SysHandler.handle_int: ["self.quit()"],
