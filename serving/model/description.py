@@ -106,6 +106,34 @@ class Compiled(Frozen):
     sha256: str
 
 
+class Reference(Frozen):
+    """How many rows of training fell into each bin, for comparison with what is served.
+
+    ``edges`` divide numbers, or the lengths of texts, each the last of the bin below it. ``others``
+    has digests of the categories that have no bin of their own, for they may be somebody's. Which
+    bins there are, and what falls into them, `serving.model.bins` says.
+    """
+
+    edges: tuple[float, ...] = ()
+    others: tuple[str, ...] = ()
+    rows: Mapping[str, int]
+
+
+class References(Frozen):
+    """What training saw: of the features, by name, and of what was predicted, by target.
+
+    The features' are of all rows; the predictions', and those of the largest probability of each
+    (``confidence``), of rows that the asked estimator was not fitted on, where there were such. One
+    that is not asked for a target has the name "". ``importance`` has the features, the most
+    important first, where that was measured.
+    """
+
+    features: Mapping[str, Reference]
+    predictions: Mapping[str, Reference]
+    confidence: Mapping[str, Reference]
+    importance: tuple[str, ...] = ()
+
+
 class Description(Frozen):
     """All that training knows about a model.
 
@@ -115,7 +143,8 @@ class Description(Frozen):
     the estimator, ``requirements`` the packages that it needs beside those of the service, and
     ``artifact_sha256`` the digest of its file. ``compiled`` tells why it was not compiled, if it
     was not. ``ignored`` names the columns of the table that are no features, the targets among
-    them: a client that sends its whole row may name them.
+    them: a client that sends its whole row may name them. ``reference`` is what requests can be
+    compared with; versions that kept none saved models without.
     """
 
     name: str
@@ -132,6 +161,7 @@ class Description(Frozen):
     artifact_sha256: str
     asked: Asked
     compiled: Compiled | str = "it was saved by a version that compiled none"
+    reference: References | None = None
 
     @field_validator("classes")
     @classmethod

@@ -16,6 +16,7 @@ def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict
             "artifact_sha256": True,
             "asked": True,
             "compiled": True,
+            "reference": True,
             "features": {"__all__": {"known"}},
         },
     )
@@ -55,9 +56,9 @@ def model_info_schemas() -> dict[str, Schema]:
     )
     parts = schema.pop("$defs")
     properties = schema["properties"]
-    for private in ("artifact_sha256", "asked", "compiled"):
+    for private in ("artifact_sha256", "asked", "compiled", "reference"):
         del properties[private]
-    for private in ("Asked", "Categories", "Compiled"):
+    for private in ("Asked", "Categories", "Compiled", "Reference", "References"):
         del parts[private]
     for kind in ("Category", "Number"):
         del parts[kind]["properties"]["known"]

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 # but never a room of a sibling's.
 GROUND = ("console", "problems", "json_text", "keys", "telemetry", "settings", "metrics")
 WINGS = {
-    "model": "domains features description outputs about rows estimator compiled stored facts "
-    "store",
+    "model": "domains features description outputs bins watch drifting drift_report about rows "
+    "estimator compiled stored facts store",
     "prediction": "lanes batching cache sinks log predictor loaded shelf",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",

@@ -15,10 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import style
 
 from serving.model.description import Description, label_key
-from serving.model.estimator import Estimator, FittedEstimator, TableLike
-from serving.model.outputs import Outputs, WrongOutputError
+from serving.model.outputs import Outputs
 from training.card.drawing import STYLE
-from training.card.importance import Bar, importances_of
+from training.card.findings import Findings
+from training.card.importance import Bar
 from training.card.numbers import codes, columns, number, signed
 from training.card.plots import MAX_TARGETS, plots_of
 from training.fitting.evaluation import Evaluation
@@ -29,10 +29,10 @@ UNCERTAIN_ROWS = 30  # of a class; with fewer its scores say little
 def card(
     description: Description,
     evaluation: Evaluation,
+    found: Findings,
     steps: str,
     example_answer: Mapping[str, Any],
     notes: Sequence[str] = (),
-    seed: int = 42,
 ) -> str:
     """Write the card of a model.
 
@@ -48,21 +48,17 @@ def card(
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "score": score, "key": label_key}
-    # Estimators may warn whenever they are asked, and fonts of the letters that they lack.
     with warnings.catch_warnings(), style.context(("default", STYLE)):
-        warnings.simplefilter("ignore")
-        table = evaluation.frame
-        outputs = _ask(description, evaluation.estimator, table)
-        plots = list(plots_of(description, evaluation, outputs))
-        importances = importances_of(description, evaluation, table, seed)
+        warnings.simplefilter("ignore")  # fonts warn of the letters that they lack
+        plots = list(plots_of(description, evaluation, found.outputs))
     return environment.get_template("card.html").render(
         description=description,
         steps=steps,
         notes=notes,
         plots=plots,
         max_targets=MAX_TARGETS,
-        clusters=_clusters(outputs) if description.task == "clustering" else (),
-        importances=importances,
+        clusters=_clusters(found.outputs) if description.task == "clustering" else (),
+        importances=found.importances,
         uncertain=_uncertain(description, evaluation),
         command=command(description),
         answer=json.dumps(example_answer, indent=2, ensure_ascii=False),
@@ -84,20 +80,6 @@ def score(value: float) -> str:
     if abs(value) >= 1000 or value == 0:
         return number(value)
     return signed(f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}")
-
-
-def _ask(description: Description, estimator: Estimator, table: TableLike) -> Outputs:
-    """Ask for predictions, and for what the served estimator tells beside them if this does too.
-
-    It was fitted on fewer rows, so that it may know fewer classes.
-    """
-    try:
-        return FittedEstimator(estimator, description).ask(table)
-    except (AttributeError, NotImplementedError, ValueError, WrongOutputError):
-        asked = description.asked.model_copy(update={"scored_by": None})
-        return FittedEstimator(estimator, description.model_copy(update={"asked": asked})).ask(
-            table
-        )
 
 
 def _clusters(outputs: Outputs) -> Sequence[Bar]:

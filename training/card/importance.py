@@ -33,11 +33,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Importances:
-    """How much of a score is lost without each feature, the most important first."""
+    """How much of a score is lost without each feature, the most important first.
+
+    There are bars for the first of them.
+    """
 
     score: str
     rows: int
-    features: int
+    features: Sequence[str]
     bars: Sequence[Bar]
 
 
@@ -71,7 +74,7 @@ def importances_of(
     means, deviations = found.importances_mean, found.importances_std
     if not np.isfinite(means).all():
         return None
-    order = np.argsort(-means, kind="stable")[: count if count <= MAX_ALL_BARS else MAX_BARS]
+    order = np.argsort(-means, kind="stable")
     longest = max(means.max(), np.finfo(float).tiny)
     bars = [
         Bar(
@@ -79,9 +82,10 @@ def importances_of(
             signed(f"{means[at]:.3f} ± {deviations[at]:.3f}"),
             max(means[at] / longest, 0.0),
         )
-        for at in order
+        for at in order[: count if count <= MAX_ALL_BARS else MAX_BARS]
     ]
-    return Importances("R²" if regression else "accuracy", len(rows), count, bars)
+    names = [description.features[at].name for at in order]
+    return Importances("R²" if regression else "accuracy", len(rows), names, bars)
 
 
 def _accuracy(form: InputForm, estimator: Estimator, table: TableLike, truth: Array) -> float:

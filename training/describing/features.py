@@ -57,15 +57,20 @@ def _feature(name: str, kind: FeatureType, column: Sequence[Any]) -> Feature:
                 **common,
             )
     median = _median(values)
-    shares = next((s for s in QUANTILES if len(values) >= MIN_CATEGORY_ROWS * (len(s) + 1)), ())
     return Number(
         type=kind,
         trained=Interval(minimum=min(values), maximum=max(values)),
         domain=Interval(minimum=min(values), maximum=max(values)),
-        quantiles={f"{share:g}": float(np.quantile(values, share)) for share in shares},
+        quantiles=quantiles_of(values),
         example=round(median) if kind == "integer" else median,
         **common,
     )
+
+
+def quantiles_of(values: Sequence[float]) -> dict[str, float]:
+    """Divide numbers by the share below; none, where few rows would lie between."""
+    shares = next((s for s in QUANTILES if len(values) >= MIN_CATEGORY_ROWS * (len(s) + 1)), ())
+    return {f"{share:g}": float(np.quantile(values, share)) for share in shares}
 
 
 def _median(values: Sequence[float]) -> float:

@@ -14,9 +14,9 @@ WINGS = {
     "delimited files flaws faults tasks table",
     "fitting": "estimators pipeline choice evaluation fitted",
     "describing": "columns tellers told loaded packages dtypes evidence asking comparing forms "
-    "intervals domain boundary scores batches probe features example describe",
+    "intervals domain boundary scores batches probe features example describe reference",
     "compiling": "company graph rounding trees preparation converters conversion hostile proof",
-    "card": "numbers drawing plots importance card",
+    "card": "numbers drawing plots importance findings card",
 }
 TOP = ("options", "publish", "learn", "adopt", "train")
 ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].split()), *TOP)

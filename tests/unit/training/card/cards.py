@@ -1,6 +1,6 @@
 """Models of each task, and their cards as a browser reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from html.parser import HTMLParser
@@ -19,6 +19,7 @@ from serving.model.estimator import Estimator
 from serving.model.features import Feature, Number
 from serving.model.outputs import Array
 from training.card.card import card
+from training.card.findings import find
 from training.fitting.evaluation import Evaluation
 
 ROWS = 120
@@ -181,7 +182,18 @@ class Page(HTMLParser):
 
 def written(model: tuple[Description, Evaluation], notes: Sequence[str] = ()) -> Page:
     """Write a card and read it."""
-    return Page(card(*model, "Scaler → Model", ANSWER, notes))
+    return Page(text_of(*model, notes=notes))
+
+
+def text_of(
+    description: Description,
+    evaluation: Evaluation,
+    steps: str = "Scaler → Model",
+    answer: Mapping[str, Any] = ANSWER,
+    notes: Sequence[str] = (),
+) -> str:
+    """Write a card."""
+    return card(description, evaluation, find(description, evaluation), steps, answer, notes)
 
 
 MODELS = {
@@ -202,4 +214,4 @@ MODELS = {
 @cache
 def written_for(kind: str) -> str:
     """Write the card of one of the models, once."""
-    return card(*MODELS[kind](), "Scaler → Model", ANSWER)
+    return text_of(*MODELS[kind]())

@@ -19,7 +19,6 @@ from serving.model.domains import Choices, Frequencies, Lengths
 from serving.model.features import Boolean, Category, Feature, Text
 from serving.model.outputs import Array
 from tests.unit.training.card.cards import (
-    ANSWER,
     MODELS,
     Page,
     classifier,
@@ -29,10 +28,11 @@ from tests.unit.training.card.cards import (
     evaluated,
     number,
     regressor,
+    text_of,
     written,
     written_for,
 )
-from training.card.card import card, command, score
+from training.card.card import command, score
 from training.card.numbers import MINUS
 from training.fitting.evaluation import Evaluation
 
@@ -64,7 +64,7 @@ def test_no_id_is_there_twice_and_each_reference_has_its_place(kind: str) -> Non
 
 
 def test_the_same_model_has_the_same_card() -> None:
-    assert written_for("binary") == card(*MODELS["binary"](), "Scaler → Model", ANSWER)
+    assert written_for("binary") == text_of(*MODELS["binary"]())
 
 
 def test_a_card_tells_what_the_model_does_and_what_is_not_known_of_it() -> None:
@@ -172,7 +172,7 @@ def test_the_table_of_features_tells_what_was_seen_and_what_is_accepted() -> Non
 
 def test_nothing_that_is_told_can_break_the_page() -> None:
     answer = {"prediction": SLY}
-    text = card(*mixed(), SLY, answer, [SLY])
+    text = text_of(*mixed(), SLY, answer, [SLY])
     assert "<script" not in text
     assert "<i>red" not in text
     page = Page(text)

@@ -9,7 +9,6 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import LinearSVC
 
 from tests.unit.training.card.cards import (
-    ANSWER,
     MODELS,
     ROWS,
     Page,
@@ -20,10 +19,10 @@ from tests.unit.training.card.cards import (
     evaluated,
     number,
     regressor,
+    text_of,
     written,
     written_for,
 )
-from training.card.card import card
 
 TITLES = {
     "binary": ["Confusion matrix", "ROC curve", "Precision and recall"],
@@ -124,9 +123,9 @@ def test_no_plot_tells_how_far_out_the_furthest_rows_lie() -> None:
     description, evaluation = regressor()
     assert evaluation.truth is not None
     truth = evaluation.truth.copy()
-    before = card(description, replace(evaluation, truth=truth), "Model", ANSWER)
+    before = text_of(description, replace(evaluation, truth=truth))
     truth[np.argsort(truth)[-3:]] += 1000
-    after = card(description, replace(evaluation, truth=truth), "Model", ANSWER)
+    after = text_of(description, replace(evaluation, truth=truth))
     (one, other) = (
         re.findall(r"<use[^>]*x=.*", text[: text.index("Residuals")]) for text in (before, after)
     )

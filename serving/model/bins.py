@@ -1,0 +1,166 @@
+"""Bins: where a value falls, of a feature or of what was predicted.
+
+Training counts its rows in them, and serving those of requests.
+A bin's name gives nothing away that is not published: those of numbers are numbered, and of
+categories only the common ones are named.
+"""
+
+import json
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from serving.model.description import Reference, label_key
+from serving.model.domains import Interval
+from serving.model.features import Boolean, Category, Feature, Number, Value
+from serving.model.outputs import Array
+
+BELOW, ABOVE, MISSING, RARE, UNSEEN = "below", "above", "missing", "rare", "unseen"
+RESERVED = frozenset({BELOW, ABOVE, MISSING, RARE, UNSEEN})
+MAX_NAMED = 30  # categories of a feature, or classes, with a bin of their own
+
+
+class Bins:
+    """The bins of one feature, or of what is predicted; `names`, and `words` for people."""
+
+    names: tuple[str, ...]
+    words: tuple[str, ...]
+
+    @abstractmethod
+    def count(self, values: Sequence[Any]) -> Array:
+        """Count values: an integer for each bin, in their order."""
+
+
+class Intervals(Bins):
+    """Bins of numbers, between edges; each edge is the last number of its bin.
+
+    Where it is known ``within`` what training saw them, there are bins `below` and `above` that.
+    Where the model takes numbers for categories, all but the ``known`` ones are `unseen`.
+    """
+
+    def __init__(
+        self,
+        edges: Sequence[float],
+        within: Interval | None = None,
+        known: Sequence[float] | None = None,
+        *,
+        nullable: bool = False,
+        unit: str = "",
+    ) -> None:
+        """Take the edges, in order, which lie within the interval and below its end."""
+        inner = [str(number) for number in range(len(edges) + 1)]
+        words = _words(edges, unit)
+        if within is not None and known is None:
+            low, high = float(within.minimum), float(within.maximum)
+            edges = [np.nextafter(low, -np.inf), *edges, high]
+            inner = [BELOW, *inner, ABOVE]
+            words = ["below all that training saw", *words, "above all that training saw"]
+        # What is missing is NaN, which has its place behind all numbers.
+        self._edges = np.array([*edges, np.inf])
+        self._known = None if known is None else np.array(known, dtype=float)
+        self._unseen = len(inner) + nullable
+        names = (*inner, *[MISSING] * nullable, *[UNSEEN] * (known is not None))
+        self.names = names
+        self.words = (*words, *(_WORDS[name] for name in names[len(inner) :]))
+
+    def count(self, values: Sequence[float | None]) -> Array:
+        """Count numbers, and None where one is missing."""
+        numbers = np.array(values, dtype=float)
+        at = np.searchsorted(self._edges, numbers)
+        if self._known is not None:
+            at[~np.isin(numbers, self._known) & ~np.isnan(numbers)] = self._unseen
+        return np.bincount(at, minlength=len(self.names))
+
+
+class Lengths(Intervals):
+    """Bins of texts, by their lengths in characters."""
+
+    def count(self, values: Sequence[str | None]) -> Array:  # type: ignore[override]
+        """Count texts, and None where one is missing."""
+        return super().count([None if value is None else len(value) for value in values])
+
+
+class Names(Bins):
+    """Bins of labels: some by name, and the known others as `rare`.
+
+    The rest is `unseen`; where nothing is, as all are known by nature, it is `rare` too.
+    """
+
+    def __init__(self, names: Sequence[str], others: Iterable[str] = ()) -> None:
+        """Take the bins' names, and the digests of the labels that are known beside them."""
+        self.names = tuple(names)
+        self.words = tuple(_WORDS.get(name, name) for name in self.names)
+        self._at = {name: at for at, name in enumerate(names)}
+        self._others = frozenset(others)
+
+    def count(self, values: Sequence[Value]) -> Array:
+        """Count labels, and None where one is missing."""
+        counts = np.zeros(len(self.names), dtype=np.int64)
+        for value, count in Counter(values).items():
+            counts[self._at[self._bin(value)]] += count
+        return counts
+
+    def _bin(self, value: Value) -> str:
+        if value is None:
+            return MISSING
+        key = label_key(value)
+        if (name := bin_of(key)) in self._at:
+            return name
+        return RARE if UNSEEN not in self._at or digest(key) in self._others else UNSEEN
+
+
+_WORDS = {
+    MISSING: "missing",
+    RARE: "rare in training",
+    UNSEEN: "never seen in training",
+}
+
+
+def bin_of(key: str) -> str:
+    """Name the bin of a label; in quotes, if it would be taken for another."""
+    is_taken = key in RESERVED or key.startswith('"')
+    return json.dumps(key, ensure_ascii=False) if is_taken else key
+
+
+def digest(key: str) -> str:
+    """Give what tells a label from others, and does not tell it."""
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def bins_of_feature(feature: Feature, reference: Reference) -> Bins:
+    """Give the bins of a feature; ``rows`` of its reference need not be there yet."""
+    edges, nullable = reference.edges, feature.nullable
+    match feature:
+        case Number():
+            return Intervals(edges, feature.trained, feature.known, nullable=nullable)
+        case Boolean():
+            return Names((*feature.trained.categories, *[MISSING] * nullable))
+        case Category():
+            names = named_bins(list(feature.trained.categories), others=bool(reference.others))
+            return Names((*names, UNSEEN, *[MISSING] * nullable), reference.others)
+    seen = feature.trained
+    within = Interval(minimum=seen.min_length, maximum=seen.max_length)
+    return Lengths(edges, within, nullable=nullable, unit=" characters")
+
+
+def bins_of_output(reference: Reference, *, is_number: bool) -> Bins:
+    """Give the bins of a number, or of labels, that is predicted."""
+    return Intervals(reference.edges) if is_number else Names(tuple(reference.rows))
+
+
+def named_bins(keys: Sequence[str], *, others: bool) -> list[str]:
+    """Name the bins of labels, the commonest first, and one for the others."""
+    return [*map(bin_of, keys[:MAX_NAMED]), *[RARE] * others]
+
+
+def _words(edges: Sequence[float], unit: str) -> list[str]:
+    told = [f"{edge:.6g}" for edge in edges]
+    if not told:
+        return ["as in training"]
+    between = [f"{low} to {high}{unit}" for low, high in pairwise(told)]
+    return [f"up to {told[0]}{unit}", *between, f"more than {told[-1]}{unit}"]

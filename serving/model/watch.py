@@ -1,0 +1,108 @@
+"""What of a model is compared with training: features, predictions, and how sure they are, in bins.
+
+It counts what it is given, and keeps none of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from serving.model.bins import Bins, bins_of_feature, bins_of_output
+from serving.model.description import Description, Reference, References
+from serving.model.features import Row
+from serving.model.outputs import Array, Prediction
+
+
+class Kind(StrEnum):
+    """What is watched; the value is what metrics and reports call it."""
+
+    FEATURE = "feature"
+    PREDICTION = "prediction"
+    CONFIDENCE = "confidence"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One thing that is watched: a feature, a target, or the largest probability for a target.
+
+    ``place`` is where its values stand: of the features, or of the targets.
+    """
+
+    kind: Kind
+    name: str
+    place: int
+    bins: Bins
+    reference: Reference
+
+    @cached_property
+    def seen(self) -> Array:
+        """The rows of training in each bin."""
+        return np.array([self.reference.rows[name] for name in self.bins.names])
+
+
+class Watch:
+    """Counts rows and their predictions in the bins of all that is watched, one after the other."""
+
+    def __init__(self, description: Description, references: References, max_features: int) -> None:
+        """Watch so many features at most, the most important first."""
+        features = {feature.name: feature for feature in description.features}
+        places = {name: at for at, name in enumerate(features)}
+        order = dict.fromkeys((*references.importance, *features))
+        chosen = sorted(list(order)[:max_features], key=places.__getitem__)
+        self.left_out = len(features) - len(chosen)
+        targets = description.targets or ("",)
+        self._several = len(targets) > 1
+        watched = []
+        for name in chosen:
+            reference = references.features[name]
+            bins = bins_of_feature(features[name], reference)
+            watched.append(Watched(Kind.FEATURE, name, places[name], bins, reference))
+        self.features = len(watched)
+        is_number = {
+            Kind.PREDICTION: description.task == "regression",
+            Kind.CONFIDENCE: True,
+        }
+        for kind, of_kind in (
+            (Kind.PREDICTION, references.predictions),
+            (Kind.CONFIDENCE, references.confidence),
+        ):
+            for name, reference in of_kind.items():
+                bins = bins_of_output(reference, is_number=is_number[kind])
+                watched.append(Watched(kind, name, targets.index(name), bins, reference))
+        self.all = tuple(watched)
+        ends = list(accumulate(len(each.bins.names) for each in watched))
+        self.width = ends[-1] if ends else 0
+        self._ends = ends[:-1]
+
+    def count(self, rows: Sequence[Row], predictions: Sequence[Prediction]) -> Array:
+        """Count rows and as many predictions: an integer for each bin of each thing watched."""
+        columns = list(zip(*rows, strict=True))
+        counts = [
+            each.bins.count(
+                columns[each.place]
+                if each.kind is Kind.FEATURE
+                else values_of(each.kind, each.place, predictions, several=self._several)
+            )
+            for each in self.all
+        ]
+        return np.concatenate(counts)
+
+    def split(self, counts: Array) -> list[Array]:
+        """Give of such counts those of each thing watched."""
+        return np.split(counts, self._ends)
+
+
+def values_of(
+    kind: Kind, target: int, predictions: Sequence[Any], *, several: bool
+) -> Sequence[Any]:
+    """Give what predictions say of a target, or the largest of its probabilities."""
+    if kind is Kind.PREDICTION:
+        values = [prediction.value for prediction in predictions]
+        return [value[target] for value in values] if several else values
+    by_class = [prediction.probabilities for prediction in predictions]
+    return [max(each[target]) for each in by_class] if several else list(map(max, by_class))
