@@ -39,6 +39,7 @@ from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.model.store import ServedModel
 from serving.model.stored import ModelError, verify
+from serving.prediction.drift import Drift
 from serving.prediction.loaded import Loaded
 from serving.prediction.log import PredictionLog
 from serving.prediction.shelf import Shelf
@@ -88,12 +89,14 @@ class ModelApi:
         metrics = service_metrics()
         sink = sink_to(settings.prediction_log)
         self.prediction_log = PredictionLog(sink) if sink else None
-        heard = (metrics, self.prediction_log) if self.prediction_log else (metrics,)
+        self.drift = Drift(settings.drift_features if settings.drift else 0)
+        heard = (metrics, self.drift, *filter(None, (self.prediction_log,)))
         try:
             verified = verify(self.stored)
             loaded = Loaded(verified, settings, metrics, Listeners(heard))
         except ModelError as exc:
             self.life.refuse(str(exc))
+        self.drift.watch(loaded.about)
         self.shelf = Shelf(loaded)
         self.quotas = Quotas(settings.rate_limit, settings.rate_limit_storage.get_secret_value())
         routes = Routes(self.routes())
@@ -141,8 +144,9 @@ class ModelApi:
             await self.quotas.open()
 
     async def close(self) -> None:
-        """Let the threads end: the model's, and that of the prediction log when it is written."""
+        """Let the threads end: the model's, and those of who listens when all is written."""
         self.shelf.close()
+        self.drift.close()
         if self.prediction_log is not None:
             self.prediction_log.close()
         await self.quotas.close()

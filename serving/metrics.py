@@ -5,10 +5,11 @@ which any of them answers for all.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import prometheus_client.values
 from prometheus_client import (
@@ -20,7 +21,9 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 from prometheus_client.values import MultiProcessValue
 
 from serving.settings import metrics_folder
@@ -29,6 +32,7 @@ from serving.telemetry import Answered, Listener, Predicted
 MAX_NAMED_SERIES = 100
 OTHERS = "other"
 MEDIA_TYPE = CONTENT_TYPE_LATEST
+Series: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 
 if metrics_folder() is not None:  # before the first metric is made
     # Workers are started, not forked: asking for the process at each count takes half of its time.
@@ -105,6 +109,40 @@ MODEL_INFO = Gauge(
     ("name", "version", "task"),
     multiprocess_mode="livemax",
 )
+FEATURE_VALUES = Counter(
+    "serving_feature_values_total",
+    "Values of features answered for, by the bins in which training counted its own.",
+    ("model_name", "version", "feature", "bin"),
+)
+PREDICTION_VALUES = Counter(
+    "serving_prediction_values_total",
+    "Predictions by target, in the bins of those for rows held out from training.",
+    ("model_name", "version", "target", "bin"),
+)
+CONFIDENCE = Counter(
+    "serving_confidence_total",
+    "Largest probabilities of predictions by target, in the bins of those for rows held out.",
+    ("model_name", "version", "target", "bin"),
+)
+# What never changes of a model: gauges that every worker tells alike, and so not through its files.
+_CONSTANTS: dict[str, tuple[str, dict[tuple[tuple[str, str], ...], float]]] = {}
+
+
+def tell_constant(name: str, documentation: str, labels: Mapping[str, str], value: float) -> None:
+    """Tell a number beside the metrics from now on, as a gauge."""
+    _, values = _CONSTANTS.setdefault(name, (documentation, {}))
+    values[tuple(labels.items())] = value
+
+
+class _Constants(Collector):
+    """Collects them."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, (documentation, values) in _CONSTANTS.items():
+            family = GaugeMetricFamily(name, documentation)
+            for labels, value in values.items():
+                family.add_sample(name, dict(labels), value)
+            yield family
 
 
 class Metrics(Listener):
@@ -184,12 +222,38 @@ def exposition() -> bytes:
     drained while its successor started, can't see to that itself.
     """
     folder = metrics_folder()
-    if folder is None:
-        return generate_latest(REGISTRY)
-    forget_dead_workers(folder)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    registry = REGISTRY
+    if folder is not None:
+        forget_dead_workers(folder)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry) + generate_latest(_Constants())
+
+
+def totals(counters: Iterable[Counter]) -> dict[Series, float]:
+    """Sum counters over all workers, by their series."""
+    folder = metrics_folder()
+    names = {_name(counter) for counter in counters}
+    families: Iterable[Metric] = (family for counter in counters for family in counter.collect())
+    if folder is not None:
+        files = [str(file) for file in folder.glob("counter_*.db")]
+        families = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    return {
+        (family.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        if family.name in names
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+
+
+def series_key(counter: Counter, labels: Mapping[str, str]) -> Series:
+    """Give what `totals` calls a series of a counter."""
+    return _name(counter), frozenset(labels.items())
+
+
+def _name(counter: Counter) -> str:
+    return next(iter(counter.describe())).name
 
 
 def forget_dead_workers(folder: Path) -> None:

@@ -156,6 +156,12 @@ class Settings(BaseSettings):
     prediction_log: Annotated[str, AfterValidator(_log_target)] = Field(
         "off", description="`stdout`, or a file that gets a JSON line for each prediction"
     )
+    drift: bool = Field(
+        True, description="whether requests are counted for comparison with training"
+    )
+    drift_features: int = Field(
+        30, ge=1, description="most features that are, the most important first"
+    )
     threads: int = Field(
         default_factory=joblib.cpu_count,
         ge=1,

@@ -14,7 +14,7 @@ GROUND = ("console", "problems", "json_text", "keys", "telemetry", "settings", "
 WINGS = {
     "model": "domains features description outputs bins watch drifting drift_report about rows "
     "estimator compiled stored facts store",
-    "prediction": "lanes batching cache sinks log predictor loaded shelf",
+    "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages probes "
@@ -27,8 +27,8 @@ ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].s
 
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.
 KNOWN_BY = {
-    "prediction": "model.about model.facts model.features model.outputs model.rows model.store "
-    "model.stored",
+    "prediction": "model.about model.drift_report model.drifting model.facts model.features "
+    "model.outputs model.rows model.store model.stored model.watch",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
     "door": "dialects.dialect model.about model.domains model.facts prediction.cache "

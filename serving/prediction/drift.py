@@ -1,0 +1,110 @@
+"""Drift: what requests hold and are answered, counted in the bins of training.
+
+A listener. A request hands its rows over and goes on; a thread counts them a moment later, and then
+they are gone.
+"""
+
+import threading
+import time
+from collections import deque
+
+from serving.model.about import About
+from serving.model.watch import Watch
+from serving.prediction.tally import ROWS_AT_ONCE, Tally
+from serving.problems import NOT_FOUND, Problem
+from serving.settings import metrics_folder
+from serving.telemetry import Listener, Predicted, log, stack_trace
+
+LATEST_S = 1.0  # after which rows are counted, or when there are as many as are counted at once
+_CLOSE_S = 3.0
+TURNED_OFF = "SERVING_DRIFT is off"
+OLD_MODEL = "the model was saved by a version that kept nothing to compare with: train it again"
+
+
+class Drift(Listener):
+    """Counts what models are asked and answer, in a thread that starts with the first model."""
+
+    def __init__(self, max_features: int) -> None:
+        """Watch so many features of each model at most; none at all with 0."""
+        self._max_features = max_features
+        self._counting: dict[About, Tally] = {}
+        self._reasons: dict[About, str] = {}  # not to
+        self._waiting: deque[Predicted] = deque()
+        self._waiting_rows = 0  # about as many: the thread takes them and does not tell
+        self._enough = threading.Event()
+        self._closing = self._fails = False
+        self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
+
+    def watch(self, about: About) -> None:
+        """Watch a model from now on, if training kept what it can be compared with."""
+        references = about.description.reference
+        if not self._max_features:
+            self._reasons[about] = TURNED_OFF
+            return
+        if references is None:
+            self._off(about, OLD_MODEL)
+            return
+        watch = Watch(about.description, references, self._max_features)
+        if watch.left_out:
+            log.info("drift.features_left_out", model=about.named, count=watch.left_out)
+        try:
+            self._counting[about] = Tally(about, watch, metrics_folder())
+        except OSError as exc:
+            self._off(about, f"no history can be kept: {exc.strerror or exc}")
+            return
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def _off(self, about: About, reason: str) -> None:
+        self._reasons[about] = reason
+        log.warning("drift.off", model=about.named, reason=reason)
+
+    def of(self, about: About) -> Tally:
+        """Give what is counted of a model.
+
+        Raises:
+            Problem: 404, it is not watched.
+        """
+        if about in self._reasons:
+            raise Problem(NOT_FOUND, f"drift is not watched: {self._reasons[about]}")
+        return self._counting[about]
+
+    def predicted(self, event: Predicted) -> None:
+        """Take what was asked and answered."""
+        if event.about in self._counting:
+            self._waiting.append(event)
+            self._waiting_rows += len(event.rows)
+            if self._waiting_rows >= ROWS_AT_ONCE:
+                self._waiting_rows = 0
+                self._enough.set()
+
+    def close(self) -> None:
+        """Count what waits, unless that takes too long."""
+        self._closing = True
+        self._enough.set()
+        if self._thread.is_alive():
+            self._thread.join(_CLOSE_S)
+        for tally in self._counting.values():
+            tally.close()
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._enough.wait(LATEST_S)
+            self._enough.clear()
+            try:
+                self._catch_up()
+            except Exception as exc:  # whatever it is, it is no reason to end
+                if not self._fails:
+                    log.error("drift.failed", exception=stack_trace(exc))
+                self._fails = True
+
+    def _catch_up(self) -> None:
+        """Count all rows that wait, and note the minute."""
+        by_model: dict[About, list[Predicted]] = {}
+        while self._waiting:
+            event = self._waiting.popleft()
+            by_model.setdefault(event.about, []).append(event)
+        for about, events in by_model.items():
+            self._counting[about].count(events)
+        for tally in self._counting.values():
+            tally.note(time.time())

@@ -1,0 +1,135 @@
+"""The counts of one version of a model in the bins of training, now and in the last day.
+
+They are metrics, summed over workers by Prometheus, or here: a report compares those of the last
+minutes or hours with training.
+"""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.metrics import (
+    CONFIDENCE,
+    FEATURE_VALUES,
+    PREDICTION_VALUES,
+    series_key,
+    tell_constant,
+    totals,
+)
+from serving.model.about import About
+from serving.model.drift_report import document
+from serving.model.drifting import Noise, compare
+from serving.model.features import Row
+from serving.model.outputs import Array, Prediction
+from serving.model.watch import Kind, Watch, Watched
+from serving.prediction.history import History
+from serving.telemetry import Predicted
+
+ROWS_AT_ONCE = 1000  # are counted in one call, which holds up all other threads
+_COUNTERS = {
+    Kind.FEATURE: FEATURE_VALUES,
+    Kind.PREDICTION: PREDICTION_VALUES,
+    Kind.CONFIDENCE: CONFIDENCE,
+}
+
+
+class Tally:
+    """Counts in bins, in series that begin at zero."""
+
+    def __init__(self, about: About, watch: Watch, folder: Path | None) -> None:
+        """Make the series; the history is that of all workers with this folder.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        self._about = about
+        self._watch = watch
+        owner = {"model_name": about.name, "version": about.version}
+        series = [
+            (_COUNTERS[each.kind], owner | _named(each) | {"bin": name})
+            for each in watch.all
+            for name in each.bins.names
+        ]
+        self._counters = [counter.labels(**labels) for counter, labels in series]
+        self._keys = [series_key(counter, labels) for counter, labels in series]
+        _tell_references(owner, watch)
+        name = f"drift_{about.name}_{about.version}.totals"
+        self._history = History(folder and folder / name, watch.width)
+        self.note(time.time())
+
+    def count(self, events: Iterable[Predicted]) -> None:
+        """Count the rows of some requests, and their predictions."""
+        rows: list[Row] = []
+        predictions: list[Prediction] = []
+        for event in events:
+            rows += event.rows
+            predictions += event.predictions
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            part = slice(first, first + ROWS_AT_ONCE)
+            counts = self._watch.count(rows[part], predictions[part])
+            for at in np.flatnonzero(counts):
+                self._counters[at].inc(int(counts[at]))
+
+    def note(self, now_s: float) -> None:
+        """Note what has been counted, if no worker has done so in this minute.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        if self._history.wants(now_s):
+            self._history.note(now_s, self._totals())
+
+    def report(self, window_s: int) -> dict[str, Any]:
+        """Compare what all workers have counted in so many seconds with training.
+
+        The window begins with a minute that was noted, the first of all if the server is younger.
+        """
+        now_s = time.time()
+        before = self._history.before(now_s - window_s, now_s)
+        counts = self._totals() - before.counts
+        comparisons = compare(self._watch, counts)
+        return {
+            "model": self._about.named,
+            "since": _iso(before.time_s),
+            "until": _iso(now_s),
+            "rows": max((each.rows for each in comparisons), default=0),
+            "features_left_out": self._watch.left_out,
+            **document(comparisons),
+        }
+
+    def close(self) -> None:
+        """Close the history."""
+        self._history.close()
+
+    def _totals(self) -> Array:
+        found = totals(_COUNTERS.values())
+        return np.array([found.get(key, 0) for key in self._keys], dtype=np.int64)
+
+
+def _named(each: Watched) -> dict[str, str]:
+    return {"feature" if each.kind is Kind.FEATURE else "target": each.name}
+
+
+def _tell_references(owner: dict[str, str], watch: Watch) -> None:
+    """Tell beside the metrics what they are compared with."""
+    noise = Noise(watch.features)
+    for each in watch.all:
+        name, labels = f"serving_{each.kind}_reference", owner | _named(each)
+        rows = int(each.seen.sum())
+        tell_constant(f"{name}_rows", "Rows of training.", labels, rows)
+        told = "Quantile of chi² that the bins exceed by chance once in a thousand windows."
+        tell_constant(f"{name}_chi2", told, labels, noise.chi2(len(each.seen)))
+        for bin_name, count in zip(each.bins.names, each.seen, strict=True):
+            told = "Share of the rows of training in the bin."
+            tell_constant(f"{name}_ratio", told, labels | {"bin": bin_name}, count / rows)
+    told = "Quantile of chi² that a share exceeds by chance once in a thousand windows."
+    tell_constant("serving_drift_share_chi2", told, owner, noise.share_chi2)
+
+
+def _iso(time_s: float) -> str:
+    moment = datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")
+    return moment.replace("+00:00", "Z")
