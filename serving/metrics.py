@@ -5,7 +5,7 @@ which any of them answers for all.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,7 @@ from serving.telemetry import Answered, Listener, Predicted
 MAX_NAMED_SERIES = 100
 OTHERS = "other"
 MEDIA_TYPE = CONTENT_TYPE_LATEST
+CONSTANTS = CollectorRegistry()
 Series: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 
 if metrics_folder() is not None:  # before the first metric is made
@@ -44,6 +45,29 @@ if metrics_folder() is not None:  # before the first metric is made
 SERVICE_LABELS = ("service_name", "service_version", "runner_name")
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _ROWS = tuple(2**power for power in range(13))
+
+
+class Constant(Collector):
+    """A gauge whose series never change: each worker tells them alike, through no file."""
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
+        """Begin without series."""
+        self._name, self._documentation, self._labels = name, documentation, tuple(labels)
+        self._values: dict[tuple[str, ...], float] = {}
+        CONSTANTS.register(self)
+
+    def tell(self, value: float, **labels: str) -> None:
+        """Tell a number from now on."""
+        self._values[tuple(labels[name] for name in self._labels)] = value
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give the series, if there are any."""
+        family = GaugeMetricFamily(self._name, self._documentation, labels=self._labels)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        if self._values:
+            yield family
+
 
 REQUESTS = Counter(
     "bentoml_service_request_total",
@@ -114,35 +138,68 @@ FEATURE_VALUES = Counter(
     "Values of features answered for, by the bins in which training counted its own.",
     ("model_name", "version", "feature", "bin"),
 )
+FEATURE_REFERENCE_RATIO = Constant(
+    "serving_feature_reference_ratio",
+    "Share of training's values of a feature in a bin.",
+    ("model_name", "version", "feature", "bin"),
+)
+FEATURE_REFERENCE_ROWS = Constant(
+    "serving_feature_reference_rows",
+    "Values of a feature in training.",
+    ("model_name", "version", "feature"),
+)
+FEATURE_REFERENCE_CHI2 = Constant(
+    "serving_feature_reference_chi2",
+    "Chi-squared value that the bins of an unchanged feature exceed by chance, over all features "
+    "in one of 1000 windows.",
+    ("model_name", "version", "feature"),
+)
 PREDICTION_VALUES = Counter(
     "serving_prediction_values_total",
-    "Predictions by target, in the bins of those for rows held out from training.",
+    "Predictions for a target, by the bins of those for rows held out from training.",
     ("model_name", "version", "target", "bin"),
+)
+PREDICTION_REFERENCE_RATIO = Constant(
+    "serving_prediction_reference_ratio",
+    "Share of the predictions for rows held out from training in a bin.",
+    ("model_name", "version", "target", "bin"),
+)
+PREDICTION_REFERENCE_ROWS = Constant(
+    "serving_prediction_reference_rows",
+    "Predictions for rows held out from training.",
+    ("model_name", "version", "target"),
+)
+PREDICTION_REFERENCE_CHI2 = Constant(
+    "serving_prediction_reference_chi2",
+    "Chi-squared value that the bins of unchanged predictions exceed by chance.",
+    ("model_name", "version", "target"),
 )
 CONFIDENCE = Counter(
     "serving_confidence_total",
-    "Largest probabilities of predictions by target, in the bins of those for rows held out.",
+    "Largest probabilities of predictions, by the bins of those for rows held out from training.",
     ("model_name", "version", "target", "bin"),
 )
-# What never changes of a model: gauges that every worker tells alike, and so not through its files.
-_CONSTANTS: dict[str, tuple[str, dict[tuple[tuple[str, str], ...], float]]] = {}
-
-
-def tell_constant(name: str, documentation: str, labels: Mapping[str, str], value: float) -> None:
-    """Tell a number beside the metrics from now on, as a gauge."""
-    _, values = _CONSTANTS.setdefault(name, (documentation, {}))
-    values[tuple(labels.items())] = value
-
-
-class _Constants(Collector):
-    """Collects them."""
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        for name, (documentation, values) in _CONSTANTS.items():
-            family = GaugeMetricFamily(name, documentation)
-            for labels, value in values.items():
-                family.add_sample(name, dict(labels), value)
-            yield family
+CONFIDENCE_REFERENCE_RATIO = Constant(
+    "serving_confidence_reference_ratio",
+    "Share of the largest probabilities for rows held out from training in a bin.",
+    ("model_name", "version", "target", "bin"),
+)
+CONFIDENCE_REFERENCE_ROWS = Constant(
+    "serving_confidence_reference_rows",
+    "Largest probabilities for rows held out from training.",
+    ("model_name", "version", "target"),
+)
+CONFIDENCE_REFERENCE_CHI2 = Constant(
+    "serving_confidence_reference_chi2",
+    "Chi-squared value that the bins of unchanged largest probabilities exceed by chance.",
+    ("model_name", "version", "target"),
+)
+DRIFT_SHARE_CHI2 = Constant(
+    "serving_drift_share_chi2",
+    "Chi-squared value that an unchanged share of a feature's values exceeds by chance, over all "
+    "features in one of 1000 windows.",
+    ("model_name", "version"),
+)
 
 
 class Metrics(Listener):
@@ -227,7 +284,7 @@ def exposition() -> bytes:
         forget_dead_workers(folder)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry) + generate_latest(_Constants())
+    return generate_latest(registry) + generate_latest(CONSTANTS)
 
 
 def totals(counters: Iterable[Counter]) -> dict[Series, float]:

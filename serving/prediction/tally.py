@@ -12,14 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.metrics import (
-    CONFIDENCE,
-    FEATURE_VALUES,
-    PREDICTION_VALUES,
-    series_key,
-    tell_constant,
-    totals,
-)
+from serving import metrics
+from serving.metrics import series_key, totals
 from serving.model.about import About
 from serving.model.drift_report import document
 from serving.model.drifting import Noise, compare
@@ -31,9 +25,26 @@ from serving.telemetry import Predicted
 
 ROWS_AT_ONCE = 1000  # are counted in one call, which holds up all other threads
 _COUNTERS = {
-    Kind.FEATURE: FEATURE_VALUES,
-    Kind.PREDICTION: PREDICTION_VALUES,
-    Kind.CONFIDENCE: CONFIDENCE,
+    Kind.FEATURE: metrics.FEATURE_VALUES,
+    Kind.PREDICTION: metrics.PREDICTION_VALUES,
+    Kind.CONFIDENCE: metrics.CONFIDENCE,
+}
+_REFERENCES = {  # the share in each bin, the rows of all, and what chance does to them
+    Kind.FEATURE: (
+        metrics.FEATURE_REFERENCE_RATIO,
+        metrics.FEATURE_REFERENCE_ROWS,
+        metrics.FEATURE_REFERENCE_CHI2,
+    ),
+    Kind.PREDICTION: (
+        metrics.PREDICTION_REFERENCE_RATIO,
+        metrics.PREDICTION_REFERENCE_ROWS,
+        metrics.PREDICTION_REFERENCE_CHI2,
+    ),
+    Kind.CONFIDENCE: (
+        metrics.CONFIDENCE_REFERENCE_RATIO,
+        metrics.CONFIDENCE_REFERENCE_ROWS,
+        metrics.CONFIDENCE_REFERENCE_CHI2,
+    ),
 }
 
 
@@ -118,16 +129,13 @@ def _tell_references(owner: dict[str, str], watch: Watch) -> None:
     """Tell beside the metrics what they are compared with."""
     noise = Noise(watch.features)
     for each in watch.all:
-        name, labels = f"serving_{each.kind}_reference", owner | _named(each)
-        rows = int(each.seen.sum())
-        tell_constant(f"{name}_rows", "Rows of training.", labels, rows)
-        told = "Quantile of chi² that the bins exceed by chance once in a thousand windows."
-        tell_constant(f"{name}_chi2", told, labels, noise.chi2(len(each.seen)))
-        for bin_name, count in zip(each.bins.names, each.seen, strict=True):
-            told = "Share of the rows of training in the bin."
-            tell_constant(f"{name}_ratio", told, labels | {"bin": bin_name}, count / rows)
-    told = "Quantile of chi² that a share exceeds by chance once in a thousand windows."
-    tell_constant("serving_drift_share_chi2", told, owner, noise.share_chi2)
+        ratio, rows, chi2 = _REFERENCES[each.kind]
+        labels, count = owner | _named(each), int(each.seen.sum())
+        rows.tell(count, **labels)
+        chi2.tell(noise.chi2(len(each.seen)), **labels)
+        for name, seen in zip(each.bins.names, each.seen.tolist(), strict=True):
+            ratio.tell(seen / count, **labels, bin=name)
+    metrics.DRIFT_SHARE_CHI2.tell(noise.share_chi2, **owner)
 
 
 def _iso(time_s: float) -> str:

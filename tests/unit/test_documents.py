@@ -16,7 +16,7 @@ MOST_LINES = 240  # of the README: what a person reads in five minutes
 PROBLEM = re.compile(
     r"^## `([\w-]+)`$.*?Status: (\d+)\. Title: (.+?)\.?$", re.MULTILINE | re.DOTALL
 )
-METRIC_TYPES = {"Counter", "Gauge", "Histogram", "Summary"}
+METRIC_TYPES = {"Constant", "Counter", "Gauge", "Histogram", "Summary"}
 ALARMING = {"error", "critical", "end_process"}  # what logs an event that an operator acts on
 EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
 SETTINGS = "variable | default | meaning"

@@ -54,6 +54,8 @@ def test_nothing_need_be_set() -> None:
         "cache_entries": 10_000,
         "cache_ttl_s": 300.0,
         "prediction_log": "off",
+        "drift": True,
+        "drift_features": 30,
         "threads": joblib.cpu_count(),
         "cors_origins": (),
         "trusted_proxies": (),
