@@ -304,9 +304,16 @@ async def test_who_leaves_when_the_answer_is_there_takes_it_from_nobody() -> Non
 async def test_a_deadline_is_its_own_alone(*, is_first: bool) -> None:
     fixture = Fixture(waits=True)
     others = [] if is_first else [await fixture.ask()]
-    hasty = asyncio.create_task(asyncio.wait_for(fixture.get(), 0.001))
+    deadline = asyncio.timeout(None)
+
+    async def ask_by_then() -> None:
+        async with deadline:
+            await fixture.get()
+
+    hasty = asyncio.create_task(ask_by_then())
     await turns()
     others.append(await fixture.ask())
+    deadline.reschedule(asyncio.get_running_loop().time())
     with pytest.raises(TimeoutError):
         await hasty
     fixture.let_through()
