@@ -20,6 +20,7 @@ from tests.server import PATIENCE_S, ROOT, eventually, free_port, kill
 DEPLOY = ROOT / "deploy"
 CONFIGURATION = DEPLOY / "prometheus" / "prometheus.yml"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
+RECORDINGS = DEPLOY / "prometheus" / "drift.yml"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "model-api.json"
 JOB = "model-api"
 
@@ -75,7 +76,16 @@ def _panel(panel: Document) -> Panel:
 
 def alerts() -> list[Document]:
     """Read the alerts."""
-    (group,) = yaml.safe_load(ALERTS.read_text())["groups"]
+    return _rules(ALERTS)
+
+
+def recordings() -> list[Document]:
+    """Read the rules that record."""
+    return _rules(RECORDINGS)
+
+
+def _rules(file: Path) -> list[Document]:
+    (group,) = yaml.safe_load(file.read_text())["groups"]
     rules: list[Document] = group["rules"]
     return rules
 
@@ -144,14 +154,12 @@ class Prometheus:
 
     def rules(self) -> list[Document]:
         """Tell how the rules fare."""
-        (group,) = self._ask("rules")["groups"]
-        rules: list[Document] = group["rules"]
-        return rules
+        return [rule for group in self._ask("rules")["groups"] for rule in group["rules"]]
 
-    def is_scraping(self) -> bool:
-        """Tell whether it has read the metrics of all servers; what it could not read is told."""
-        up = self.now(f'up{{job="{JOB}"}}')
-        return bool(up) and all(series.points[0][1] == 1 for series in up)
+    def is_scraping(self, servers: int) -> bool:
+        """Tell whether it has read the metrics of so many servers."""
+        up = self.now(f'up{{job="{JOB}"}} == 1')
+        return len(up) == servers
 
 
 def _series(labels: Labels, points: Sequence[tuple[float, str]]) -> Series:
@@ -169,7 +177,10 @@ def prometheus(folder: Path, *ports: int, scrape_s: int = 1) -> Iterator[Prometh
     configuration["global"] |= interval | {"evaluation_interval": f"{scrape_s}s"}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     for name in configuration["rule_files"]:
-        (folder / name).write_text((CONFIGURATION.parent / name).read_text())
+        rules = yaml.safe_load((CONFIGURATION.parent / name).read_text())
+        for group in rules["groups"]:
+            group.pop("interval", None)
+        (folder / name).write_text(yaml.safe_dump(rules))
     port = free_port()
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
@@ -189,7 +200,7 @@ def prometheus(folder: Path, *ports: int, scrape_s: int = 1) -> Iterator[Prometh
 
         def reads() -> bool:
             assert process.poll() is None, (folder / "output").read_text()
-            return running.is_ready() and running.is_scraping()
+            return running.is_ready() and running.is_scraping(len(ports))
 
         eventually("a Prometheus that reads the metrics", reads)
         yield running

@@ -6,10 +6,8 @@ and the images that ``deploy/compose.yaml`` names, are not run.
 """
 
 import re
-import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -25,6 +23,7 @@ from tests.system.monitoring import (
     CONFIGURATION,
     DASHBOARD,
     DEPLOY,
+    RECORDINGS,
     Document,
     Panel,
     Prometheus,
@@ -32,15 +31,18 @@ from tests.system.monitoring import (
     dashboard,
     panels,
     prometheus,
+    recordings,
     substituted,
 )
+from tests.system.rules import MATCHER, Mutants, mutants, promtool, unnoticed
 from tests.system.test_redis import RedisServer
 
 UNIT_TESTS = ALERTS.with_name("alerts-test.yml")
 COMPOSE = DEPLOY / "compose.yaml"
-NAME = re.compile(r"\b(?:bentoml|serving)_\w+")
-SELECTOR = re.compile(r"\b(\w+)\{([^}]*)\}")
-MATCHER = re.compile(r'(\w+)(=~|!=|=)"([^"]*)"')
+NAME = re.compile(r"(?<![\w:])(?:bentoml|serving)_\w+")
+RECORDED = re.compile(r"\w+:\w+:\w+")
+FAMILY = re.compile(r'__name__=~"([^"]+)"')
+SELECTOR = re.compile(r"([\w:]+)\{([^}]*)\}")
 SECONDS = 12  # of traffic: more than two windows of a rate
 DEADLINE_S = 2.0
 QUOTA = 200  # of the server's only client: used up long before the traffic ends
@@ -52,18 +54,13 @@ def by_name() -> dict[str, Document]:
     return {alert["alert"]: alert for alert in alerts()}
 
 
-def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run promtool."""
-    return subprocess.run(["promtool", *arguments], capture_output=True, text=True)
-
-
 # The rules, without a service
 
 
 def test_promtool_finds_nothing_wrong_with_the_configuration() -> None:
     checked = promtool("check", "config", "--lint=all", "--lint-fatal", CONFIGURATION)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", ALERTS)
+    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", ALERTS, RECORDINGS)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
@@ -79,18 +76,9 @@ def test_every_alert_fires_when_it_should_and_at_no_other_time() -> None:
     assert fires == by_name().keys()
 
 
-def mutants(alert: Document) -> Iterator[tuple[str, Document]]:
-    """Give an alert with each threshold and period halved and doubled, and each label left out."""
-    expr: str = alert["expr"]
-    for found in re.finditer(r"(?<=[=>] )[\d.]+", expr):
-        number = float(found[0])
-        for other in (2 * number, number / 2) if number else (1,):
-            changed = f"{expr[: found.start()]}{other:g}{expr[found.end() :]}"
-            yield f"{found[0]} is {other:g}", alert | {"expr": changed}
-    for found in MATCHER.finditer(expr):
-        changed = expr[: found.start()] + expr[found.end() :]
-        changed = changed.replace("{,", "{").replace(",}", "}").replace(",,", ",")
-        yield f"without {found[0]}", alert | {"expr": changed}
+def mutants_of_alert(alert: Document) -> Mutants:
+    """Give an alert with each threshold, label and condition changed, and its period."""
+    yield from mutants(alert, r"(?<=[=>] )[\d.]+")
     if "for" in alert:
         minutes = int(alert["for"].removesuffix("m"))
         for seconds in (120 * minutes, 30 * minutes):
@@ -105,23 +93,9 @@ def test_an_alert_that_is_changed_fails_a_test(name: str, tmp_path: Path) -> Non
         for group in unit_tests["tests"]
         if (own := [test for test in group["alert_rule_test"] if test["alertname"] == name])
     ]
-
-    def passes(number: int, alert: Document) -> bool:
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        rules = {"groups": [{"name": "one", "rules": [alert]}]}
-        (folder / ALERTS.name).write_text(yaml.safe_dump(rules))
-        (folder / UNIT_TESTS.name).write_text(yaml.safe_dump(unit_tests))
-        checked = promtool("check", "rules", folder / ALERTS.name)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
-        return promtool("test", "rules", folder / UNIT_TESTS.name).returncode == 0
-
-    assert passes(0, by_name()[name])
-    changed = list(mutants(by_name()[name]))
-    assert changed
-    with ThreadPoolExecutor(4) as threads:
-        passed = threads.map(passes, range(1, len(changed) + 1), [alert for _, alert in changed])
-        assert [what for (what, _), well in zip(changed, passed, strict=True) if well] == []
+    alert = by_name()[name]
+    assert list(mutants_of_alert(alert))
+    assert unnoticed(tmp_path, unit_tests, [alert], 0, mutants_of_alert(alert)) == []
 
 
 def test_every_alert_has_its_section_in_the_runbook() -> None:
@@ -208,7 +182,7 @@ def watched(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wa
 def queries() -> list[str]:
     """Give all that the alerts and the dashboard ask, with values for variables."""
     asked = [substituted(query.expr, 1, 1) for panel in panels() for query in panel.queries]
-    return [alert["expr"] for alert in alerts()] + asked
+    return [rule["expr"] for rule in (*recordings(), *alerts())] + asked
 
 
 @pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel.title)
@@ -239,20 +213,33 @@ def test_before_any_request_shares_and_latencies_are_left_out_rather_than_nan(
             for query in panel.queries:
                 for series in watching.of_panel(query, start, time.time(), 1):
                     assert all(value == value for _, value in series.points), query.expr
-        firing = [rule["name"] for rule in watching.rules() if rule["state"] != "inactive"]
-        assert firing == []
+        for rule in recordings():
+            recorded = watching.now(rule["record"])
+            assert all(value == value for each in recorded for _, value in each.points), rule
+        alerting = [rule for rule in watching.rules() if rule["type"] == "alerting"]
+        assert [rule["name"] for rule in alerting if rule["state"] != "inactive"] == []
 
 
 def test_every_metric_and_label_that_is_asked_for_exists(watched: Watched) -> None:
     labels: dict[str, set[str]] = {}
     for sample in watched.server.metrics():
         labels.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
+    for name in {rule["record"] for rule in recordings()}:
+        for series in watched.prometheus.now(name):
+            labels.setdefault(name, set()).update(series.labels)
     for expr in queries():
         assert set(NAME.findall(expr)) <= labels.keys(), expr
+        for family in FAMILY.findall(expr):
+            assert sum(bool(re.fullmatch(family, name)) for name in labels) == 3, expr
         for name, matchers in SELECTOR.findall(expr):
             assert name in labels or name in OF_PROMETHEUS, expr
             if name in labels:
                 assert {label for label, _, _ in MATCHER.findall(matchers)} <= labels[name], expr
+
+
+def test_what_is_recorded_is_read() -> None:
+    recorded = {rule["record"] for rule in recordings()}
+    assert {name for expr in queries() for name in RECORDED.findall(expr)} == recorded
 
 
 def test_every_problem_type_and_endpoint_that_is_asked_for_exists(watched: Watched) -> None:
@@ -293,9 +280,10 @@ def test_prometheus_takes_every_rule(watched: Watched) -> None:
         "every rule evaluated",
         lambda: all(rule["health"] == "ok" for rule in watched.prometheus.rules()),
     )
-    assert [rule["name"] for rule in watched.prometheus.rules()] == list(by_name())
-    for alert in alerts():
-        watched.prometheus.now(alert["expr"])
+    taken = sorted(rule["name"] for rule in watched.prometheus.rules())
+    assert taken == sorted([rule["record"] for rule in recordings()] + list(by_name()))
+    for rule in (*recordings(), *alerts()):
+        watched.prometheus.now(rule["expr"])
 
 
 def test_what_happens_to_the_service_comes_to_its_alert(watched: Watched) -> None:
@@ -308,6 +296,7 @@ def test_what_happens_to_the_service_comes_to_its_alert(watched: Watched) -> Non
     watched.server.http.post("/predict", json={"data": ROW})
     eventually("Redis is missed", lambda: state("ModelApiQuotaStorageDown") == "pending")
     assert state("ModelApiDown") == "inactive"
+    assert state("ModelApiDrift") == "pending"  # the traffic has the same values again and again
 
 
 # What the files say of each other
@@ -344,9 +333,15 @@ def test_thresholds_of_the_dashboard_are_those_of_the_alerts() -> None:
         "Latency of /predict": "ModelApiSlow",
         "Refused for a quota": "ModelApiClientLimited",
         "Unlike the training data": "ModelApiUnusualInputs",
+        "Population stability index": "ModelApiDrift",
     }.items():
-        assert by_name()[name]["expr"].strip().endswith(f"> {drawn.pop(title):g}"), title
+        limit = re.escape(f"> {drawn.pop(title):g}")
+        assert re.search(f"{limit}$", by_name()[name]["expr"], re.MULTILINE), title
     assert not drawn
+    index, rows = re.findall(r"[=>] ([\d.]+)", by_name()["ModelApiDrift"]["expr"])
+    (worst,) = next(panel.queries for panel in panels() if panel.title == "Changed most")
+    assert f", {index})" in worst.expr
+    assert f">= {rows})" in worst.expr
 
 
 def compose(file: Path = COMPOSE) -> Document:
