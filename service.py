@@ -13,6 +13,7 @@ import orjson
 from serving.dialects import invocations, ours, v1, v2, vertex
 from serving.dialects.dialect import Dialect, spoken
 from serving.door.auth import Keyring
+from serving.door.drift import drift_route
 from serving.door.edge import Edge
 from serving.door.openapi import openapi_document
 from serving.door.pages import Document, assets, metrics_page, pages
@@ -134,6 +135,7 @@ class ModelApi:
         alive = next((dialect.alive for dialect in dialects if dialect.alive), None)
         schema = ModelApi.schema()  # type: ignore[attr-defined]
         yield from pages(self.shelf.default, lambda: self.openapi, schema, alive)
+        yield drift_route(self.drift, self.shelf.default.about)
         yield from probes(lambda: self.life.unready, self.shelf.default.about)
         yield metrics_page(is_open=not settings.metrics_need_key)
         yield from assets(STATIC)

@@ -103,9 +103,9 @@ INVALID_INPUT = ProblemType(
     "Invalid input",
     "The body can be read, but is not what the model takes: a feature is missing, unknown, of the "
     "wrong type, null where training always saw a value, or outside the domain that the model can "
-    "compute with.",
-    "Mend the places that the pointers in errors name (RFC 6901). GET /model/info lists the "
-    "features, their types and domains, and an example of each.",
+    "compute with. Or the query has what the path does not take.",
+    "Mend the places that the pointers in errors name (RFC 6901), or what the detail tells. GET "
+    "/model/info lists the features, their types and domains, and an example of each.",
 )
 QUOTA_EXCEEDED = ProblemType(
     "quota-exceeded",

@@ -166,6 +166,7 @@ def _operation(tells: Operation, parameters: Iterable[str], wording: Wording) ->
         {"name": name, "in": "path", "required": True, "schema": tells.parameters.get(name, _TEXT)}
         for name in parameters
     ]
+    told += [{"name": name, "in": "query", **parameter} for name, parameter in tells.query.items()]
     told += [
         {"name": name, "in": "header", "schema": _TEXT, "description": text}
         for name, text in tells.heeds.items()

@@ -37,7 +37,8 @@ class Operation:
 
     ``answer`` is a Response Object of OpenAPI 3.1, ``body`` a Request Body Object, and ``schemas``
     what these refer to, by name. ``parameters`` says what may stand in the path, by name, if that
-    is not any text. ``headers`` has the Header Objects of the answer.
+    is not any text, and ``query`` has the rest of the Parameter Objects of what may stand behind
+    it. ``headers`` has the Header Objects of the answer.
     """
 
     tag: str
@@ -48,6 +49,7 @@ class Operation:
     problems: Sequence[ProblemType] = ()
     body: Schema | None = None
     parameters: Mapping[str, Schema] = field(default_factory=dict)
+    query: Mapping[str, Schema] = field(default_factory=dict)
     heeds: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, Schema] = field(default_factory=dict)
     schemas: Mapping[str, Schema] = field(default_factory=dict)

@@ -10,7 +10,6 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from serving.model.description import Reference, label_key
 from serving.model.domains import Interval
 from serving.model.features import Boolean, Category, Feature, Number, Value
 from serving.model.outputs import Array
+from serving.model.ranges import outside, ranges
 
 BELOW, ABOVE, MISSING, RARE, UNSEEN = "below", "above", "missing", "rare", "unseen"
 RESERVED = frozenset({BELOW, ABOVE, MISSING, RARE, UNSEEN})
@@ -50,16 +50,18 @@ class Intervals(Bins):
         known: Sequence[float] | None = None,
         *,
         nullable: bool = False,
+        whole: bool = False,
         unit: str = "",
     ) -> None:
         """Take the edges, in order, which lie within the interval and below its end."""
         inner = [str(number) for number in range(len(edges) + 1)]
-        words = _words(edges, unit)
+        words = ranges(edges, within, whole=whole, unit=unit)
         if within is not None and known is None:
             low, high = float(within.minimum), float(within.maximum)
             edges = [np.nextafter(low, -np.inf), *edges, high]
             inner = [BELOW, *inner, ABOVE]
-            words = ["below all that training saw", *words, "above all that training saw"]
+            below, above = outside(within, unit)
+            words = [below, *words, above]
         # What is missing is NaN, which has its place behind all numbers.
         self._edges = np.array([*edges, np.inf])
         self._known = None if known is None else np.array(known, dtype=float)
@@ -94,7 +96,9 @@ class Names(Bins):
     def __init__(self, names: Sequence[str], others: Iterable[str] = ()) -> None:
         """Take the bins' names, and the digests of the labels that are known beside them."""
         self.names = tuple(names)
-        self.words = tuple(_WORDS.get(name, name) for name in self.names)
+        is_open = UNSEEN not in self.names
+        told = {**_WORDS, RARE: "all others"} if is_open else _WORDS
+        self.words = tuple(told.get(name, name or '""') for name in self.names)
         self._at = {name: at for at, name in enumerate(names)}
         self._others = frozenset(others)
 
@@ -116,7 +120,7 @@ class Names(Bins):
 
 _WORDS = {
     MISSING: "missing",
-    RARE: "rare in training",
+    RARE: "other categories of training",
     UNSEEN: "never seen in training",
 }
 
@@ -137,7 +141,8 @@ def bins_of_feature(feature: Feature, reference: Reference) -> Bins:
     edges, nullable = reference.edges, feature.nullable
     match feature:
         case Number():
-            return Intervals(edges, feature.trained, feature.known, nullable=nullable)
+            whole, known = feature.type == "integer", feature.known
+            return Intervals(edges, feature.trained, known, nullable=nullable, whole=whole)
         case Boolean():
             return Names((*feature.trained.categories, *[MISSING] * nullable))
         case Category():
@@ -145,7 +150,7 @@ def bins_of_feature(feature: Feature, reference: Reference) -> Bins:
             return Names((*names, UNSEEN, *[MISSING] * nullable), reference.others)
     seen = feature.trained
     within = Interval(minimum=seen.min_length, maximum=seen.max_length)
-    return Lengths(edges, within, nullable=nullable, unit=" characters")
+    return Lengths(edges, within, nullable=nullable, whole=True, unit=" characters")
 
 
 def bins_of_output(reference: Reference, *, is_number: bool) -> Bins:
@@ -156,11 +161,3 @@ def bins_of_output(reference: Reference, *, is_number: bool) -> Bins:
 def named_bins(keys: Sequence[str], *, others: bool) -> list[str]:
     """Name the bins of labels, the commonest first, and one for the others."""
     return [*map(bin_of, keys[:MAX_NAMED]), *[RARE] * others]
-
-
-def _words(edges: Sequence[float], unit: str) -> list[str]:
-    told = [f"{edge:.6g}" for edge in edges]
-    if not told:
-        return ["as in training"]
-    between = [f"{low} to {high}{unit}" for low, high in pairwise(told)]
-    return [f"up to {told[0]}{unit}", *between, f"more than {told[-1]}{unit}"]

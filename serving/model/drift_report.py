@@ -1,39 +1,30 @@
-"""What is told of a comparison with training: as JSON, and in words."""
+"""What is told of a comparison with training, as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from serving.model.bins import ABOVE, BELOW
 from serving.model.domains import Schema, closed
-from serving.model.drifting import MIN_ROWS, Comparison, psi_terms
-from serving.model.outputs import Array
+from serving.model.drift_words import verdict, words
+from serving.model.drifting import MIN_ROWS, SHARES, Comparison
 from serving.model.watch import Kind
 
-NAMED_SHARES = {
-    "all": 1.0,
-    "three quarters": 3 / 4,
-    "two thirds": 2 / 3,
-    "half": 1 / 2,
-    "a third": 1 / 3,
-    "a quarter": 1 / 4,
-    "a fifth": 1 / 5,
-    "a tenth": 1 / 10,
-}
-NEAR = 0.005
 SECTIONS = {"features": Kind.FEATURE, "predictions": Kind.PREDICTION, "confidence": Kind.CONFIDENCE}
 
 
 def document(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Tell of comparisons by their kinds, what differs most first."""
     ordered = sorted(comparisons, key=_order, reverse=True)
+    by_section = {
+        section: [each for each in ordered if each.watched.kind is kind]
+        for section, kind in SECTIONS.items()
+    }
+    rows = max((each.rows for each in comparisons), default=0)
     return {
+        "rows": rows,
+        "rows_needed": MIN_ROWS,
         "drifts": any(each.drifts for each in comparisons),
-        **{
-            section: [_told(each) for each in ordered if each.watched.kind is kind]
-            for section, kind in SECTIONS.items()
-        },
+        "told": verdict(rows, by_section),
+        **{section: [_told(each) for each in of_it] for section, of_it in by_section.items()},
     }
 
 
@@ -70,73 +61,59 @@ def _told(each: Comparison) -> dict[str, Any]:
     }
 
 
-def words(each: Comparison) -> Iterator[str]:
-    """Tell in plain words what has changed, or that it can't be told, or that nothing has."""
-    if each.rows < MIN_ROWS:
-        yield f"{each.rows} rows are too few to tell: it takes {MIN_ROWS}"
-    elif not each.drifts:
-        yield "as in training"
-    ratios = dict(zip(each.watched.bins.names, each.counts / max(each.rows, 1), strict=True))
-    for what, share in each.shares.items():
-        if not share.differs:
-            continue
-        match what:
-            case "missing":
-                now, then = ratio(share.now), ratio(share.training)
-                yield f"missing in {now} of the rows, in training in {then}"
-            case "unseen":
-                yield f"{ratio(share.now)} of the rows have a value that training never saw"
-            case _:
-                side = "above" if ratios[ABOVE] >= ratios[BELOW] else "below"
-                yield f"{ratio(ratios[side])} of the rows lie {side} all that training saw"
-    if each.moved:
-        yield _moved(each)
-
-
-def _moved(each: Comparison) -> str:
-    """Tell of the bin that has changed most."""
-    at = int(np.argmax(psi_terms(each.counts, each.watched.seen)))
-    seen: Array = each.watched.seen
-    now, then = each.counts[at] / each.rows, seen[at] / seen.sum()
-    return f"{each.watched.bins.words[at]}: {ratio(now)} of the rows, in training {ratio(then)}"
-
-
-def ratio(share: float) -> str:
-    """Tell a share: by its name if it has one, else in percent."""
-    for name, exact in NAMED_SHARES.items():
-        if abs(share - exact) <= NEAR:
-            return name
-    if share == 0:
-        return "none"
-    return f"{share:.0%}".replace("%", " %") if share >= 0.1 else f"{share * 100:.2g} %"
-
-
 def schemas() -> dict[str, Schema]:
-    """Describe such a document's parts, as ``Comparison`` and what it has."""
+    """Describe such a document, with what says of which model and time it is: ``DriftReport``."""
     share: Schema = {"type": "number", "minimum": 0, "maximum": 1}
     maybe: Schema = {"type": ["number", "null"]}
     count: Schema = {"type": "integer", "minimum": 0}
     text: Schema = {"type": "string"}
     yes: Schema = {"type": "boolean"}
+    moment: Schema = {"type": "string", "format": "date-time"}
+    compared: Schema = {"type": "array", "items": {"$ref": "#/components/schemas/DriftOf"}}
     return {
+        "DriftReport": closed(
+            {
+                "model": closed({"name": text, "version": text}),
+                "window": {**text, "description": "how much was asked for"},
+                "since": {
+                    **moment,
+                    "description": "when the rows began: up to a minute before the window, or "
+                    "later if the server is younger",
+                },
+                "until": moment,
+                "rows": count,
+                "rows_needed": {**count, "description": "with fewer, no drift is told"},
+                "drifts": yes,
+                "told": text,
+                "features_left_out": {
+                    **count,
+                    "description": "features that are not watched, as there are too many",
+                },
+                **dict.fromkeys(SECTIONS, compared),
+            }
+        ),
         "DriftShare": closed({"now": share, "training": share, "differs": yes}),
         "DriftBin": closed(
             {
-                "bin": text,
+                "bin": {**text, "description": "its name in the metrics"},
                 "told": text,
                 "rows": count,
                 "ratio": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
                 "training_ratio": share,
             }
         ),
-        "Comparison": closed(
+        "DriftOf": closed(
             {
-                "name": text,
+                "name": {
+                    **text,
+                    "description": "of the feature, or of the target; empty where the model has "
+                    "no targets",
+                },
                 "rows": count,
                 "training_rows": count,
                 "psi": {
                     **maybe,
-                    "description": "population stability index against training",
+                    "description": "population stability index against training; null without rows",
                 },
                 "critical_psi": {
                     **maybe,
@@ -145,10 +122,10 @@ def schemas() -> dict[str, Schema]:
                 },
                 "drifts": yes,
                 "told": text,
-                "shares": {
-                    "type": "object",
-                    "additionalProperties": {"$ref": "#/components/schemas/DriftShare"},
-                },
+                "shares": closed(
+                    {name: {"$ref": "#/components/schemas/DriftShare"} for name in SHARES},
+                    tuple(SHARES),
+                ),
                 "bins": {"type": "array", "items": {"$ref": "#/components/schemas/DriftBin"}},
             }
         ),

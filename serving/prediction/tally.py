@@ -107,7 +107,6 @@ class Tally:
             "model": self._about.named,
             "since": _iso(before.time_s),
             "until": _iso(now_s),
-            "rows": max((each.rows for each in comparisons), default=0),
             "features_left_out": self._watch.left_out,
             **document(comparisons),
         }

@@ -1,47 +1,15 @@
-"""A real browser shows the API's page; Debian's package ``chromium`` has one."""
+"""A real browser shows the pages for people."""
 
 import re
-import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.server import Server, eventually
+from tests.system.browsing import browse
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--window-size=1200,2400",
-)
-VIRTUAL_TIME_MS = 20_000  # runs as fast as the page allows
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def browse(url: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Open a page in a new profile."""
-    done = subprocess.run(
-        [
-            "chromium",
-            *FLAGS,
-            f"--user-data-dir={folder / 'profile'}",
-            f"--virtual-time-budget={VIRTUAL_TIME_MS}",
-            *arguments,
-            url,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Below a path prefix, which a proxy takes away before the service sees it: nginx, a browser."""
 
 import asyncio
-import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -9,12 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-import aiohttp
 import httpx
 import pytest
 
-from tests.server import BIN, PATIENCE_S, ROW, Server, eventually, free_port, kill
-from tests.system.test_browser import FLAGS
+from tests.server import BIN, ROW, Server, eventually, free_port, kill
+from tests.system.browsing import devtools, page_in
 from tests.system.test_nginx import NGINX
 
 PREFIX = "/models/iris"
@@ -118,37 +116,16 @@ def test_bentomls_own_client_takes_the_prefix(below: str) -> None:
     assert "'prediction': 'setosa'" in done.stdout, done.stderr
 
 
-def test_what_a_person_tries_out_on_the_page_reaches_the_service(below: str, browser: str) -> None:
-    tried = asyncio.run(run_in(browser, f"{below}/", TRY_IT_OUT))
+def test_what_a_person_tries_out_on_the_page_reaches_the_service(
+    below: str, tmp_path: Path
+) -> None:
+    with devtools(tmp_path) as browser:
+        tried = asyncio.run(run_in(browser, f"{below}/", TRY_IT_OUT))
     assert tried == [f"{below}/predict", 200]
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[str]:
-    """Start a browser, and give the host and port of its DevTools."""
-    command = ["chromium", *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={tmp_path}/own"]
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([*command, "about:blank"], stderr=output)
-
-    def listens() -> list[str]:
-        return re.findall(r"DevTools listening on ws://([^/]+)/", log.read_text())
-
-    try:
-        yield eventually("the browser listens", listens)[0]
-    finally:
-        kill(process)
 
 
 async def run_in(browser: str, url: str, script: str) -> Any:  # noqa: ANN401 (any JSON)
     """Open a page in a browser, and give what a script makes of it."""
-    async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as session:
-        async with session.get(f"http://{browser}/json") as listed:
-            pages = json.loads(await listed.text())
-        socket = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
-        asked = {"expression": script, "awaitPromise": True, "returnByValue": True}
-        async with session.ws_connect(socket) as devtools:
-            for method, params in (("Page.navigate", {"url": url}), ("Runtime.evaluate", asked)):
-                await devtools.send_json({"id": 1, "method": method, "params": params})
-                answer = await devtools.receive_json()
-    return answer["result"]["result"]["value"]
+    async with page_in(browser) as page:
+        await page.open(url)
+        return await page.run(script)

@@ -40,7 +40,8 @@ class Answer:
 
 
 def http_scope(method: str, path: str, headers: Headers = ()) -> Scope:
-    """Give what a server tells of a request's head."""
+    """Give what a server tells of a request's head; the path may have a query behind it."""
+    path, _, query = path.partition("?")
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -50,7 +51,7 @@ def http_scope(method: str, path: str, headers: Headers = ()) -> Scope:
         "path": path,
         "raw_path": path.encode(),
         "root_path": "",
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [(name.lower(), value) for name, value in headers],
         "client": ("192.0.2.7", 50000),
         "server": ("testserver", 8000),

@@ -12,13 +12,13 @@ ROOT = Path(__file__).parents[2]
 # but never a room of a sibling's.
 GROUND = ("console", "problems", "json_text", "keys", "telemetry", "settings", "metrics")
 WINGS = {
-    "model": "domains features description outputs bins watch drifting drift_report about rows "
-    "estimator compiled stored facts store",
+    "model": "domains features description outputs ranges bins watch drifting drift_words "
+    "drift_report about rows estimator compiled stored facts store",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
-    "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages probes "
-    "edge",
+    "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages drift "
+    "probes edge",
     "host": "process logs letters protocol supervisor life application bento",
 }
 SIBLINGS = {"prediction", "dialects"}
@@ -31,8 +31,9 @@ KNOWN_BY = {
     "model.outputs model.rows model.store model.stored model.watch",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
-    "door": "dialects.dialect model.about model.domains model.facts prediction.cache "
-    "prediction.loaded prediction.predictor prediction.shelf",
+    "door": "dialects.dialect model.about model.domains model.drift_report model.drift_words "
+    "model.drifting model.facts prediction.cache prediction.drift prediction.loaded "
+    "prediction.predictor prediction.shelf",
     "host": "door.edge door.windows model.store model.stored prediction.shelf prediction.sinks",
 }
 
@@ -47,6 +48,7 @@ FOREIGN: dict[str, set[str]] = {
     "uvicorn": {"host.protocol"},
     "redis": {"door.windows"},
     "cachetools": {"prediction.cache"},
+    "jinja2": {"door.drift"},
     "sklearn": {"model.estimator"},
     "pandas": {"model.estimator"},
     "onnxruntime": {"model.compiled"},

@@ -33,9 +33,11 @@ from starlette.types import ASGIApp
 
 from serving.host.application import Application
 from serving.keys import ApiKey
+from serving.model.description import Description, References
 from serving.model.store import save
 from tests.unit.fakes import Answer, Headers, ask, lifespan, restored_logging, sample
 from tests.unit.samples import PROBABILITIES, description, number
+from training.describing.reference import references_of
 
 ROOT = Path(__file__).parents[2]
 JSON_TYPE: Headers = [(b"Content-Type", b"application/json")]
@@ -71,7 +73,13 @@ def save_iris() -> None:
         targets=("species",),
         asked=PROBABILITIES,
     )
-    save(estimator, described, CARD)
+    save(estimator, described.model_copy(update={"reference": reference_of(described)}), CARD)
+
+
+def reference_of(described: Description) -> References:
+    """Count the rows of training, so that drift is watched."""
+    rows = [tuple(row) for row in load_iris().data.tolist()]
+    return references_of(described, rows, [], [])
 
 
 @pytest.fixture(scope="module")
@@ -383,6 +391,7 @@ def test_the_document_is_valid_and_tells_of_all_that_is_served_but_what_its_page
         "GET /livez",
         "GET /metrics",
         "GET /model/card",
+        "GET /model/drift",
         "GET /model/info",
         "GET /readyz",
         "GET /schema.json",
@@ -523,9 +532,12 @@ def test_the_service_is_as_its_operator_has_set_it_and_ends_whole(
         async with living(app):
             threads = set(threading.enumerate()) - before
             key = (b"X-API-Key", b"secret")
-            statuses = [(await ask(app, path)).status for path in ("/metrics", "/livez")]
-            assert statuses == [401, 200]
-            assert (await ask(app, "/metrics", headers=[key])).status == 200
+            statuses = [
+                (await ask(app, path)).status for path in ("/metrics", "/model/drift", "/livez")
+            ]
+            assert statuses == [401, 401, 200]
+            for path in ("/metrics", "/model/drift"):
+                assert (await ask(app, path, headers=[key])).status == 200
             assert (await post("/predict", ROW)).status == 401
             answer = await post("/predict", ROW, key, (b"Origin", b"https://example.org"))
             assert answer.status == 200
@@ -542,7 +554,7 @@ def test_the_service_is_as_its_operator_has_set_it_and_ends_whole(
             document = (await ask(app, "/docs.json", headers=[key])).json()
             assert document["components"]["securitySchemes"]
             assert "429" in document["paths"]["/predict"]["post"]["responses"]
-        assert {thread.name for thread in threads} == {"model", "prediction-log"}
+        assert {thread.name for thread in threads} == {"model", "prediction-log", "drift"}
         for thread in threads:
             await asyncio.to_thread(thread.join, 30)
             assert not thread.is_alive()

@@ -15,6 +15,7 @@ OPERATIONS = {
     "/predict": {"post"},
     "/predict/batch": {"post"},
     "/model/info": {"get"},
+    "/model/drift": {"get"},
     "/health": {"get"},
     "/livez": {"get"},
     "/readyz": {"get"},
@@ -144,6 +145,7 @@ def test_every_operation_tells_its_problems(document: Any) -> None:  # noqa: ANN
         "/predict/batch": {"400", "405", "406", "413", "415", "422", "500", "503", "504"},
         "/v2/models/{model}/infer": {"400", "404", "405", "413", "415", "500", "503", "504"},
         "/v2/models/{model}/ready": {"404", "405", "500", "503", "504"},
+        "/model/drift": {"405", "406", "422", "500", "504"},
         "/errors/{slug}": {"404", "405", "500", "504"},
         "/health": {"405", "500", "503", "504"},
     }

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.dialects import ours
+from serving.door.drift import drift_route
 from serving.door.openapi import header, openapi_document
 from serving.door.pages import Document, assets, metrics_page, pages
 from serving.door.predicting import Predicting
@@ -31,6 +32,7 @@ from serving.model.facts import model_info
 from serving.model.outputs import Prediction
 from serving.model.rows import Rows
 from serving.model.stored import ARTIFACT, VerifiedModel
+from serving.prediction.drift import Drift
 from serving.prediction.loaded import Loaded
 from serving.prediction.shelf import Shelf
 from serving.problems import (
@@ -82,6 +84,7 @@ def served() -> list[Route]:
     return [
         *predicting.routes(ours.DIALECT),
         *pages(loaded, lambda: Document(b"", ""), {}),
+        drift_route(cast("Drift", SimpleNamespace(of=lambda _: None)), ABOUT),
         *probes(lambda: None, ABOUT),
         metrics_page(is_open=True),
         *assets(Path(__file__).parent),
@@ -213,7 +216,14 @@ PARTS = Route(
     "GET",
     "/of/{one}/{others:path}",
     _answer,
-    Operation("Parts", "of", "Of", page_answer(), parameters={"one": {"enum": ["a", "b"]}}),
+    Operation(
+        "Parts",
+        "of",
+        "Of",
+        page_answer(),
+        parameters={"one": {"enum": ["a", "b"]}},
+        query={"much": {"description": "How much.", "schema": {"type": "integer"}}},
+    ),
 )
 LOUD = Wording("Loud", "text/loud", {422: 400}, {"error": lambda problem: problem.sentence})
 ONLY_REFUSES = Route(
@@ -258,12 +268,18 @@ def test_routes_are_told_of_by_path_and_method_if_they_tell_anything() -> None:
     }
 
 
-def test_what_may_stand_in_a_path_is_told_and_is_any_text_otherwise() -> None:
-    told = of_routes()["paths"]["/of/{one}/{others}"]["get"]["parameters"]
+def test_what_may_stand_in_a_path_and_behind_it_is_told_and_is_any_text_otherwise() -> None:
+    *told, query = of_routes()["paths"]["/of/{one}/{others}"]["get"]["parameters"]
     assert [(p["name"], p["in"], p["required"], p["schema"]) for p in told] == [
         ("one", "path", True, {"enum": ["a", "b"]}),
         ("others", "path", True, {"type": "string"}),
     ]
+    assert query == {
+        "name": "much",
+        "in": "query",
+        "description": "How much.",
+        "schema": {"type": "integer"},
+    }
 
 
 def test_the_headers_that_an_operation_heeds_are_told() -> None:
