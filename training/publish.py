@@ -7,20 +7,19 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.console import show
 from serving.model.about import About
-from serving.model.description import Compiled, Description, Metrics, References
+from serving.model.description import Compiled, Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
-from serving.model.outputs import WrongOutputError
 from serving.model.store import save
 from training.card.card import card
-from training.card.findings import Findings, find
+from training.card.findings import find
 from training.compiling.proof import compile_estimator
 from training.console import progress, tell
 from training.describing.columns import counted
 from training.describing.describe import describe, rows_of
 from training.describing.evidence import Evidence
 from training.describing.packages import needed_by
-from training.describing.reference import references_of
 from training.errors import TrainingError
+from training.expected import expected
 from training.fitting.evaluation import Evaluation
 from training.fitting.pipeline import one_job
 from training.options import Options
@@ -82,34 +81,12 @@ def publish(
         found = find(description, evaluation, options.seed)
         page = card(description, evaluation, found, steps, answer, table.notes)
         description = description.model_copy(
-            update={"reference": _reference(estimator, description, table, found)}
+            update={"reference": expected(estimator, description, table, evaluation, found)}
         )
     tag = save(estimator, description, page, graph)
     show(summary(str(tag), description, steps))
     warn_of_scores(evaluation)
     return description
-
-
-def _reference(
-    estimator: Estimator, description: Description, table: Table, found: Findings
-) -> References:
-    """Give what requests will be compared with: all rows, and the answers to those held out.
-
-    Clusters have the numbers that this very estimator gives them, and no truth that it could have
-    learnt by heart: it is asked for all rows itself.
-    """
-    rows = rows_of(table)
-    model = FittedEstimator(estimator, description)
-    outputs = found.outputs
-    try:
-        if description.task == "clustering":
-            outputs = model.ask(model.table(rows))
-        predictions = model.predictions(outputs)
-    except WrongOutputError as exc:
-        tell(f"what the model predicts will not be compared with training: {exc}")
-        predictions = []
-    importance = found.importances.features if found.importances else ()
-    return references_of(description, rows, predictions, importance)
 
 
 def warn_of_scores(evaluation: Evaluation) -> None:

@@ -6,6 +6,7 @@ categories only the common ones are named.
 """
 
 import json
+import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -58,7 +59,7 @@ class Intervals(Bins):
         words = ranges(edges, within, whole=whole, unit=unit)
         if within is not None and known is None:
             low, high = float(within.minimum), float(within.maximum)
-            edges = [np.nextafter(low, -np.inf), *edges, high]
+            edges = [math.nextafter(low, -math.inf), *edges, high]
             inner = [BELOW, *inner, ABOVE]
             below, above = outside(within, unit)
             words = [below, *words, above]

@@ -111,7 +111,8 @@ class Reference(Frozen):
 
     ``edges`` divide numbers, or the lengths of texts, each the last of the bin below it. ``others``
     has digests of the categories that have no bin of their own, for they may be somebody's. Which
-    bins there are, and what falls into them, `serving.model.bins` says.
+    bins there are, and what falls into them, `serving.model.bins` says; but a category that one row
+    alone has counts as unseen, as it would be had that row come later.
     """
 
     edges: tuple[float, ...] = ()
@@ -123,9 +124,8 @@ class References(Frozen):
     """What training saw: of the features, by name, and of what was predicted, by target.
 
     The features' are of all rows; the predictions', and those of the largest probability of each
-    (``confidence``), of rows that the asked estimator was not fitted on, where there were such. One
-    that is not asked for a target has the name "". ``importance`` has the features, the most
-    important first, where that was measured.
+    (``confidence``), of rows like those to come. One that is not asked for a target has the name
+    "". ``importance`` has the features, the most important first, where that was measured.
     """
 
     features: Mapping[str, Reference]

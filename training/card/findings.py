@@ -23,12 +23,12 @@ def find(description: Description, evaluation: Evaluation, seed: int = 42) -> Fi
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # estimators may warn whenever they are asked
         return Findings(
-            _ask(description, evaluation.estimator, evaluation.frame),
+            ask(description, evaluation.estimator, evaluation.frame),
             importances_of(description, evaluation, evaluation.frame, seed),
         )
 
 
-def _ask(description: Description, estimator: Estimator, table: TableLike) -> Outputs:
+def ask(description: Description, estimator: Estimator, table: TableLike) -> Outputs:
     """Ask for predictions, and for what the served estimator tells beside them if this does too.
 
     It was fitted on fewer rows, so that it may know fewer classes.

@@ -68,9 +68,14 @@ def _feature(name: str, kind: FeatureType, column: Sequence[Any]) -> Feature:
 
 
 def quantiles_of(values: Sequence[float]) -> dict[str, float]:
-    """Divide numbers by the share below; none, where few rows would lie between."""
+    """Divide numbers by the share below; none, where few rows would lie between.
+
+    What would lie between numbers further apart than any double is left out.
+    """
     shares = next((s for s in QUANTILES if len(values) >= MIN_CATEGORY_ROWS * (len(s) + 1)), ())
-    return {f"{share:g}": float(np.quantile(values, share)) for share in shares}
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = {f"{share:g}": float(np.quantile(values, share)) for share in shares}
+    return {share: value for share, value in found.items() if np.isfinite(value)}
 
 
 def _median(values: Sequence[float]) -> float:

@@ -10,15 +10,24 @@ from typing import Any
 
 from serving.model.bins import (
     MAX_NAMED,
+    UNSEEN,
     Bins,
     bins_of_feature,
     bins_of_output,
     digest,
     named_bins,
 )
-from serving.model.description import Description, Reference, References, label_key
+from serving.model.description import (
+    INLIER,
+    OUTLIER,
+    Description,
+    Label,
+    Reference,
+    References,
+    label_key,
+)
 from serving.model.features import Category, Feature, Number, Row, Text
-from serving.model.outputs import Prediction
+from serving.model.outputs import TIE_TOLERANCE, Prediction
 from serving.model.watch import Kind, values_of
 from training.describing.features import quantiles_of
 
@@ -43,8 +52,7 @@ def references_of(
         if description.task == "regression":
             _add(by_kind[Kind.PREDICTION], target, _of_numbers(values))
         else:
-            labels = description.classes_by_target[at] if description.classes else ()
-            by_kind[Kind.PREDICTION][target] = _of_labels(values, labels)
+            by_kind[Kind.PREDICTION][target] = _of_labels(values, _labels(description, at))
         if has_probabilities:
             sure = values_of(Kind.CONFIDENCE, at, predictions, several=several)
             _add(by_kind[Kind.CONFIDENCE], target, _of_numbers(sure))
@@ -62,26 +70,53 @@ def _of_feature(feature: Feature, column: Sequence[Any]) -> Reference:
     empty = Reference(rows={})
     match feature:
         case Number():
-            edges = _edges(feature.quantiles.values(), feature.trained.maximum)
+            edges = _edges(feature.quantiles.values(), values)
             empty = Reference(edges=edges, rows={})
         case Text():
             lengths = [len(value) for value in values]
-            edges = _edges(quantiles_of(lengths).values(), max(lengths))
+            edges = _edges(quantiles_of(lengths).values(), lengths)
             empty = Reference(edges=edges, rows={})
         case Category():
             named = set(list(feature.trained.categories)[:MAX_NAMED])
             empty = Reference(others=tuple(sorted(map(digest, set(values) - named))), rows={})
     bins = bins_of_feature(feature, empty)
-    return _counted(empty, bins, column if feature.nullable else values)
+    reference = _counted(empty, bins, column if feature.nullable else values)
+    return _with_unseen(reference, bins, values) if UNSEEN in bins.names else reference
+
+
+def _with_unseen(reference: Reference, bins: Bins, values: Sequence[Any]) -> Reference:
+    """Count as unseen what one row alone has, for so it would be, had that row come later.
+
+    As many rows as of those are to be expected with what training has not seen (Good, "The
+    population frequencies of species and the estimation of population parameters", 1953).
+    """
+    once = [value for value, count in Counter(values).items() if count == 1]
+    rows = dict(reference.rows)
+    for name, count in zip(bins.names, bins.count(once).tolist(), strict=True):
+        rows[name] -= count
+    rows[UNSEEN] += len(once)
+    return reference.model_copy(update={"rows": rows})
 
 
 def _of_numbers(values: Sequence[float]) -> Reference | None:
-    """Count predicted numbers, if they are enough, and not all the same, to be told apart."""
-    edges = _edges(quantiles_of(values).values(), max(values))
+    """Count predicted numbers, if they are enough, and not all the same, to be told apart.
+
+    Many may be the same, such as a tree's, but for rounding, which must not put them elsewhere.
+    """
+    quantiles = quantiles_of(values).values()
+    rounding = TIE_TOLERANCE * max(map(abs, quantiles), default=0.0)
+    edges = _edges((edge + rounding for edge in quantiles), values)
     if not edges:
         return None
     empty = Reference(edges=edges, rows={})
     return _counted(empty, bins_of_output(empty, is_number=True), values)
+
+
+def _labels(description: Description, target: int) -> tuple[Label, ...]:
+    """Give all labels that there may be; none, if that is not known, as of clusters."""
+    if description.task == "outlier-detection":
+        return INLIER, OUTLIER
+    return description.classes_by_target[target] if description.classes else ()
 
 
 def _of_labels(values: Sequence[Any], labels: Sequence[Any]) -> Reference:
@@ -99,9 +134,10 @@ def _counted(empty: Reference, bins: Bins, values: Sequence[Any]) -> Reference:
     return empty.model_copy(update={"rows": rows})
 
 
-def _edges(quantiles: Iterable[float], largest: float) -> tuple[float, ...]:
+def _edges(quantiles: Iterable[float], values: Sequence[float]) -> tuple[float, ...]:
     """Give quantiles as edges: equal ones once, and none behind which nothing lies."""
-    return tuple(sorted({edge for edge in quantiles if edge < largest}))
+    least, largest = float(min(values)), float(max(values))
+    return tuple(sorted({edge for edge in quantiles if least <= edge < largest}))
 
 
 def _add(references: dict[str, Reference], target: str, reference: Reference | None) -> None:

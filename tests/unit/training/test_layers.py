@@ -18,7 +18,7 @@ WINGS = {
     "compiling": "company graph rounding trees preparation converters conversion hostile proof",
     "card": "numbers drawing plots importance findings card",
 }
-TOP = ("options", "publish", "learn", "adopt", "train")
+TOP = ("options", "expected", "publish", "learn", "adopt", "train")
 ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].split()), *TOP)
 
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.
