@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # but never a room of a sibling's.
 GROUND = ("console", "problems", "json_text", "keys", "telemetry", "settings", "metrics")
 WINGS = {
-    "model": "domains features description outputs ranges bins watch drifting drift_words "
+    "model": "domains features description outputs scores ranges bins watch drifting drift_words "
     "drift_report about rows estimator compiled stored facts store",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
@@ -49,7 +49,7 @@ FOREIGN: dict[str, set[str]] = {
     "redis": {"door.windows"},
     "cachetools": {"prediction.cache"},
     "jinja2": {"door.drift"},
-    "sklearn": {"model.estimator"},
+    "sklearn": {"model.estimator", "model.scores"},
     "pandas": {"model.estimator"},
     "onnxruntime": {"model.compiled"},
     "limits": set(),

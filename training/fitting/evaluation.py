@@ -1,6 +1,5 @@
 """Scores on rows that the scored estimator was not fitted on, beside those of a dummy."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,23 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    f1_score,
-    log_loss,
-    mean_absolute_error,
-    r2_score,
-    roc_auc_score,
-    root_mean_squared_error,
-    silhouette_score,
-)
+from sklearn.metrics import silhouette_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 from serving.model.description import Metrics, Task
 from serving.model.estimator import Estimator, TableLike
-from serving.model.outputs import Array
+from serving.model.outputs import Array, Outputs
+from serving.model.scores import Scores, computed, scores_of
 from training.errors import TrainingError
 from training.fitting.pipeline import fit
 from training.table.table import Table
@@ -108,11 +98,11 @@ def _metrics(
     except Exception as exc:  # estimators raise anything
         name = type(estimator[-1] if isinstance(estimator, Pipeline) else estimator).__name__
         raise TrainingError(f"{name} can't predict for all rows: {exc}") from exc
-    values = _computable(scores)
+    values = computed(scores)
     dummy: Mapping[str, float] = {}
     if seen is not None and task in _DUMMIES:
         ignorant = _DUMMIES[task]().fit(np.zeros((len(seen), 1)), seen)
-        dummy = _computable(_scores(task, ignorant, asked, truth))
+        dummy = computed(_scores(task, ignorant, asked, truth))
     return Metrics(
         split=split,
         values=values,
@@ -126,21 +116,8 @@ _DUMMIES: Mapping[Task, Callable[[], Estimator]] = {
 }
 
 
-def _computable(scores: Mapping[str, Callable[[], float]]) -> dict[str, float]:
-    """Compute what can be: for some, it takes each class among the truth, or two clusters."""
-    values = {}
-    for name, compute in scores.items():
-        with suppress(ValueError), warnings.catch_warnings():
-            # That a score is undefined is told by leaving it out.
-            warnings.simplefilter("ignore", UserWarning)
-            values[name] = float(compute())
-    return {name: value for name, value in values.items() if np.isfinite(value)}
-
-
-def _scores(
-    task: Task, estimator: Estimator, asked: TableLike, truth: Array | None
-) -> Mapping[str, Callable[[], float]]:
-    """Give what computes each score that fits the task."""
+def _scores(task: Task, estimator: Estimator, asked: TableLike, truth: Array | None) -> Scores:
+    """Ask an estimator, and give what computes each score that fits the task."""
     answers = estimator.predict(asked)
     if task == "clustering":
         return {"silhouette": lambda: _silhouette(estimator, asked, answers)}
@@ -148,30 +125,13 @@ def _scores(
         return {"outlier_share": lambda: np.mean(answers == OUTLIER)}
     if truth is None:
         return {}
-    if task == "regression":
-        return {
-            "r2": lambda: r2_score(truth, answers),
-            "mean_absolute_error": lambda: mean_absolute_error(truth, answers),
-            "root_mean_squared_error": lambda: root_mean_squared_error(truth, answers),
-        }
-    if truth.ndim > 1:
-        return {
-            "subset_accuracy": lambda: (truth == answers).all(axis=1).mean(),
-            "mean_accuracy": lambda: (truth == answers).mean(),
-        }
-    scores: dict[str, Callable[[], float]] = {
-        "accuracy": lambda: accuracy_score(truth, answers),
-        "balanced_accuracy": lambda: balanced_accuracy_score(truth, answers),
-        "f1_macro": lambda: f1_score(truth, answers, average="macro"),
-    }
-    if hasattr(estimator, "predict_proba"):
-        shares = estimator.predict_proba(asked)
-        scores["log_loss"] = lambda: log_loss(truth, shares, labels=estimator.classes_)
-        scores["roc_auc"] = lambda: _roc_auc(truth, shares, estimator.classes_)
-    elif hasattr(estimator, "decision_function"):
-        sides = estimator.decision_function(asked)
-        scores["roc_auc"] = lambda: _roc_auc(truth, sides, estimator.classes_)
-    return scores
+    outputs = Outputs(answers)
+    if task == "classification" and truth.ndim == 1:
+        if hasattr(estimator, "predict_proba"):
+            outputs = Outputs(answers, probabilities=(estimator.predict_proba(asked),))
+        elif hasattr(estimator, "decision_function"):
+            outputs = Outputs(answers, scores=estimator.decision_function(asked))
+    return scores_of(task, truth, outputs, getattr(estimator, "classes_", None))
 
 
 def _silhouette(estimator: Estimator, asked: TableLike, answers: Array) -> float:
@@ -180,17 +140,3 @@ def _silhouette(estimator: Estimator, asked: TableLike, answers: Array) -> float
         asked = estimator[:-1].transform(asked)
     rows = min(len(answers), MAX_SILHOUETTE_ROWS)
     return float(silhouette_score(asked, answers, sample_size=rows, random_state=0))
-
-
-def _roc_auc(truth: Array, surenesses: Array, classes: Array) -> float:
-    """Compute the area for two classes, or the mean of one class against the rest.
-
-    Raises:
-        ValueError: a class is not among the truth, or not among the classes.
-    """
-    if set(truth) != set(classes):
-        raise ValueError("not the same classes")
-    if len(classes) == 2:
-        second = surenesses[:, 1] if surenesses.ndim > 1 else surenesses
-        return float(roc_auc_score(truth == classes[1], second))
-    return float(roc_auc_score(truth, surenesses, multi_class="ovr"))
