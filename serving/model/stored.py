@@ -72,10 +72,7 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
         missing = Path(exc.filename).name
         raise ModelError(f"model {stored.tag} has no {missing}: save it with train.py") from exc
     except ValidationError as exc:
-        raise ModelError(
-            f"model {stored.tag} has a {DESCRIPTION} that this service can't read "
-            f"({exc.error_count()} problems): train it again"
-        ) from exc
+        raise _unreadable(stored.tag, exc) from exc
     if damaged:
         raise ModelError(f"model {stored.tag} is damaged: {damaged[0]} is not the file saved")
     _check_version(stored.tag, description.versions.get(SKLEARN, ""))
@@ -83,6 +80,30 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
     for requirement in description.requirements if installed else ():
         _check_requirement(stored.tag, requirement)
     return VerifiedModel(stored.tag, path, description)
+
+
+def described(tag: str) -> Description:
+    """Read what a model of the store says of itself, whatever it takes to load it.
+
+    Raises:
+        ModelError: there is none of this very tag, or its description can't be read.
+    """
+    try:
+        found = bentoml.models.get(tag)
+        if str(found.tag) == tag:  # BentoML takes another that begins so
+            return Description.model_validate_json((Path(found.path) / DESCRIPTION).read_bytes())
+    except ValidationError as exc:
+        raise _unreadable(tag, exc) from exc
+    except (BentoMLException, FileNotFoundError, ValueError):  # the last: it can't be a tag
+        pass
+    raise ModelError(f"model {tag} is gone from the model store")
+
+
+def _unreadable(tag: bentoml.Tag | str, exc: ValidationError) -> ModelError:
+    return ModelError(
+        f"model {tag} has a {DESCRIPTION} that this service can't read "
+        f"({exc.error_count()} problems): train it again"
+    )
 
 
 def _check_version(tag: bentoml.Tag, fitted: str) -> None:

@@ -20,6 +20,7 @@ WINGS = {
     "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages drift "
     "probes edge",
     "host": "process logs letters protocol supervisor life application bento",
+    "outcomes": "reading versions joining report __main__",
 }
 SIBLINGS = {"prediction", "dialects"}
 TOP = ("auth", "service")  # `python -m serving.auth`, and the composition root
@@ -35,6 +36,7 @@ KNOWN_BY = {
     "model.drifting model.facts prediction.cache prediction.drift prediction.loaded "
     "prediction.predictor prediction.shelf",
     "host": "door.edge door.windows model.store model.stored prediction.shelf prediction.sinks",
+    "outcomes": "model.description model.features model.outputs model.scores model.stored",
 }
 
 # Who of serving may import a package that few may know.

@@ -1,5 +1,6 @@
 """The prediction log of a real server: each answer in it, and no answer harmed by it."""
 
+import csv
 import json
 import stat
 from collections.abc import Sequence
@@ -7,7 +8,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.server import BATCH, ROW, TWO_WORKERS, Server, eventually, refused, serving
+from sklearn.datasets import load_iris
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+)
+
+from tests.server import (
+    BATCH,
+    ROW,
+    TWO_WORKERS,
+    Server,
+    eventually,
+    refused,
+    run_python,
+    serving,
+)
 from tests.wire.conftest import Serve
 from tests.wire.disks import fill, make_room, small_disk
 from tests.wire.test_start import assert_one_clear_line
@@ -71,6 +90,41 @@ def test_each_prediction_is_a_line_on_stdout(configured: Server) -> None:
     eventually("all lines", lambda: len(configured.events("prediction")) == total)
     assert without_times(configured.events("prediction")[before:]) == wanted
     assert configured.metric(TOTAL, result="written") == total
+
+
+def test_what_was_logged_is_scored_by_labels_that_come_later(
+    configured: Server, home: Path, tmp_path: Path
+) -> None:
+    data = load_iris()
+    rows, truth = data.data.tolist(), data.target_names[data.target]
+    before = len(configured.events("prediction"))
+    batch = configured.ask(rows[:-1], BATCH).raise_for_status().json()
+    one = configured.ask(rows[-1]).raise_for_status().json()
+    answers = [*batch["predictions"], one]
+    keys = [*((batch["request_id"], row) for row in range(len(rows) - 1)), (one["request_id"], 0)]
+    eventually("all lines", lambda: len(configured.events("prediction")) == before + len(rows))
+    labels = tmp_path / "labels.csv"
+    with labels.open("w", newline="") as file:
+        labelled = ((*key, label) for key, label in zip(keys, truth, strict=True))
+        csv.writer(file).writerows([("request_id", "row", "species"), *labelled])
+    log = str(configured.output)  # stdout's, with the lines of all else that was logged
+    command = ("-m", "serving.outcomes", log, str(labels))
+    (version,) = json.loads(run_python(home, *command, "--json"))["versions"]
+    said = [answer["prediction"] for answer in answers]
+    shares = [list(answer["probabilities"].values()) for answer in answers]
+    info = configured.http.get("/model/info").json()
+    assert version["model"] == one["model"]
+    assert version["training"]["scores"] == info["metrics"]["values"]
+    assert version["rows"] == sum(day["rows"] for day in version["days"]) == len(rows)
+    assert version["scores"] == {
+        "accuracy": accuracy_score(truth, said),
+        "balanced_accuracy": balanced_accuracy_score(truth, said),
+        "f1_macro": f1_score(truth, said, average="macro"),
+        "log_loss": log_loss(truth, shares),
+        "roc_auc": roc_auc_score(truth, shares, multi_class="ovr"),
+    }
+    told = run_python(home, *command)
+    assert f"training: {info['metrics']['split']}" in told
 
 
 def test_a_file_has_all_predictions_of_two_workers_and_is_made_anew_when_logrotate_moves_it(

@@ -20,6 +20,7 @@ from serving.model.stored import (
     GRAPH,
     ModelError,
     compiled_form,
+    described,
     verify,
 )
 from serving.settings import Runtime
@@ -51,6 +52,26 @@ def test_a_description_is_read_as_it_was_saved_but_for_the_digest(task: str) -> 
     read_back = verify(stored(SignEstimator(), described)).description
     assert len(read_back.artifact_sha256) == 64
     assert read_back == described.model_copy(update={"artifact_sha256": read_back.artifact_sha256})
+
+
+def test_a_description_is_read_without_what_it_takes_to_load_the_model(
+    saved: bentoml.Model,
+) -> None:
+    (Path(saved.path) / ARTIFACT).unlink()
+    rewrite_description(saved, versions={"scikit-learn": other_release(major=1)})
+    assert described(str(saved.tag)).name == "mail"
+    rewrite_description(saved, task="guessing")
+    with pytest.raises(ModelError, match="that this service can't read"):
+        described(str(saved.tag))
+
+
+@pytest.mark.parametrize("tag", ["mail:gone", "mail", "mail:", "", "No Name:v1", "a:b:c"])
+def test_a_model_that_is_not_there_under_this_very_tag_has_no_description(
+    saved: bentoml.Model, tag: str
+) -> None:
+    for other in (tag, f"{saved.tag}"[:-1]):
+        with pytest.raises(ModelError, match="gone from the model store"):
+            described(other)
 
 
 def test_a_verified_model_tells_its_card_and_size(saved: bentoml.Model) -> None:

@@ -1,0 +1,1 @@
+"""Labels that come later: the prediction log joined with what really happened, and scored."""
