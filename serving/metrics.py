@@ -59,6 +59,7 @@ class Constant(Collector):
     def tell(self, value: float, **labels: str) -> None:
         """Tell a number from now on."""
         self._values[tuple(labels[name] for name in self._labels)] = value
+        _constants.cache_clear()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Give the series, if there are any."""
@@ -67,6 +68,12 @@ class Constant(Collector):
             family.add_metric(labels, value)
         if self._values:
             yield family
+
+
+@cache
+def _constants() -> bytes:
+    """Write them all out, once: of a model of many features they are half of what is told."""
+    return generate_latest(CONSTANTS)
 
 
 REQUESTS = Counter(
@@ -284,7 +291,7 @@ def exposition() -> bytes:
         forget_dead_workers(folder)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry) + generate_latest(CONSTANTS)
+    return generate_latest(registry) + _constants()
 
 
 def totals(counters: Iterable[Counter]) -> dict[Series, float]:

@@ -84,13 +84,16 @@ class Drift(Listener):
         self._enough.set()
         if self._thread.is_alive():
             self._thread.join(_CLOSE_S)
-        for tally in self._counting.values():
-            tally.close()
+        if not self._thread.is_alive():
+            for tally in self._counting.values():
+                tally.close()
 
     def _run(self) -> None:
-        while not self._closing:
+        closing = False
+        while not closing:
             self._enough.wait(LATEST_S)
             self._enough.clear()
+            closing = self._closing  # what comes before that is counted below
             try:
                 self._catch_up()
             except Exception as exc:  # whatever it is, it is no reason to end

@@ -4,6 +4,7 @@ They stand in a file that the workers share, each minute written by whoever come
 alike, and a worker that is replaced takes nothing with it.
 """
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -20,6 +21,7 @@ from serving.model.outputs import Array
 
 SLOT_S = 60
 SLOTS = 24 * 60 + 1  # so that there is one from a day ago
+_NUMBER = np.dtype(np.int64).itemsize
 
 
 class Totals(NamedTuple):
@@ -38,7 +40,7 @@ class History:
         Raises:
             OSError: it can't be made.
         """
-        self._slot = np.dtype(np.int64).itemsize * (1 + width)
+        self._slot = _NUMBER * (1 + width)
         self._width = width
         self._began_s = int(time.time())
         self._one_thread = Lock()  # the file's lock keeps out other processes alone
@@ -61,8 +63,10 @@ class History:
         time_s = int(now_s)
         with self._locked():
             if self.wants(time_s):
-                record = np.array([time_s, *counts], dtype=np.int64).tobytes()
-                os.pwrite(self._file, record, self._place(time_s))
+                place = self._place(time_s)
+                # The time goes last: what could not be written whole is nobody's total.
+                self._write(np.asarray(counts, dtype=np.int64).tobytes(), place + _NUMBER)
+                self._write(np.int64(time_s).tobytes(), place)
 
     def before(self, time_s: float, now_s: float) -> Totals:
         """Give the last totals that are as old as that, or the first of all if none is.
@@ -85,8 +89,12 @@ class History:
         """Close the file."""
         os.close(self._file)
 
+    def _write(self, content: bytes, place: int) -> None:
+        if os.pwrite(self._file, content, place) < len(content):  # the rest finds no room
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def _noted_at(self, time_s: int) -> int:
-        stamp = os.pread(self._file, np.dtype(np.int64).itemsize, self._place(time_s))
+        stamp = os.pread(self._file, _NUMBER, self._place(time_s))
         return int.from_bytes(stamp, byteorder="little", signed=True)
 
     def _place(self, time_s: int) -> int:

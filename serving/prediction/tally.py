@@ -68,7 +68,8 @@ class Tally:
         self._counters = [counter.labels(**labels) for counter, labels in series]
         self._keys = [series_key(counter, labels) for counter, labels in series]
         _tell_references(owner, watch)
-        name = f"drift_{about.name}_{about.version}.totals"
+        # After a reload with another number of features, the totals before it are of other bins.
+        name = f"drift_{about.name}_{about.version}_{watch.width}.totals"
         self._history = History(folder and folder / name, watch.width)
         self.note(time.time())
 

@@ -10,8 +10,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from serving.metrics import (
+    CONSTANTS,
     MAX_NAMED_SERIES,
     OTHERS,
+    Constant,
     Metrics,
     exposition,
     forget_dead_workers,
@@ -186,6 +188,25 @@ def test_a_worker_that_has_counted_nothing_leaves_nothing(tmp_path: Path) -> Non
 def test_a_folder_that_is_not_there_is_no_error(tmp_path: Path, forget: object) -> None:
     assert callable(forget)
     forget(tmp_path / "nowhere")
+
+
+def test_what_never_changes_is_told_beside_the_metrics_of_all_workers() -> None:
+    def lines() -> list[str]:
+        return [line for line in exposition().decode().splitlines() if name in line]
+
+    name = "told_constant"
+    constant = Constant(name, "What is told.", ("b", "a"))
+    try:
+        assert lines() == []
+        for value in (0.5, 2.0):  # what was told before is not kept for ever
+            constant.tell(value, b='a "quote"\n', a="ünï")
+            assert lines() == [
+                f"# HELP {name} What is told.",
+                f"# TYPE {name} gauge",
+                name + r'{a="ünï",b="a \"quote\"\n"} ' + str(value),
+            ]
+    finally:
+        CONSTANTS.unregister(constant)
 
 
 @pytest.mark.slow

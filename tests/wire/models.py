@@ -7,13 +7,14 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from serving.model.description import Metrics
-from serving.model.estimator import to_array
+from serving.model.description import Description, Metrics, References
+from serving.model.estimator import Estimator, FittedEstimator, to_array
 from serving.model.store import save
 from tests.wire.estimators import Faulty, Fragile, Gated, Stuck, Unloadable
 from training.describing.describe import describe, rows_of
+from training.describing.reference import references_of
 from training.learn import iris
-from training.table.table import to_table
+from training.table.table import Table, to_table
 
 UNMEASURED = Metrics(split="none", values={}, dummy={})
 
@@ -25,9 +26,11 @@ def main() -> None:
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(random_state=42))
     pipeline.fit(features, table.labels)
     description = describe("iris", pipeline, table, UNMEASURED, seed=42)
+    watched = {"reference": seen_by(pipeline, description, table)}
     for kind in (Faulty, Fragile, Gated, Stuck, Unloadable):
-        name = kind.__name__.lower()
-        save(kind(pipeline), description.model_copy(update={"name": name}), card="")
+        # `Fragile` is as if an older version had saved it, which kept nothing to compare with.
+        update = {"name": kind.__name__.lower()} | (watched if kind is not Fragile else {})
+        save(kind(pipeline), description.model_copy(update=update), card="")
     classes = sorted(set(table.labels))
     numbered = RidgeClassifier().fit(features, [classes.index(label) for label in table.labels])
     asked = description.asked.model_copy(
@@ -37,8 +40,17 @@ def main() -> None:
             "label_by": "decision_function",
         }
     )
-    update = {"name": "numbered", "classes": tuple(range(len(classes))), "asked": asked}
-    save(numbered, description.model_copy(update=update), card="")
+    described = {"name": "numbered", "classes": tuple(range(len(classes))), "asked": asked}
+    save(numbered, description.model_copy(update=described), card="")
+
+
+def seen_by(estimator: Estimator, description: Description, table: Table) -> References:
+    """Give what requests can be compared with: all rows, and what is predicted for others."""
+    model, rows = FittedEstimator(estimator, description), rows_of(table)
+    values = table.frame.to_numpy(dtype=float)
+    between = list(map(tuple, (values[1:] / 2 + values[:-1] / 2).tolist()))
+    predictions = model.predictions(model.ask(model.table(between)))
+    return references_of(description, rows, predictions, importance=())
 
 
 if __name__ == "__main__":

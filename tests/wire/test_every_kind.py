@@ -1,4 +1,4 @@
-"""Answers of other shapes over the wire: scores of outliers, and several targets.
+"""Answers of other shapes over the wire: scores of outliers, clusters, and several targets.
 
 In process all of scikit-learn's estimators are walked, from the bytes of a body to those of the
 answer (`tests/unit/training/test_every_estimator.py`).
@@ -13,13 +13,16 @@ import pytest
 from tests.server import BATCH, Server, run_python, serving
 from tests.tensors import LENGTH_HEADER, outputs_of
 from tests.trained import copy_of
+from tests.wire.tallies import counts_of, tallied
 from tests.zoo import assert_alike
 
-SAMPLE = (
-    "IsolationForest",
-    "KNeighborsRegressor of several targets",
-    "RandomForestClassifier of several targets",
-)
+WATCHED = {  # how many series beside the features: what is predicted, and how surely
+    "IsolationForest": 1,
+    "KMeans": 1,
+    "KNeighborsRegressor of several targets": 2,
+    "RandomForestClassifier of several targets": 3,  # always as sure of one of the two
+}
+SAMPLE = tuple(WATCHED)
 
 
 def fit(home: Path) -> None:
@@ -41,6 +44,7 @@ def test_it_answers_over_the_wire_as_in_process(
     home, told = zoo
     rows, answers = told[name]["rows"], told[name]["answers"]
     with serving(home, tmp_path / "output", SERVING_MODEL=told[name]["model"]) as server:
+        before = tallied(server)
         batch = server.ask(rows, BATCH).raise_for_status().json()
         for row, together, wanted in zip(rows, batch["predictions"], answers, strict=True):
             assert_alike(together, wanted)
@@ -48,6 +52,8 @@ def test_it_answers_over_the_wire_as_in_process(
             assert_alike({member: alone[member] for member in wanted}, wanted)
             assert alone.keys() - wanted.keys() == {"model", "request_id"}
         assert_tensors_alike(server, told[name]["model"], rows, batch["predictions"])
+        assert len(before) == len(rows[0]) + WATCHED[name]
+        counts_of(server, 4 * len(rows), before)  # in a batch, alone, and as tensors twice
 
 
 def assert_tensors_alike(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.server import BATCH, ROW, Server, serving
+from tests.wire.tallies import counts_of, tallied
 
 PLATFORM = {
     "AIP_PREDICT_ROUTE": "/predict",
@@ -22,12 +23,14 @@ def vertex(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 def test_the_platform_s_paths_win_and_the_log_says_so_at_the_start(vertex: Server) -> None:
+    before = tallied(vertex)
     body = {"instances": [ROW] * 3, "parameters": {"predict_method": "predict_proba"}}
     answer = vertex.http.post("/predict", json=body)
     known = vertex.ask([ROW] * 3, BATCH).json()["predictions"]
     assert answer.json() == {
         "predictions": [list(each["probabilities"].values()) for each in known]
     }
+    counts_of(vertex, 6, before)  # of either route
     assert vertex.http.get("/ping").json() == {"name": "iris", "ready": True}
     replaced = [(event["method"], event["path"]) for event in vertex.events("route.replaced")]
     assert sorted(replaced) == [("GET", "/ping"), ("POST", "/predict")]

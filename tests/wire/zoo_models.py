@@ -9,6 +9,7 @@ import warnings
 
 from serving.model.description import Metrics
 from serving.model.store import save
+from tests.wire.models import seen_by
 from tests.zoo import in_process, specimens
 from training.describing.describe import describe, rows_of
 
@@ -25,7 +26,8 @@ def main() -> None:
             estimator, table = specimen.fit()
             tag = f"zoo-{number}"
             description = describe(tag, estimator, table, UNMEASURED, seed=0)
-            save(estimator, description, card="")
+            reference = seen_by(estimator, description, table)
+            save(estimator, description.model_copy(update={"reference": reference}), card="")
             rows = rows_of(table)[:ROWS]
             answers = [in_process(estimator, table, row) for row in rows]
             told[specimen.name] = {"model": tag, "rows": rows, "answers": answers}
