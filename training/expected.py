@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from serving.drift.comparison import MIN_PSI, psi
+from serving.drift.watch import Watch
 from serving.model.description import Description, References
-from serving.model.drifting import MIN_PSI, psi
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Row
 from serving.model.outputs import Array, Outputs, Prediction, WrongOutputError
-from serving.model.watch import Watch
 from training.card.findings import Findings, ask
 from training.console import tell
 from training.describing.describe import rows_of

@@ -18,11 +18,11 @@ from starlette.responses import Response
 from serving.door.negotiation import media_type_for, weights
 from serving.door.pages import HTML_MEDIA_TYPE, Document, page
 from serving.door.routes import Operation, Route, answer_of
+from serving.drift.comparison import MIN_DIFFERENCE, MIN_PSI
+from serving.drift.report import schemas
+from serving.drift.words import percent
 from serving.model.about import About
 from serving.model.domains import Schema
-from serving.model.drift_report import schemas
-from serving.model.drift_words import percent
-from serving.model.drifting import MIN_DIFFERENCE, MIN_PSI
 from serving.prediction.drift import Drift
 from serving.problems import (
     INVALID_INPUT,

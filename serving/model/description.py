@@ -111,7 +111,7 @@ class Reference(Frozen):
 
     ``edges`` divide numbers, or the lengths of texts, each the last of the bin below it. ``others``
     has digests of the categories that have no bin of their own, for they may be somebody's. Which
-    bins there are, and what falls into them, `serving.model.bins` says; but a category that one row
+    bins there are, and what falls into them, `serving.drift.bins` says; but a category that one row
     alone has counts as unseen, as it would be had that row come later.
     """
 

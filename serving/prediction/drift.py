@@ -8,8 +8,8 @@ import threading
 import time
 from collections import deque
 
+from serving.drift.watch import Watch
 from serving.model.about import About
-from serving.model.watch import Watch
 from serving.prediction.tally import ROWS_AT_ONCE, Tally
 from serving.problems import NOT_FOUND, Problem
 from serving.settings import metrics_folder

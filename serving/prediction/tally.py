@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from serving import metrics
+from serving.drift.comparison import Noise, compare
+from serving.drift.report import document
+from serving.drift.watch import Kind, Watch, Watched
 from serving.metrics import series_key, totals
 from serving.model.about import About
-from serving.model.drift_report import document
-from serving.model.drifting import Noise, compare
 from serving.model.features import Row
 from serving.model.outputs import Array, Prediction
-from serving.model.watch import Kind, Watch, Watched
 from serving.prediction.history import History
 from serving.telemetry import Predicted
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from serving.model.bins import Bins, bins_of_feature, bins_of_output
+from serving.drift.bins import Bins, bins_of_feature, bins_of_output
+from serving.drift.comparison import Comparison, compare
+from serving.drift.report import document
+from serving.drift.watch import Kind, Watch
 from serving.model.description import Description, Reference, References
-from serving.model.drift_report import document
-from serving.model.drifting import Comparison, compare
 from serving.model.features import Feature
-from serving.model.watch import Kind, Watch
 from tests.unit.samples import description, regression
 
 Counts = Mapping[str, int]

@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[2]
 # but never a room of a sibling's.
 GROUND = ("console", "problems", "json_text", "keys", "telemetry", "settings", "metrics")
 WINGS = {
-    "model": "domains features description outputs scores ranges bins watch drifting drift_words "
-    "drift_report about rows estimator compiled stored facts store",
+    "model": "domains features description outputs scores about rows estimator compiled stored facts "
+    "store",
+    "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
@@ -28,12 +29,13 @@ ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].s
 
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.
 KNOWN_BY = {
-    "prediction": "model.about model.drift_report model.drifting model.facts model.features "
-    "model.outputs model.rows model.store model.stored model.watch",
+    "drift": "model.description model.domains model.features model.outputs",
+    "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
+    "model.features model.outputs model.rows model.store model.stored",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
-    "door": "dialects.dialect model.about model.domains model.drift_report model.drift_words "
-    "model.drifting model.facts prediction.cache prediction.drift prediction.loaded "
+    "door": "dialects.dialect drift.comparison drift.report drift.words model.about model.domains "
+    "model.facts prediction.cache prediction.drift prediction.loaded "
     "prediction.predictor prediction.shelf",
     "host": "door.edge door.windows model.store model.stored prediction.shelf prediction.sinks",
     "outcomes": "model.description model.features model.outputs model.scores model.stored",

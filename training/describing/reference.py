@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from serving.model.bins import (
+from serving.drift.bins import (
     MAX_NAMED,
     UNSEEN,
     Bins,
@@ -17,6 +17,7 @@ from serving.model.bins import (
     digest,
     named_bins,
 )
+from serving.drift.watch import Kind, values_of
 from serving.model.description import (
     INLIER,
     OUTLIER,
@@ -28,7 +29,6 @@ from serving.model.description import (
 )
 from serving.model.features import Category, Feature, Number, Row, Text
 from serving.model.outputs import TIE_TOLERANCE, Prediction
-from serving.model.watch import Kind, values_of
 from training.describing.features import quantiles_of
 
 

@@ -13,9 +13,9 @@ from serving.door.edge import Edge
 from serving.door.openapi import openapi_document
 from serving.door.pages import CONTENT_SECURITY_POLICY
 from serving.door.routes import Route
+from serving.drift.report import schemas
+from serving.drift.watch import Kind
 from serving.model.about import About
-from serving.model.drift_report import schemas
-from serving.model.watch import Kind
 from serving.prediction.drift import OLD_MODEL, TURNED_OFF, Drift
 from serving.prediction.tally import Tally
 from tests.unit.door.doors import INPUT, api_key, assert_problem, door, get

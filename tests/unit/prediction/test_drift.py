@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from serving.drift.watch import Watch
 from serving.model.about import About
 from serving.model.features import Row
-from serving.model.watch import Watch
 from serving.prediction import drift as room
 from serving.prediction.drift import OLD_MODEL, TURNED_OFF, Drift
 from serving.prediction.history import History

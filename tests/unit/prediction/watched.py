@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from serving.drift.bins import digest
+from serving.drift.watch import Kind, Watch
 from serving.model.about import About
-from serving.model.bins import digest
 from serving.model.description import Reference, References
 from serving.model.features import Feature, Row
 from serving.model.outputs import Prediction
-from serving.model.watch import Kind, Watch
 from serving.telemetry import Predicted
 from tests.unit.fakes import sample
 from tests.unit.samples import PROBABILITIES, category, description, number

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from serving.drift.comparison import Comparison, compare
+from serving.drift.watch import Watch
 from serving.model.description import Asked, Description
-from serving.model.drifting import Comparison, compare
 from serving.model.estimator import Estimator, FittedEstimator
-from serving.model.watch import Watch
 from training.card.findings import Findings, ask
 from training.describing.describe import before_asking, rows_of
 from training.expected import expected

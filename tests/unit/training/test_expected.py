@@ -12,9 +12,9 @@ from sklearn.ensemble import ExtraTreesClassifier, IsolationForest
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from serving.drift.watch import Kind
 from serving.model.description import Asked
 from serving.model.estimator import Estimator
-from serving.model.watch import Kind
 from tests.unit.training.mixed import Served, part, penguins, served
 from training.card.findings import Findings, ask
 from training.describing.describe import before_asking

@@ -31,7 +31,11 @@ KNOWN_BY = {
 }
 
 # What of serving is known beside models and the words for a terminal.
-OF_SERVING = {"train": {"serving.host.process"}}
+OF_SERVING = {
+    "train": {"serving.host.process"},
+    "describing.reference": {"serving.drift.bins", "serving.drift.watch"},
+    "expected": {"serving.drift.comparison", "serving.drift.watch"},
+}
 
 # Who of training may import a package that few may know.
 FOREIGN: dict[str, set[str]] = {

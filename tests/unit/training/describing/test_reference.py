@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.model.bins import RARE, UNSEEN, digest
+from serving.drift.bins import RARE, UNSEEN, digest
+from serving.drift.watch import Kind, Watch
 from serving.model.description import Description, Reference
 from serving.model.features import Row
 from serving.model.outputs import Prediction
-from serving.model.watch import Kind, Watch
 from tests.unit.samples import (
     clustering,
     description,

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from serving.drift.comparison import Comparison, Noise, chi2_quantile, compare, psi, psi_terms
+from serving.drift.watch import Watch
 from serving.model.description import Reference, References
-from serving.model.drifting import Comparison, Noise, chi2_quantile, compare, psi, psi_terms
 from serving.model.features import Feature
 from serving.model.outputs import Array
-from serving.model.watch import Watch
 from tests.unit.samples import boolean, category, description, number
 
 

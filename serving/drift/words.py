@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from serving.model.bins import ABOVE, BELOW, MISSING, RARE, UNSEEN, Intervals, Lengths
-from serving.model.drifting import MIN_ROWS, SHARES, Comparison
-from serving.model.watch import Kind, Watched
+from serving.drift.bins import ABOVE, BELOW, MISSING, RARE, UNSEEN, Intervals, Lengths
+from serving.drift.comparison import MIN_ROWS, SHARES, Comparison
+from serving.drift.watch import Kind, Watched
 
 NAMED_SHARES = {
     "three quarters": 3 / 4,

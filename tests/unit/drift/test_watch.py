@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from serving.model.bins import MISSING, RARE, UNSEEN
+from serving.drift.bins import MISSING, RARE, UNSEEN
+from serving.drift.watch import Kind, Watch
 from serving.model.description import Description, Reference, References
 from serving.model.features import Row
 from serving.model.outputs import Prediction
-from serving.model.watch import Kind, Watch
 from tests.unit.samples import boolean, category, description, number, regression, several_labels
 
 FEATURES = (number("size", (0, 9), nullable=True), category("colour"), boolean("flag"))

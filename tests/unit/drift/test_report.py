@@ -3,9 +3,9 @@
 import pytest
 from openapi_schema_validator import OAS31Validator
 
-from serving.model.drift_report import schemas
-from serving.model.drifting import MIN_ROWS
-from serving.model.watch import Kind
+from serving.drift.comparison import MIN_ROWS
+from serving.drift.report import schemas
+from serving.drift.watch import Kind
 from tests.unit.drifted import compared, predicted, report
 from tests.unit.samples import number
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from serving.drift.ranges import outside, ranges
 from serving.model.description import Reference, label_key
 from serving.model.domains import Interval
 from serving.model.features import Boolean, Category, Feature, Number, Value
 from serving.model.outputs import Array
-from serving.model.ranges import outside, ranges
 
 BELOW, ABOVE, MISSING, RARE, UNSEEN = "below", "above", "missing", "rare", "unseen"
 RESERVED = frozenset({BELOW, ABOVE, MISSING, RARE, UNSEEN})

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.model.bins import ABOVE, BELOW, MISSING, UNSEEN
+from serving.drift.bins import ABOVE, BELOW, MISSING, UNSEEN
+from serving.drift.watch import Kind, Watch, Watched
 from serving.model.outputs import Array
-from serving.model.watch import Kind, Watch, Watched
 
 MIN_ROWS = 200
 MIN_PSI = 0.2

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from serving.drift.comparison import MIN_ROWS, SHARES, Comparison
+from serving.drift.watch import Kind
+from serving.drift.words import verdict, words
 from serving.model.domains import Schema, closed
-from serving.model.drift_words import verdict, words
-from serving.model.drifting import MIN_ROWS, SHARES, Comparison
-from serving.model.watch import Kind
 
 SECTIONS = {"features": Kind.FEATURE, "predictions": Kind.PREDICTION, "confidence": Kind.CONFIDENCE}
 

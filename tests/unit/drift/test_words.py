@@ -2,10 +2,10 @@
 
 import pytest
 
-from serving.model.drift_words import percent, ratio, verdict, words
-from serving.model.drifting import MIN_ROWS, Comparison
+from serving.drift.comparison import MIN_ROWS, Comparison
+from serving.drift.watch import Kind
+from serving.drift.words import percent, ratio, verdict, words
 from serving.model.features import Feature
-from serving.model.watch import Kind
 from tests.unit.drifted import Counts, compared, predicted
 from tests.unit.samples import boolean, category, integer, number, text
 

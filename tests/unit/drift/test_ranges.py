@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.drift.ranges import outside, ranges, short
 from serving.model.domains import Interval
-from serving.model.ranges import outside, ranges, short
 
 WITHIN = Interval(minimum=4.3, maximum=7.9)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.model.bins import Bins, bins_of_feature, bins_of_output
+from serving.drift.bins import Bins, bins_of_feature, bins_of_output
 from serving.model.description import Description, Reference, References
 from serving.model.features import Row
 from serving.model.outputs import Array, Prediction

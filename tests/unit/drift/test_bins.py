@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.model.bins import (
+from serving.drift.bins import (
     ABOVE,
     BELOW,
     MISSING,

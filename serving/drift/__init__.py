@@ -1,0 +1,1 @@
+"""How what is counted compares with training: bins, what is watched, verdicts, words."""
