@@ -1,79 +1,24 @@
 """All metrics, declared once; a listener counts what happens to requests.
 
-Other rooms count what they alone see. The workers of a server keep their values in one folder, from
-which any of them answers for all.
+Other rooms count what they alone see.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from typing import TypeAlias
 
-import prometheus_client.values
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from prometheus_client.registry import Collector
-from prometheus_client.values import MultiProcessValue
+from prometheus_client import Counter, Gauge, Histogram
 
-from serving.settings import metrics_folder
+from serving.exposition import Constant
 from serving.telemetry import Answered, Listener, Predicted
 
 MAX_NAMED_SERIES = 100
 OTHERS = "other"
-MEDIA_TYPE = CONTENT_TYPE_LATEST
-CONSTANTS = CollectorRegistry()
-Series: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
-
-if metrics_folder() is not None:  # before the first metric is made
-    # Workers are started, not forked: asking for the process at each count takes half of its time.
-    _THIS_PROCESS = os.getpid()
-    prometheus_client.values.ValueClass = MultiProcessValue(lambda: _THIS_PROCESS)  # type: ignore[no-untyped-call]
 
 # BentoML's names and labels, so that dashboards made for it work; what its middlewares would count
 # is counted at the edge, with the route's template for ``endpoint``.
 SERVICE_LABELS = ("service_name", "service_version", "runner_name")
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _ROWS = tuple(2**power for power in range(13))
-
-
-class Constant(Collector):
-    """A gauge whose series never change: each worker tells them alike, through no file."""
-
-    def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
-        """Begin without series."""
-        self._name, self._documentation, self._labels = name, documentation, tuple(labels)
-        self._values: dict[tuple[str, ...], float] = {}
-        CONSTANTS.register(self)
-
-    def tell(self, value: float, **labels: str) -> None:
-        """Tell a number from now on."""
-        self._values[tuple(labels[name] for name in self._labels)] = value
-        _constants.cache_clear()
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give the series, if there are any."""
-        family = GaugeMetricFamily(self._name, self._documentation, labels=self._labels)
-        for labels, value in self._values.items():
-            family.add_metric(labels, value)
-        if self._values:
-            yield family
-
-
-@cache
-def _constants() -> bytes:
-    """Write them all out, once: of a model of many features they are half of what is told."""
-    return generate_latest(CONSTANTS)
 
 
 REQUESTS = Counter(
@@ -277,64 +222,3 @@ class _Named:
         if name not in self._series:
             self._series[name] = self._counter.labels(name)
         self._series[name].inc(count)
-
-
-def exposition() -> bytes:
-    """Give the metrics of all workers, in Prometheus' text format.
-
-    Of a dead worker the counts stay, and the gauges go: here, since one that was killed, or that
-    drained while its successor started, can't see to that itself.
-    """
-    folder = metrics_folder()
-    registry = REGISTRY
-    if folder is not None:
-        forget_dead_workers(folder)
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry) + _constants()
-
-
-def totals(counters: Iterable[Counter]) -> dict[Series, float]:
-    """Sum counters over all workers, by their series."""
-    folder = metrics_folder()
-    names = {_name(counter) for counter in counters}
-    families: Iterable[Metric] = (family for counter in counters for family in counter.collect())
-    if folder is not None:
-        files = [str(file) for file in folder.glob("counter_*.db")]
-        families = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-    return {
-        (family.name, frozenset(sample.labels.items())): sample.value
-        for family in families
-        if family.name in names
-        for sample in family.samples
-        if sample.name.endswith("_total")
-    }
-
-
-def series_key(counter: Counter, labels: Mapping[str, str]) -> Series:
-    """Give what `totals` calls a series of a counter."""
-    return _name(counter), frozenset(labels.items())
-
-
-def _name(counter: Counter) -> str:
-    return next(iter(counter.describe())).name
-
-
-def forget_dead_workers(folder: Path) -> None:
-    """Drop the gauges of worker processes that are no more, so that sums and bounds stay right."""
-    for file in folder.glob("gauge_live*_*.db"):
-        pid = int(file.stem.rpartition("_")[2])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            with suppress(OSError):
-                mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
-        except PermissionError:
-            pass  # it lives, as another user
-
-
-def forget_this_worker(folder: Path) -> None:
-    """Take away the files of a worker that has counted nothing, and ends."""
-    for file in folder.glob(f"*_{os.getpid()}.db"):
-        with suppress(OSError):
-            file.unlink()

@@ -21,8 +21,8 @@ from starlette.staticfiles import StaticFiles
 
 from serving.door.negotiation import weights
 from serving.door.routes import Operation, Route, answer_of, page_answer
-from serving.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
-from serving.metrics import exposition
+from serving.exposition import MEDIA_TYPE as METRICS_MEDIA_TYPE
+from serving.exposition import exposition
 from serving.model.domains import Schema
 from serving.model.facts import model_info_schemas
 from serving.prediction.loaded import Loaded

@@ -16,9 +16,9 @@ from contextlib import suppress
 from functools import partial
 from typing import IO, NoReturn, Protocol
 
+from serving.exposition import forget_this_worker
 from serving.host.letters import Letters
 from serving.host.process import letters_folder
-from serving.metrics import forget_this_worker
 from serving.settings import Settings, metrics_folder
 from serving.telemetry import log
 

@@ -6,7 +6,6 @@ they are gone.
 
 import threading
 import time
-from collections import deque
 
 from serving.drift.watch import Watch
 from serving.model.about import About
@@ -29,8 +28,6 @@ class Drift(Listener):
         self._max_features = max_features
         self._counting: dict[About, Tally] = {}
         self._reasons: dict[About, str] = {}  # not to
-        self._waiting: deque[Predicted] = deque()
-        self._waiting_rows = 0  # about as many: the thread takes them and does not tell
         self._enough = threading.Event()
         self._closing = self._fails = False
         self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
@@ -71,12 +68,9 @@ class Drift(Listener):
 
     def predicted(self, event: Predicted) -> None:
         """Take what was asked and answered."""
-        if event.about in self._counting:
-            self._waiting.append(event)
-            self._waiting_rows += len(event.rows)
-            if self._waiting_rows >= ROWS_AT_ONCE:
-                self._waiting_rows = 0
-                self._enough.set()
+        tally = self._counting.get(event.about)
+        if tally is not None and tally.take(event.rows, event.predictions) >= ROWS_AT_ONCE:
+            self._enough.set()
 
     def close(self) -> None:
         """Count what waits, unless that takes too long."""
@@ -94,20 +88,15 @@ class Drift(Listener):
             self._enough.wait(LATEST_S)
             self._enough.clear()
             closing = self._closing  # what comes before that is counted below
-            try:
-                self._catch_up()
-            except Exception as exc:  # whatever it is, it is no reason to end
-                if not self._fails:
-                    log.error("drift.failed", exception=stack_trace(exc))
-                self._fails = True
+            for tally in list(self._counting.values()):
+                self._catch_up(tally)
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, tally: Tally) -> None:
         """Count all rows that wait, and note the minute."""
-        by_model: dict[About, list[Predicted]] = {}
-        while self._waiting:
-            event = self._waiting.popleft()
-            by_model.setdefault(event.about, []).append(event)
-        for about, events in by_model.items():
-            self._counting[about].count(events)
-        for tally in self._counting.values():
+        try:
+            tally.count()
             tally.note(time.time())
+        except Exception as exc:  # whatever it is, it is no reason to end
+            if not self._fails:
+                log.error("drift.failed", exception=stack_trace(exc))
+            self._fails = True

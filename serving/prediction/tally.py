@@ -5,7 +5,7 @@ minutes or hours with training.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,11 @@ from serving import metrics
 from serving.drift.comparison import Noise, compare
 from serving.drift.report import document
 from serving.drift.watch import Kind, Watch, Watched
-from serving.metrics import series_key, totals
+from serving.exposition import series_key, totals
 from serving.model.about import About
 from serving.model.features import Row
 from serving.model.outputs import Array, Prediction
 from serving.prediction.history import History
-from serving.telemetry import Predicted
 
 ROWS_AT_ONCE = 1000  # are counted in one call, which holds up all other threads
 _COUNTERS = {
@@ -59,6 +58,8 @@ class Tally:
         """
         self._about = about
         self._watch = watch
+        self._rows: list[Row] = []
+        self._predictions: list[Prediction] = []
         owner = {"model_name": about.name, "version": about.version}
         series = [
             (_COUNTERS[each.kind], owner | _named(each) | {"bin": name})
@@ -73,16 +74,18 @@ class Tally:
         self._history = History(folder and folder / name, watch.width)
         self.note(time.time())
 
-    def count(self, events: Iterable[Predicted]) -> None:
-        """Count the rows of some requests, and their predictions."""
-        rows: list[Row] = []
-        predictions: list[Prediction] = []
-        for event in events:
-            rows += event.rows
-            predictions += event.predictions
-        for first in range(0, len(rows), ROWS_AT_ONCE):
-            part = slice(first, first + ROWS_AT_ONCE)
-            counts = self._watch.count(rows[part], predictions[part])
+    def take(self, rows: Sequence[Row], predictions: Sequence[Prediction]) -> int:
+        """Take rows and their predictions, to be counted later; tell how many wait."""
+        self._rows += rows
+        self._predictions += predictions  # last, so that each of them has its row
+        return len(self._rows)
+
+    def count(self) -> None:
+        """Count what waits, in another thread."""
+        while count := min(len(self._predictions), ROWS_AT_ONCE):
+            rows, predictions = self._rows[:count], self._predictions[:count]
+            del self._predictions[:count], self._rows[:count]
+            counts = self._watch.count(rows, predictions)
             for at in np.flatnonzero(counts):
                 self._counters[at].inc(int(counts[at]))
 

@@ -10,10 +10,10 @@ ROOT = Path(__file__).parents[2]
 
 # From the bottom to the top, wing by wing and room by room: a room imports what stands before it,
 # but never a room of a sibling's.
-GROUND = ("console", "problems", "json_text", "keys", "telemetry", "settings", "metrics")
+GROUND = "console problems json_text keys telemetry settings exposition metrics"
 WINGS = {
-    "model": "domains features description outputs scores about rows estimator compiled stored facts "
-    "store",
+    "model": "domains features description outputs scores about rows estimator compiled stored "
+    "facts store",
     "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
@@ -25,7 +25,11 @@ WINGS = {
 }
 SIBLINGS = {"prediction", "dialects"}
 TOP = ("auth", "service")  # `python -m serving.auth`, and the composition root
-ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].split()), *TOP)
+ORDER = (
+    *GROUND.split(),
+    *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].split()),
+    *TOP,
+)
 
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.
 KNOWN_BY = {
@@ -46,7 +50,7 @@ FOREIGN: dict[str, set[str]] = {
     "bentoml": {"service", "model.store", "model.stored", "host.bento"},
     "_bentoml_impl": {"host.bento"},
     "_bentoml_sdk": set(),
-    "prometheus_client": {"metrics"},
+    "prometheus_client": {"exposition", "metrics"},
     "structlog": {"telemetry", "host.logs"},
     "circus": {"host.supervisor"},
     "uvicorn": {"host.protocol"},

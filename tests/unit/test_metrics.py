@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from serving.metrics import (
+from serving.exposition import (
     CONSTANTS,
-    MAX_NAMED_SERIES,
-    OTHERS,
     Constant,
-    Metrics,
     exposition,
     forget_dead_workers,
     forget_this_worker,
 )
+from serving.metrics import MAX_NAMED_SERIES, OTHERS, Metrics
 from serving.model.about import About
 from serving.model.description import Label
 from serving.model.outputs import Prediction

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
-from serving.metrics import exposition
+from serving.exposition import exposition
 
 NOBODY = 2**22 + 1  # more than any system gives to a process
 

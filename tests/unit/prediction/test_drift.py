@@ -13,6 +13,7 @@ import pytest
 from serving.drift.watch import Watch
 from serving.model.about import About
 from serving.model.features import Row
+from serving.model.outputs import Prediction
 from serving.prediction import drift as room
 from serving.prediction.drift import OLD_MODEL, TURNED_OFF, Drift
 from serving.prediction.history import History
@@ -81,13 +82,13 @@ def threads() -> int:
 
 
 def test_what_was_answered_is_counted_soon_and_then_gone(drift: Drift, mail: About) -> None:
-    class Rows(list[Row]):
-        """Rows of which it can be seen that they are gone."""
+    class Seen(Prediction):
+        """A prediction of which it can be seen that it is gone."""
 
-    rows = Rows([RED, RED])
-    gone = weakref.ref(rows)
-    drift.predicted(predicted(mail, rows))
-    del rows
+    prediction = Seen("ham", [0.75, 0.25])
+    gone = weakref.ref(prediction)
+    drift.predicted(predicted(mail, [RED, RED], prediction))
+    del prediction
     until(lambda: red(mail) == 2)
     until(lambda: gone() is None)
     drift.predicted(predicted(mail, [RED]))
@@ -146,9 +147,9 @@ def test_a_count_that_takes_too_long_does_not_keep_a_worker_from_ending(
     may_go_on = threading.Event()
     count = Tally.count
 
-    def held(tally: Tally, events: Any) -> None:  # noqa: ANN401
+    def held(tally: Tally) -> None:
         assert may_go_on.wait(PATIENCE_S)
-        count(tally, events)
+        count(tally)
 
     monkeypatch.setattr(Tally, "count", held)
     monkeypatch.setattr(room, "_CLOSE_S", 0.001)

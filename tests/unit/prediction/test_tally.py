@@ -11,10 +11,12 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import chi2
 
-from serving.metrics import FEATURE_VALUES, exposition, series_key, totals
+from serving.exposition import exposition, series_key, totals
+from serving.metrics import FEATURE_VALUES
 from serving.model.about import About
 from serving.prediction.tally import ROWS_AT_ONCE, Tally
 from serving.settings import metrics_folder
+from serving.telemetry import Predicted
 from tests.unit.fakes import StillClock
 from tests.unit.prediction.watched import (
     NAMES,
@@ -51,6 +53,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> StillClock:
     return clock
 
 
+def count(tally: Tally, *events: Predicted) -> None:
+    """Count what was answered."""
+    for event in events:
+        tally.take(event.rows, event.predictions)
+    tally.count()
+
+
 Told = dict[tuple[str, str], float]
 
 
@@ -83,7 +92,7 @@ def test_all_series_are_there_from_the_start_and_none_comes_later(
         for kind, (name, _) in NAMES.items()
     }
     rows = [(1.0, f"colour {number}") for number in range(10_000)]
-    tally.count([predicted(mail, rows)])
+    count(tally, predicted(mail, rows))
     assert {name: set(values) for name, values in series().items()} == {
         name: set(values) for name, values in at_first.items()
     }
@@ -92,7 +101,7 @@ def test_all_series_are_there_from_the_start_and_none_comes_later(
 
 def test_rows_are_counted_by_where_they_fall(mail: About, tally: Tally) -> None:
     rows = [(-0.5, "red"), (2.0, "blue"), (2.1, RARE), (10.0, UNKNOWN), (11, "red"), (None, "red")]
-    tally.count([predicted(mail, rows[:4]), predicted(mail, []), predicted(mail, rows[4:], SPAM)])
+    count(tally, predicted(mail, rows[:4]), predicted(mail, []), predicted(mail, rows[4:], SPAM))
     assert counted(mail) == {
         "length": {"below": 1, "0": 1, "1": 1, "2": 1, "above": 1, "missing": 1},
         "colour": {"red": 3, "blue": 1, "rare": 1, "unseen": 1},
@@ -105,11 +114,10 @@ def test_rows_are_counted_by_where_they_fall(mail: About, tally: Tally) -> None:
 
 
 def test_many_rows_are_counted_in_parts_and_each_once(mail: About, tally: Tally) -> None:
-    count = 2 * ROWS_AT_ONCE + 17
-    rows = [(float(number % 10), "blue") for number in range(count)]
-    tally.count([predicted(mail, rows[:5]), predicted(mail, rows[5:])])
+    rows = [(float(number % 10), "blue") for number in range(2 * ROWS_AT_ONCE + 17)]
+    count(tally, predicted(mail, rows[:5]), predicted(mail, rows[5:]))
     for counts in counted(mail).values():
-        assert sum(counts.values()) == count
+        assert sum(counts.values()) == len(rows)
 
 
 def test_what_they_are_compared_with_is_told_beside_them(mail: About, tally: Tally) -> None:
@@ -180,7 +188,7 @@ def colours(report: dict[str, Any]) -> dict[str, int]:
 def test_totals_are_those_of_all_workers(
     mail: About, tally: Tally, another_worker_counts: Work
 ) -> None:
-    tally.count([predicted(mail, [(1.0, "red")] * 3)])
+    count(tally, predicted(mail, [(1.0, "red")] * 3))
     another_worker_counts("red", 40)
     another_worker_counts("blue", 2)
     found = totals([FEATURE_VALUES])
@@ -197,7 +205,7 @@ def test_a_worker_that_is_alone_has_totals_too(
 ) -> None:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
     tally = Tally(mail, watch(mail), metrics_folder())
-    tally.count([predicted(mail, [(1.0, "red")] * 3)])
+    count(tally, predicted(mail, [(1.0, "red")] * 3))
     assert colours(tally.report(60)) == {"red": 3}
     tally.close()
 
@@ -214,7 +222,7 @@ def test_a_report_tells_of_the_window_alone_and_of_less_while_the_server_is_youn
         clock.now_s = start_s + 60 * minute + 0.5
         tally.note(clock.now_s)
         colour = "red" if minute < 120 else "blue"
-        tally.count([predicted(mail, [(1.0, colour)])])
+        count(tally, predicted(mail, [(1.0, colour)]))
     clock.now_s += 59
     hour, two, day = (tally.report(60 * minutes) for minutes in (60, 120, 1440))
     assert colours(hour) == {"blue": 60, "red": 1}  # the first that was noted before the window
@@ -229,7 +237,7 @@ def test_a_report_tells_of_the_window_alone_and_of_less_while_the_server_is_youn
 def test_a_minute_is_noted_once_for_all_workers_and_a_later_one_knows_it(
     mail: About, tally: Tally, clock: StillClock
 ) -> None:
-    tally.count([predicted(mail, [(1.0, "red")] * 3)])
+    count(tally, predicted(mail, [(1.0, "red")] * 3))
     successor = Tally(mail, watch(mail), metrics_folder())
     clock.now_s += 1
     for each in (tally, successor):
@@ -238,9 +246,9 @@ def test_a_minute_is_noted_once_for_all_workers_and_a_later_one_knows_it(
 
 
 def test_after_a_reload_with_fewer_features_a_report_is_of_those(mail: About, tally: Tally) -> None:
-    tally.count([predicted(mail, [(1.0, "red")] * 3)])
+    count(tally, predicted(mail, [(1.0, "red")] * 3))
     fewer = Tally(mail, watch(mail, 1), metrics_folder())
-    tally.count([predicted(mail, [(1.0, "blue")])])
+    count(tally, predicted(mail, [(1.0, "blue")]))
     report = fewer.report(3600)
     assert (colours(report), report["features_left_out"]) == ({"blue": 1}, 1)
     assert colours(tally.report(3600)) == {"red": 3, "blue": 1}
