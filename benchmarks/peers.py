@@ -66,6 +66,13 @@ CACHED = replace(
     variables={**OURS.variables, "SERVING_CACHE_ENTRIES": "10000"},
     is_variant=True,
 )
+UNWATCHED = replace(
+    OURS,
+    name="unwatched",
+    title="this service without drift",
+    variables={**OURS.variables, "SERVING_DRIFT": "off"},
+    is_variant=True,
+)
 PEERS = (
     Server(
         name="fastapi",
@@ -148,4 +155,6 @@ INVOCATIONS = asked_as(
     title="this service at /invocations",
     path="/invocations",
 )
-SERVERS = {server.name: server for server in (OURS, PLAIN, CACHED, V2, INVOCATIONS, *PEERS)}
+SERVERS = {
+    server.name: server for server in (OURS, PLAIN, CACHED, UNWATCHED, V2, INVOCATIONS, *PEERS)
+}
