@@ -160,7 +160,10 @@ class Settings(BaseSettings):
         True, description="whether requests are counted for comparison with training"
     )
     drift_features: int = Field(
-        30, ge=1, le=200, description="most features that are, the most important first"
+        30,
+        ge=1,
+        le=200,
+        description="most features compared with training, the most important first",
     )
     threads: int = Field(
         default_factory=joblib.cpu_count,
