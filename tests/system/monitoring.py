@@ -97,10 +97,11 @@ def substituted(expr: str, step_s: int, scrape_s: int) -> str:
         KeyError: a variable that neither the dashboard has nor Grafana.
     """
     # https://grafana.com/docs/grafana/latest/datasources/prometheus/template-variables/
-    own = {"__rate_interval": f"{max(step_s + scrape_s, 4 * scrape_s)}s"}
+    own = {"__rate_interval": f"{max(step_s + scrape_s, 4 * scrape_s)}s", "__range": "1h"}
     for variable in dashboard()["templating"]["list"]:
         chosen = variable["current"]["value"]
-        own[variable["name"]] = variable["allValue"] if chosen == ["$__all"] else chosen
+        is_all = "$__all" in chosen  # in a list, if several can be chosen
+        own[variable["name"]] = variable["allValue"] if is_all else chosen
     return _VARIABLE.sub(lambda found: own[found[1] or found[2]], expr)
 
 

@@ -326,6 +326,19 @@ def test_the_dashboard_is_laid_out_and_explained() -> None:
     assert named <= by_name().keys()
 
 
+def test_of_two_versions_the_panels_of_drift_can_show_one() -> None:
+    asked = [query.expr for panel in panels() for query in panel.queries]
+    recorded = [
+        matchers
+        for expr in asked
+        for name, matchers in SELECTOR.findall(expr)
+        if RECORDED.fullmatch(name)
+    ]
+    assert recorded
+    for matchers in recorded:
+        assert ("version", "=~", "$version") in MATCHER.findall(matchers), matchers
+
+
 def test_thresholds_of_the_dashboard_are_those_of_the_alerts() -> None:
     drawn = {panel.title: panel.limit for panel in panels() if panel.limit is not None}
     for title, name in {
