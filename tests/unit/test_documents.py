@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from serving.model.description import Description
 from serving.problems import PROBLEM_TYPES, ProblemType
 from serving.settings import Settings, variable_of
 
@@ -137,6 +138,12 @@ def test_the_metrics_and_labels_that_are_listed_are_those_that_there_are() -> No
         for metric, labels, _ in table("docs/monitoring.md", "metric | labels | counts")
     }
     assert listed == declared
+
+
+def test_the_members_of_the_description_that_are_listed_are_those_that_there_are() -> None:
+    rows = table("docs/training.md", "member | what it tells")
+    listed = {member for names, _ in rows for member in in_code(names)}
+    assert listed == Description.model_fields.keys()
 
 
 def test_the_events_that_are_listed_are_logged_and_none_that_matters_is_left_out() -> None:
