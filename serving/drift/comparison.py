@@ -30,12 +30,15 @@ SHARES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What chance does to the features of a model: of how many is any one mistaken?"""
+    """What chance does to a model of so many features: of more, each is told of less easily."""
 
     features: int
 
     def chi2(self, bins: int) -> float:
-        """Give the chi² value that so many bins exceed by chance, once in so many windows."""
+        """Give the chi² value that so many bins of a feature exceed by chance alone.
+
+        In one of a thousand windows those of any feature do.
+        """
         return chi2_quantile(bins - 1, FALSE_ALARMS / max(self.features, 1))
 
     @property
@@ -127,15 +130,10 @@ def _compare(watched: Watched, counts: Array, noise: Noise) -> Comparison:
 
 def psi(counts: Array, seen: Array) -> float:
     """Give the population stability index of counts and those of training."""
-    return float(psi_terms(counts, seen).sum())
-
-
-def psi_terms(counts: Array, seen: Array) -> Array:
-    """Give what each bin adds to the index."""
     now, then = (
         (each + SMOOTHING) / (each.sum() + SMOOTHING * len(each)) for each in (counts, seen)
     )
-    return (now - then) * np.log(now / then)  # type: ignore[no-any-return]
+    return float(((now - then) * np.log(now / then)).sum())
 
 
 def _of(names: Sequence[str], watched: Watched, counts: Array) -> tuple[int, int]:

@@ -340,12 +340,6 @@ def reports(server: Server, window: str) -> list[Any]:
     return told
 
 
-def test_a_short_window_begins_later_than_a_long_one(two: Server) -> None:
-    first, last = (reports(two, window)[0] for window in ("24h", "1m"))
-    assert first["since"] <= last["since"] <= last["until"]
-    assert first["rows"] >= last["rows"]
-
-
 def test_a_model_that_was_saved_by_an_older_version_is_served_without_and_that_is_logged(
     fragile: Server,
 ) -> None:
