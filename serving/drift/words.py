@@ -73,8 +73,9 @@ def _missing(_: Comparison, now: float, then: float) -> str:
 
 
 def _unseen(_: Comparison, now: float, then: float) -> str:
-    """Tell how many are new; training itself has seen all of its own."""
-    return f"{ratio(now)} of the rows have a value that training never saw"
+    """Tell how many are new, and how many would be by chance: training has seen all of its own."""
+    told = f"{ratio(now)} of the rows have a value that training never saw"
+    return f"{told}, expected {ratio(then)}" if then else told
 
 
 def _out_of_range(each: Comparison, now: float, then: float) -> str:
@@ -105,7 +106,8 @@ def _moved(each: Comparison) -> str:
     if any(share.differs and name in SHARES[what] for what, share in each.shares.items()):
         return ""
     what = _COUNTED.get(watched.kind, "rows")
-    return f"{ratio(now[at])} of the {what} {_of_bin(watched, at)}, in training {ratio(then[at])}"
+    before = "expected" if name == UNSEEN else "in training"
+    return f"{ratio(now[at])} of the {what} {_of_bin(watched, at)}, {before} {ratio(then[at])}"
 
 
 def _of_bin(watched: Watched, at: int) -> str:

@@ -32,7 +32,7 @@ class Totals(NamedTuple):
 
 
 class History:
-    """A ring of totals: at the place of a minute what the first second of it that was noted had."""
+    """A ring of totals, one for each minute: the first that were noted in it."""
 
     def __init__(self, file: Path | None, width: int) -> None:
         """Open the file, or make it; a worker that has no others beside it needs no name for it.

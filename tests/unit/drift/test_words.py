@@ -72,6 +72,10 @@ NOTE, COUNT = text("note", (1, 40)), integer("count", (1, 9))
             "none of the rows have “blue”, in training 30 %",
         ),
         (
+            compared(category("colour"), COLOURS | {"unseen": 225}, {"red": 260, "blue": 140}),
+            "none of the rows have a value that training never saw, expected a fifth",
+        ),
+        (
             compared(category("colour"), COLOURS, {"rare": 300, "red": 100}, others=("0",)),
             "three quarters of the rows have others than those named here, in training a tenth",
         ),
