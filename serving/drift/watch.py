@@ -31,6 +31,9 @@ class Watched:
     """One thing that is watched: a feature, a target, or the largest probability for a target.
 
     ``place`` is where its values stand: of the features, or of the targets.
+
+    Raises:
+        ValueError: training counted in other bins than these.
     """
 
     kind: Kind
@@ -38,6 +41,11 @@ class Watched:
     place: int
     bins: Bins
     reference: Reference
+
+    def __post_init__(self) -> None:
+        """See that both are of the same bins: a later version may have others."""
+        if self.reference.rows.keys() != set(self.bins.names):
+            raise ValueError(f"training counted {self.name!r} in other bins: train the model again")
 
     @cached_property
     def seen(self) -> Array:
@@ -49,7 +57,11 @@ class Watch:
     """Counts rows and their predictions in the bins of all that is watched, one after the other."""
 
     def __init__(self, description: Description, references: References, max_features: int) -> None:
-        """Watch so many features at most, the most important first."""
+        """Watch so many features at most, the most important first.
+
+        Raises:
+            ValueError: see `Watched`.
+        """
         features = {feature.name: feature for feature in description.features}
         places = {name: at for at, name in enumerate(features)}
         order = dict.fromkeys((*references.importance, *features))

@@ -29,7 +29,8 @@ class Drift(Listener):
         self._counting: dict[About, Tally] = {}
         self._reasons: dict[About, str] = {}  # not to
         self._enough = threading.Event()
-        self._closing = self._fails = False
+        self._closing = False
+        self._failures: set[type[Exception]] = set()  # each kind is told once
         self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
 
     def watch(self, about: About) -> None:
@@ -41,7 +42,11 @@ class Drift(Listener):
         if references is None:
             self._off(about, OLD_MODEL)
             return
-        watch = Watch(about.description, references, self._max_features)
+        try:
+            watch = Watch(about.description, references, self._max_features)
+        except ValueError as exc:
+            self._off(about, str(exc))
+            return
         if watch.left_out:
             log.info("drift.features_left_out", model=about.named, count=watch.left_out)
         try:
@@ -97,6 +102,6 @@ class Drift(Listener):
             tally.count()
             tally.note(time.time())
         except Exception as exc:  # whatever it is, it is no reason to end
-            if not self._fails:
+            if type(exc) not in self._failures:
                 log.error("drift.failed", exception=stack_trace(exc))
-            self._fails = True
+            self._failures.add(type(exc))

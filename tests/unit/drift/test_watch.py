@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.drift.bins import MISSING, RARE, UNSEEN
+from serving.drift.bins import MISSING, UNSEEN
 from serving.drift.watch import Kind, Watch
 from serving.model.description import Description, Reference, References
 from serving.model.features import Row
@@ -94,11 +94,10 @@ def test_numbers_are_watched_by_target_too() -> None:
 
 def test_what_has_no_target_is_watched_without_a_name() -> None:
     model = regression(features=FEATURES)
-    watch = watch_of(model, {"": Reference(rows={"0": 9, "1": 1, RARE: 0})}, {})
-    watch_numbers = watch_of(model, {"": HALVES}, {})
+    watch = watch_of(model, {"": HALVES}, {})
 
-    clusters = [Prediction(0), Prediction(1), Prediction(1)]
-    assert told(watch_numbers, ROWS, clusters)["prediction"] == {"0": 1, "1": 2}
+    numbers = [Prediction(0), Prediction(1), Prediction(1)]
+    assert told(watch, ROWS, numbers)["prediction"] == {"0": 1, "1": 2}
     assert watch.all[-1].name == ""
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from serving.drift.watch import Watch
 from serving.model.about import About
+from serving.model.description import Reference
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.prediction import drift as room
@@ -21,7 +22,7 @@ from serving.prediction.tally import ROWS_AT_ONCE, Tally
 from serving.problems import NOT_FOUND, Problem
 from tests.unit.fakes import RecordingLog
 from tests.unit.prediction.stories import PATIENCE_S, until
-from tests.unit.prediction.watched import about, counted, predicted
+from tests.unit.prediction.watched import REFERENCES, about, counted, predicted
 
 RED: Row = (1.0, "red")
 LONG_S = 600.0
@@ -229,6 +230,22 @@ def test_a_model_of_an_older_version_is_served_without_and_that_is_told(
     assert told == [{"level": "warning", "event": "drift.off", "model": named, "reason": OLD_MODEL}]
     assert reason(drift, old).endswith(OLD_MODEL)
     assert threads() == before
+    drift.close()
+
+
+def test_a_model_whose_reference_has_other_bins_is_served_without_and_that_is_told(
+    told: list[dict[str, Any]], request: pytest.FixtureRequest
+) -> None:
+    rows = {"low": 60, "high": 40}
+    features = {**REFERENCES.features, "length": Reference(rows=rows)}
+    other = about(request.node.name, REFERENCES.model_copy(update={"features": features}))
+    drift = Drift(30)
+    drift.watch(other)
+    (line,) = told
+    assert line["event"] == "drift.off"
+    assert reason(drift, other).endswith(
+        "training counted 'length' in other bins: train the model again"
+    )
     drift.close()
 
 
