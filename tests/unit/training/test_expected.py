@@ -131,8 +131,9 @@ def adopted(estimator: Estimator, task: Any, scored_by: Any = None) -> dict[Kind
     """Give what is watched of an estimator that was fitted elsewhere, on a table with a gap."""
     table = penguins(60, seed=1)
     frame = table.frame[["flipper", "bill"]].assign(bill=lambda f: f["bill"].fillna(40.0))
-    is_learnt = task == "classification"
-    target = table.target if is_learnt else table.target.iloc[:, :0]
+    is_learnt = task in {"classification", "regression"}
+    target = table.target if task == "classification" else frame[["bill"]]
+    target = target if is_learnt else target.iloc[:, :0]
     types = {name: table.types[name] for name in frame}
     fitted = estimator.fit(frame, target.to_numpy().ravel() if is_learnt else None)
     gap = frame.assign(bill=frame["bill"].where(frame.index > 0))
@@ -143,7 +144,7 @@ def adopted(estimator: Estimator, task: Any, scored_by: Any = None) -> dict[Kind
     )
     described = before_asking("x", fitted, Table(gap, types, target, task, ()), metrics)
     refusing = tuple(f.model_copy(update={"nullable": False}) for f in described.features)
-    classes = tuple(fitted.classes_) if is_learnt else None
+    classes = tuple(fitted.classes_) if task == "classification" else None
     described = described.model_copy(
         update={"asked": asked, "features": refusing, "classes": classes}
     )
@@ -160,13 +161,14 @@ def adopted(estimator: Estimator, task: Any, scored_by: Any = None) -> dict[Kind
     }
 
 
-def test_of_an_adopted_estimator_it_is_not_compared_how_sure_it_is_of_rows_it_may_know() -> None:
+def test_of_an_adopted_estimator_it_is_not_compared_what_it_may_know_by_heart() -> None:
     forest = ExtraTreesClassifier(5, random_state=0)
 
     assert adopted(forest, "classification", "predict_proba") == {
         Kind.PREDICTION: ["species"],
         Kind.CONFIDENCE: [],
     }
+    assert adopted(RidgeCV(), "regression") == {Kind.PREDICTION: [], Kind.CONFIDENCE: []}
 
 
 def test_rows_that_an_estimator_refuses_are_not_asked_for() -> None:
