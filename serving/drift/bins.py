@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from serving.model.outputs import Array
 BELOW, ABOVE, MISSING, RARE, UNSEEN = "below", "above", "missing", "rare", "unseen"
 RESERVED = frozenset({BELOW, ABOVE, MISSING, RARE, UNSEEN})
 MAX_NAMED = 30  # categories of a feature, or classes, with a bin of their own
+NARROWED = 2.0**-23  # as far from itself, relative to it, a number may come from 32 bits
+LEAST_PART = 1e-3  # of a bin, which is at most taken for the edge below it
 
 
 class Bins:
@@ -39,6 +42,9 @@ class Bins:
 
 class Intervals(Bins):
     """Bins of numbers, between edges; each edge is the last number of its bin.
+
+    What 32 bits make of an edge is that edge: many clients send such numbers, and 4.9 comes as
+    4.900000095. Of ``whole`` numbers none is moved by that, unless it is made another.
 
     Where it is known ``within`` what training saw them, there are bins `below` and `above` that.
     Where the model takes numbers for categories, all but the ``known`` ones are `unseen`.
@@ -57,14 +63,18 @@ class Intervals(Bins):
         """Take the edges, in order, which lie within the interval and below its end."""
         inner = [str(number) for number in range(len(edges) + 1)]
         words = ranges(edges, within, whole=whole, unit=unit)
-        if within is not None and known is None:
+        near = _exact if whole else _narrowed
+        if within is None or known is not None:
+            lasts = near(edges)
+        else:
             low, high = float(within.minimum), float(within.maximum)
-            edges = [math.nextafter(low, -math.inf), *edges, high]
+            (lowest,) = near([-low])
+            lasts = [math.nextafter(-lowest, -math.inf), *near([*edges, high])]
             inner = [BELOW, *inner, ABOVE]
             below, above = outside(within, unit)
             words = [below, *words, above]
         # What is missing is NaN, which has its place behind all numbers.
-        self._edges = np.array([*edges, np.inf])
+        self._edges = np.array([*lasts, np.inf])
         self._known = None if known is None else np.array(known, dtype=float)
         self._unseen = len(inner) + nullable
         names = (*inner, *[MISSING] * nullable, *[UNSEEN] * (known is not None))
@@ -78,6 +88,18 @@ class Intervals(Bins):
         if self._known is not None:
             at[~np.isin(numbers, self._known) & ~np.isnan(numbers)] = self._unseen
         return np.bincount(at, minlength=len(self.names))
+
+
+def _exact(edges: Sequence[float]) -> list[float]:
+    return list(edges)
+
+
+def _narrowed(edges: Sequence[float]) -> list[float]:
+    """Move edges up so far that 32 bits make of none what lies above it, and no bin is lost."""
+    return [
+        edge + min(abs(edge) * NARROWED, (following - edge) * LEAST_PART)
+        for edge, following in zip_longest(edges, edges[1:], fillvalue=math.inf)
+    ]
 
 
 class Lengths(Intervals):

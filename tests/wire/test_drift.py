@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import psutil  # type: ignore[import-untyped]
 import pytest
+from sklearn.datasets import load_iris
 
 from tests.server import BATCH, ROOT, ROW, TWO_WORKERS, Server, eventually, run_python, serving
 from tests.trained import copy_of
@@ -372,6 +373,21 @@ def test_of_as_many_features_as_are_wanted_the_most_important_are_counted(serve:
         assert line["count"] == 2
         server.ask([ROW] * 5, BATCH)
         counts_of(server, 5, before)
+
+
+def test_numbers_in_32_bits_are_as_in_training(server: Server) -> None:
+    before, iris = tallied(server), load_iris().data
+    names = [feature["name"] for feature in server.http.get("/model/info").json()["features"]]
+    columns = zip(names, iris.astype(np.float32).T.tolist(), strict=True)
+    inputs = [
+        {"name": name, "datatype": "FP32", "shape": [len(iris), 1], "data": column}
+        for name, column in columns
+    ]
+    answer = server.http.post("/v2/models/iris/infer", json={"inputs": inputs})
+    assert answer.status_code == 200, answer.text
+    counts = counts_of(server, len(iris), before)
+    for name in names:
+        assert psi_by_query(server, (FEATURE, name), counts[FEATURE, name]) == pytest.approx(0)
 
 
 def test_rows_of_numpy_s_arrays_are_counted(server: Server) -> None:

@@ -42,11 +42,35 @@ def test_a_number_on_an_edge_falls_below_it() -> None:
     bins = Intervals((1.0, 2.0), Interval(minimum=0, maximum=3), nullable=True)
 
     assert bins.names == (BELOW, "0", "1", "2", ABOVE, MISSING)
-    after = math.nextafter
-    assert fallen(bins, after(0, -1), 0, -0.0, 1.0, after(1, 2)) == [BELOW, "0", "0", "0", "1"]
-    assert fallen(bins, 2, after(2, 3), 3.0, after(3, 4)) == ["1", "2", "2", ABOVE]
+    assert fallen(bins, -5e-324, 0, -0.0, 1.0, 1 + 1e-6) == [BELOW, "0", "0", "0", "1"]
+    assert fallen(bins, 2, 2 + 1e-6, 3.0, 3 + 1e-6) == ["1", "2", "2", ABOVE]
     assert fallen(bins, -1e308, 1e308, -5e-324, 5e-324) == [BELOW, ABOVE, BELOW, "0"]
     assert fallen(bins, None, math.nan) == [MISSING, MISSING]
+
+
+def test_a_number_that_came_in_32_bits_falls_where_it_would_in_64() -> None:
+    tenths = [number / 10 for number in range(-50, 51)]
+    narrow = np.array(tenths, dtype=np.float32).tolist()
+    bins = Intervals(tenths[1:-1], Interval(minimum=tenths[0], maximum=tenths[-1]))
+    predicted = bins_of_output(Reference(edges=tuple(tenths), rows={}), is_number=True)
+    constant = Intervals((), Interval(minimum=0.7, maximum=0.7))
+
+    assert narrow != tenths
+    assert fallen(bins, *narrow) == fallen(bins, *tenths)
+    assert fallen(bins, *tenths) == ["0", *map(str, range(100))]
+    assert fallen(predicted, *narrow) == fallen(predicted, *tenths)
+    assert fallen(constant, *np.array([0.7], dtype=np.float32).tolist()) == ["0"]
+
+
+def test_what_32_bits_can_t_tell_apart_64_do() -> None:
+    year = Interval(minimum=1.7e9, maximum=1.7e9 + 30)
+    seconds = Intervals((1.7e9 + 10, 1.7e9 + 20), year)
+    numbers = Intervals((2**40, 2**40 + 1), Interval(minimum=0, maximum=2**41), whole=True)
+
+    assert fallen(seconds, 1.7e9 + 10, 1.7e9 + 11, 1.7e9 + 21) == ["0", "1", "2"]
+    assert fallen(numbers, 2**40, 2**40 + 1, 2**40 + 2, 2**41 + 1, -1) == [
+        *("0", "1", "2", ABOVE, BELOW)
+    ]
 
 
 def test_a_constant_column_has_one_bin_beside_those_outside_of_it() -> None:
@@ -64,7 +88,7 @@ def test_a_range_may_end_where_numbers_do(end: float) -> None:
 
 
 def test_whole_numbers_beyond_doubles_fall_where_their_doubles_do() -> None:
-    bins = Intervals((), Interval(minimum=2**53 + 1, maximum=2**60 + 1))
+    bins = Intervals((), Interval(minimum=2**53 + 1, maximum=2**60 + 1), whole=True)
 
     assert fallen(bins, 2**53 + 1, 2**60 + 1, 2**60 + 2**10) == ["0", "0", ABOVE]
 
