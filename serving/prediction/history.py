@@ -21,6 +21,7 @@ from serving.model.outputs import Array
 
 SLOT_S = 60
 SLOTS = 24 * 60 + 1  # so that there is one from a day ago
+MOST_OF_ROOM = 0.75  # that is free when it begins
 _NUMBER = np.dtype(np.int64).itemsize
 
 
@@ -38,7 +39,7 @@ class History:
         """Open the file, or make it; a worker that has no others beside it needs no name for it.
 
         Raises:
-            OSError: it can't be made.
+            OSError: it can't be made, or would leave too little room to others.
         """
         self._slot = _NUMBER * (1 + width)
         self._width = width
@@ -49,6 +50,11 @@ class History:
                 self._file = os.dup(unnamed.fileno())
         else:
             self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._has_room()
+        except OSError:
+            self.close()
+            raise
 
     def wants(self, now_s: float) -> bool:
         """Tell whether nobody has noted this minute yet."""
@@ -88,6 +94,17 @@ class History:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+    def _has_room(self) -> None:
+        """Refuse to fill within a day the memory that the workers' counters need to grow.
+
+        A worker that writes to one of those where there is no room is killed by the system.
+        """
+        size, room = SLOTS * self._slot, os.fstatvfs(self._file)
+        free = room.f_bavail * room.f_frsize + 512 * os.fstat(self._file).st_blocks
+        if size > free * MOST_OF_ROOM:
+            told = f"a day takes {size / 1e6:.1f} of the {free / 1e6:.1f} MB that are free"
+            raise OSError(errno.ENOSPC, f"{told}, watch fewer features or leave it more room")
 
     def _write(self, content: bytes, place: int) -> None:
         if os.pwrite(self._file, content, place) < len(content):  # the rest finds no room

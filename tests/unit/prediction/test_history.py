@@ -206,3 +206,18 @@ def test_a_full_disk_is_an_error_and_not_the_worker_s_end(tmp_path: Path) -> Non
         note(history, NOON_S, 1)
         assert before(history, NOON_S, NOON_S)[1] == [1] * WIDTH
         history.close()
+
+
+def test_a_day_that_leaves_no_room_to_the_counters_is_refused_before_it_fills_it(
+    tmp_path: Path,
+) -> None:
+    with small_disk(tmp_path, 2**22) as disk:
+        for attempt in ("first", "second"):
+            with pytest.raises(OSError, match="a day takes 3.5 of the 4.2 MB"):
+                History(disk / attempt, 300)
+        fits, neighbour = (History(disk / "fits", 200) for _ in range(2))
+        for minute in range(SLOTS):
+            fits.note(NOON_S + SLOT_S * minute, np.ones(200))
+        later = History(disk / "fits", 200)  # what it has taken is its own
+        for each in (fits, neighbour, later):
+            each.close()
