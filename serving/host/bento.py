@@ -25,7 +25,7 @@ from serving.metrics import Metrics
 from serving.model.store import ServedModel
 from serving.model.stored import compiled_form, verify
 from serving.prediction.sinks import check as check_prediction_log
-from serving.settings import Settings, metrics_folder, unknown_variables
+from serving.settings import Settings, unknown_variables
 from serving.telemetry import log
 
 _BENTOML = containers.BentoMLContainer
@@ -96,9 +96,9 @@ def prepare_bentoml(settings: Settings, read_settings: Callable[[], object]) -> 
     install_workers(settings.drain_delay_s, settings.drain_timeout_s, read_settings)
     if settings.platform_port is not None:
         install_port(settings.platform_port)
-    if metrics_folder() is None:  # in a worker it is there
+    if letters_folder() is None:  # in a worker it is there
+        # Whatever PROMETHEUS_MULTIPROC_DIR this process has got: BentoML gives workers its own.
         _BENTOML.prometheus_multiproc_dir.set(make_folder("metrics"))
-    if letters_folder() is None:
         make_letters_folder()
 
 

@@ -306,13 +306,14 @@ def test_each_server_keeps_its_metrics_and_letters_in_folders_of_its_own_and_tel
 
     monkeypatch.setattr(bento, "make_folder", make)
     monkeypatch.setattr(bento, "make_letters_folder", make)
-    prepare_bentoml(Settings(), Settings)  # in a worker the folder of the metrics is there
-    assert BentoMLContainer.prometheus_multiproc_dir.get() == usual
-    assert made == ["letters"]
-    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
-    monkeypatch.setenv(LETTERS, "there")
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "another's")
+    with monkeypatch.context() as worker:
+        worker.setenv(LETTERS, "there")
+        prepare_bentoml(Settings(), Settings)
+        assert BentoMLContainer.prometheus_multiproc_dir.get() == usual
+        assert not made
     prepare_bentoml(Settings(), Settings)
-    assert made == ["letters", "metrics"]
+    assert made == ["metrics", "letters"]
     assert ensure_prometheus_dir() == make("metrics"), moved("the provider of the metrics' folder")
 
 

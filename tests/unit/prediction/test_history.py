@@ -213,7 +213,7 @@ def test_a_day_that_leaves_no_room_to_the_counters_is_refused_before_it_fills_it
 ) -> None:
     with small_disk(tmp_path, 2**22) as disk:
         for attempt in ("first", "second"):
-            with pytest.raises(OSError, match="a day takes 3.5 of the 4.2 MB"):
+            with pytest.raises(OSError, match=r"a day takes 3\.5 of the 4\.2 MB"):
                 History(disk / attempt, 300)
         fits, neighbour = (History(disk / "fits", 200) for _ in range(2))
         for minute in range(SLOTS):
