@@ -105,7 +105,8 @@ class Tally:
         """
         now_s = time.time()
         before = self._history.before(now_s - window_s, now_s)
-        counts = self._totals() - before.counts
+        # Less than before there is only if somebody has removed files of workers.
+        counts = np.maximum(self._totals() - before.counts, 0)
         comparisons = compare(self._watch, counts)
         return {
             "model": self._about.named,
