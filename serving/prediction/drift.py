@@ -9,12 +9,15 @@ import time
 
 from serving.drift.watch import Watch
 from serving.model.about import About
-from serving.prediction.tally import ROWS_AT_ONCE, Tally
+from serving.prediction.tally import Tally
 from serving.problems import NOT_FOUND, Problem
 from serving.settings import metrics_folder
 from serving.telemetry import Listener, Predicted, log, stack_trace
 
-LATEST_S = 1.0  # after which rows are counted, or when there are as many as are counted at once
+LATEST_S = 1.0  # after which rows are counted, or
+ENOUGH_ROWS = (
+    250  # when these wait: counting them delays nobody by much, and they are still at hand
+)
 _CLOSE_S = 3.0
 TURNED_OFF = "SERVING_DRIFT is off"
 OLD_MODEL = "the model was saved by a version that kept nothing to compare with: train it again"
@@ -74,7 +77,7 @@ class Drift(Listener):
     def predicted(self, event: Predicted) -> None:
         """Take what was asked and answered."""
         tally = self._counting.get(event.about)
-        if tally is not None and tally.take(event.rows, event.predictions) >= ROWS_AT_ONCE:
+        if tally is not None and tally.take(event.rows, event.predictions) >= ENOUGH_ROWS:
             self._enough.set()
 
     def close(self) -> None:

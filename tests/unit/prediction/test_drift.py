@@ -16,9 +16,9 @@ from serving.model.description import Reference
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.prediction import drift as room
-from serving.prediction.drift import OLD_MODEL, TURNED_OFF, Drift
+from serving.prediction.drift import ENOUGH_ROWS, OLD_MODEL, TURNED_OFF, Drift
 from serving.prediction.history import History
-from serving.prediction.tally import ROWS_AT_ONCE, Tally
+from serving.prediction.tally import Tally
 from serving.problems import NOT_FOUND, Problem
 from tests.unit.fakes import RecordingLog
 from tests.unit.prediction.stories import PATIENCE_S, until
@@ -97,14 +97,12 @@ def test_what_was_answered_is_counted_soon_and_then_gone(drift: Drift, mail: Abo
     assert drift.of(mail).report(60)["rows"] == 3
 
 
-def test_as_many_rows_as_are_counted_at_once_are_counted_without_waiting(
-    late: Drift, mail: About
-) -> None:
-    for _ in range(ROWS_AT_ONCE // 2 - 1):
+def test_enough_rows_are_counted_without_waiting(late: Drift, mail: About) -> None:
+    for _ in range(ENOUGH_ROWS // 2 - 1):
         late.predicted(predicted(mail, [RED, RED]))
     assert red(mail) == 0
     late.predicted(predicted(mail, [RED, RED]))
-    until(lambda: red(mail) == ROWS_AT_ONCE)
+    until(lambda: red(mail) == ENOUGH_ROWS)
 
 
 def test_at_the_end_what_waits_is_counted(mail: About, monkeypatch: pytest.MonkeyPatch) -> None:
