@@ -10,11 +10,17 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import structlog
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+def timestamp(time_s: float, timespec: str = "microseconds") -> str:
+    """Write a moment, in seconds since the epoch, in UTC as RFC 3339 has it."""
+    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 class Answered(NamedTuple):

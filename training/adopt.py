@@ -12,7 +12,7 @@ from serving.model.description import Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
 from training.console import tell
 from training.describing.columns import Columns, counted, names_in, same_names
-from training.describing.describe import rows_of
+from training.describing.describe import answerable, rows_of
 from training.describing.dtypes import categories_of, dtypes_of
 from training.describing.evidence import Evidence
 from training.describing.told import agreed, told_by
@@ -42,7 +42,9 @@ def adopt(model: Path, reference: Path, options: Options) -> Description:
         raise TrainingError(f"no value of {target[0]!r} is a class of the estimator")
     unknown = Metrics(split="none: the reference has no target", values={}, dummy={})
     description = described(options, estimator, table, unknown, evidence)
-    told = _answerable(table, description)
+    told = answerable(table, description)
+    if lost := len(table.frame) - len(told.frame):
+        tell(f"{lost} rows are not scored: the estimator takes no missing values")
     asked = FittedEstimator(estimator, description).table(rows_of(told))
     metrics = unknown
     if len(table.target.columns) or table.task not in {"classification", "regression"}:
@@ -51,19 +53,6 @@ def adopt(model: Path, reference: Path, options: Options) -> Description:
     description = description.model_copy(update={"metrics": metrics})
     evaluation = Evaluation(metrics, estimator, asked, truth_of(told))
     return publish(options, description, estimator, table, evaluation)
-
-
-def _answerable(table: Table, description: Description) -> Table:
-    """Leave out the rows that the estimator does not answer since a value is missing."""
-    refused = [f.name for f in description.features if f.missing and not f.nullable]
-    rows = table.frame[refused].notna().all(axis="columns")
-    if not rows.all():
-        tell(f"{(~rows).sum()} rows are not scored: the estimator takes no missing values")
-    return replace(
-        table,
-        frame=table.frame[rows].reset_index(drop=True),
-        target=table.target[rows].reset_index(drop=True),
-    )
 
 
 def reference_table(

@@ -14,7 +14,7 @@ from serving.model.features import Row
 from serving.model.outputs import Array, Outputs, Prediction, WrongOutputError
 from training.card.findings import Findings, ask
 from training.console import tell
-from training.describing.describe import rows_of
+from training.describing.describe import answerable, rows_of
 from training.describing.reference import references_of
 from training.fitting.evaluation import Evaluation
 from training.table.table import Table
@@ -60,7 +60,7 @@ def _predictions(
     """
     model = FittedEstimator(estimator, description)
     if description.task == "clustering":
-        return _own(model, rows_of(table))
+        return _own(model, table)
     predictions = model.predictions(held_out)
     if evaluation.estimator is estimator:
         # It was fitted elsewhere, maybe on these very rows. A forest has learnt their numbers by
@@ -74,9 +74,9 @@ def _predictions(
     rows = rows_of(part)
     watch = Watch(description, references_of(description, rows, predictions, NO_ORDER), 0)
     others = model.predictions(ask(description, evaluation.estimator, part.frame))
-    if watch.all and _differ(watch, rows, _own(model, rows), others):
+    if watch.all and _differ(watch, rows, _own(model, part), others):
         # Of no more rows: what it has learnt by heart of many would be told as more than chance.
-        return _own(model, rows_of(_part(table, unseen)))
+        return _own(model, _part(table, unseen))
     return predictions
 
 
@@ -95,11 +95,7 @@ def _differ(
     return any(psi(mine, theirs) > MAX_PSI for mine, theirs in zip(*counts, strict=True))
 
 
-def _own(model: FittedEstimator, rows: Sequence[Row]) -> list[Prediction]:
+def _own(model: FittedEstimator, table: Table) -> list[Prediction]:
     """Ask for the rows that a request may have."""
-    features = model.description.features
-    refused = [
-        at for at, feature in enumerate(features) if feature.missing and not feature.nullable
-    ]
-    taken = [row for row in rows if all(row[at] is not None for at in refused)]
-    return model.predictions(model.ask(model.table(taken)))
+    rows = rows_of(answerable(table, model.description))
+    return model.predictions(model.ask(model.table(rows)))

@@ -119,8 +119,8 @@ class Names(Bins):
     def __init__(self, names: Sequence[str], others: Iterable[str] = ()) -> None:
         """Take the bins' names, and the digests of the labels that are known beside them."""
         self.names = tuple(names)
-        is_open = UNSEEN not in self.names
-        told = {**_WORDS, RARE: "all others"} if is_open else _WORDS
+        self._all_known = UNSEEN not in self.names
+        told = {**_WORDS, RARE: "all others"} if self._all_known else _WORDS
         self.words = tuple(told.get(name, name or '""') for name in self.names)
         self._at = {name: at for at, name in enumerate(names)}
         self._others = frozenset(others)
@@ -138,7 +138,7 @@ class Names(Bins):
         key = label_key(value)
         if (name := bin_of(key)) in self._at:
             return name
-        return RARE if UNSEEN not in self._at or digest(key) in self._others else UNSEEN
+        return RARE if self._all_known or digest(key) in self._others else UNSEEN
 
 
 _WORDS = {

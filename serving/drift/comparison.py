@@ -60,8 +60,6 @@ def chi2_quantile(degrees: int, above: float) -> float:
         low, high = high, 2 * high
     while high - low > 1e-13 * high:
         middle = (low + high) / 2
-        if middle in (low, high):
-            break
         low, high = (middle, high) if _chi2_above(middle, degrees) > above else (low, middle)
     return high
 

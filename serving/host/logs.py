@@ -9,9 +9,9 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO, cast
 
@@ -20,6 +20,7 @@ import structlog
 
 from serving.console import take_any_text
 from serving.settings import LogFormat, LogLevel
+from serving.telemetry import timestamp
 
 FRAMEWORK_LOGGERS = ("bentoml", "circus", "uvicorn", "uvicorn.error", "py.warnings")
 
@@ -125,7 +126,7 @@ def _lift_stack_trace(
 
 def _stamped(_: object, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Begin with what every line has, and leave out what this one does not know."""
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    now = timestamp(time.time())
     head = {"timestamp": now, "level": level, "event": event.pop("event")}
     return head | {name: value for name, value in event.items() if value is not None}
 

@@ -15,9 +15,7 @@ from serving.settings import metrics_folder
 from serving.telemetry import Listener, Predicted, log, stack_trace
 
 LATEST_S = 1.0  # after which rows are counted, or
-ENOUGH_ROWS = (
-    250  # when these wait: counting them delays nobody by much, and they are still at hand
-)
+ENOUGH_ROWS = 250  # wait: to count so many delays nobody by much, and they are still at hand
 _CLOSE_S = 3.0
 TURNED_OFF = "SERVING_DRIFT is off"
 OLD_MODEL = "the model was saved by a version that kept nothing to compare with: train it again"

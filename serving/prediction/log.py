@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from serving.model.about import About
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.prediction.sinks import Sink
-from serving.telemetry import Listener, Predicted, log, stack_trace
+from serving.telemetry import Listener, Predicted, log, stack_trace, timestamp
 
 MAX_WAITING_ROWS = 10_000
 _GATHER_S = 0.05  # a thread that woke for each request would take its time from answering them
@@ -134,9 +133,8 @@ class PredictionLog(Listener):
 
     def _lines(self, entry: _Entry) -> list[bytes]:
         about = entry.about
-        moment = datetime.fromtimestamp(entry.time_s, UTC).isoformat(timespec="microseconds")
         head: dict[str, Any] = {
-            "timestamp": moment.replace("+00:00", "Z"),
+            "timestamp": timestamp(entry.time_s),
             "level": "info",
             "event": "prediction",
             "request_id": entry.request_id,

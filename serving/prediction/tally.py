@@ -6,7 +6,6 @@ minutes or hours with training.
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from serving.model.about import About
 from serving.model.features import Row
 from serving.model.outputs import Array, Prediction
 from serving.prediction.history import History
+from serving.telemetry import timestamp
 
 ROWS_AT_ONCE = 1000  # are counted in one call, which holds up all other threads
 _COUNTERS = {
@@ -110,8 +110,8 @@ class Tally:
         comparisons = compare(self._watch, counts)
         return {
             "model": self._about.named,
-            "since": _iso(before.time_s),
-            "until": _iso(now_s),
+            "since": timestamp(before.time_s, "seconds"),
+            "until": timestamp(now_s, "seconds"),
             "features_left_out": self._watch.left_out,
             **document(comparisons),
         }
@@ -140,8 +140,3 @@ def _tell_references(owner: dict[str, str], watch: Watch) -> None:
         for name, seen in zip(each.bins.names, each.seen.tolist(), strict=True):
             ratio.tell(seen / count, **labels, bin=name)
     metrics.DRIFT_SHARE_CHI2.tell(noise.share_chi2, **owner)
-
-
-def _iso(time_s: float) -> str:
-    moment = datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")
-    return moment.replace("+00:00", "Z")

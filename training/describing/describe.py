@@ -4,6 +4,7 @@ import platform
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -72,6 +73,17 @@ def rows_of(table: Table) -> list[Row]:
         values = table.frame[name].tolist()
         columns.append([None if value != value else of_type(value) for value in values])
     return list(zip(*columns, strict=True))
+
+
+def answerable(table: Table, description: Description) -> Table:
+    """Leave out the rows that no request may have: they lack a value that may not be missing."""
+    refused = [f.name for f in description.features if f.missing and not f.nullable]
+    rows = table.frame[refused].notna().all(axis="columns")
+    return replace(
+        table,
+        frame=table.frame[rows].reset_index(drop=True),
+        target=table.target[rows].reset_index(drop=True),
+    )
 
 
 def _target_names(estimator: Estimator, table: Table) -> tuple[str, ...]:
