@@ -8,9 +8,11 @@ import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 import structlog
 from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Scope
@@ -149,6 +151,13 @@ class RecordingLog:
 
     def _keep(self, level: str, event: str, fields: dict[str, object]) -> None:
         self.lines.append({"level": level, "event": event, **fields})
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, room: ModuleType) -> RecordingLog:
+    """Keep what a room logs."""
+    log = RecordingLog()
+    monkeypatch.setattr(room, "log", log)
+    return log
 
 
 def service_labels(name: str) -> dict[str, str]:

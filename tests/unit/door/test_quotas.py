@@ -16,7 +16,7 @@ from serving.door.windows import RedisWindows, Window
 from serving.keys import ApiKey, Quota
 from serving.problems import QUOTA_EXCEEDED, Problem
 from serving.settings import MEMORY
-from tests.unit.fakes import FakeRedis, RecordingLog, StillClock, sample
+from tests.unit.fakes import FakeRedis, RecordingLog, StillClock, recorded, sample
 
 PATIENCE_S = 20
 
@@ -38,9 +38,7 @@ def set_clock(patch: pytest.MonkeyPatch) -> StillClock:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> RecordingLog:
     """Give what the quotas log."""
-    recording = RecordingLog()
-    monkeypatch.setattr(quotas, "log", recording)
-    return recording
+    return recorded(monkeypatch, quotas)
 
 
 def events(log: RecordingLog) -> list[str]:

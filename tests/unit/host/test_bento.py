@@ -43,7 +43,7 @@ from serving.host.process import LETTERS
 from serving.keys import ApiKey
 from serving.model.stored import ModelError
 from serving.settings import Settings
-from tests.unit.fakes import RecordingLog, ask
+from tests.unit.fakes import ask, recorded
 
 ROOT = Path(__file__).parents[3]
 
@@ -173,9 +173,7 @@ def test_metrics_are_labelled_as_bentoml_names_the_worker(monkeypatch: pytest.Mo
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """Give the lines that the check logs."""
-    recording = RecordingLog()
-    monkeypatch.setattr(bento, "log", recording)
-    return recording.lines
+    return recorded(monkeypatch, bento).lines
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from serving.host.letters import Letters
 from serving.host.life import HANG_DELAY_S, STOP_SIGNALS, Life, raise_descriptor_limit
 from serving.host.process import LETTERS
 from serving.settings import Settings
-from tests.unit.fakes import RecordingLog
+from tests.unit.fakes import recorded
 
 DEADLINE_S = 2.0
 SETTINGS = Settings(request_timeout_s=DEADLINE_S, drain_delay_s=0.01, drain_timeout_s=7)
@@ -27,9 +27,7 @@ SETTINGS = Settings(request_timeout_s=DEADLINE_S, drain_delay_s=0.01, drain_time
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Give the lines that are logged."""
-    recording = RecordingLog()
-    monkeypatch.setattr(life, "log", recording)
-    return recording.lines
+    return recorded(monkeypatch, life).lines
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from serving.host import supervisor
 from serving.host.letters import Letters
 from serving.host.process import LETTERS
 from serving.host.supervisor import MARGIN_S, RETRY_S, Workers, install_workers
-from tests.unit.fakes import RecordingLog
+from tests.unit.fakes import recorded
 
 CHECK_S = 10.0
 WATCHER: Any = Workers.__base__  # circus's own, whatever stands in its place by now
@@ -37,9 +37,7 @@ def moved(joint: str) -> str:
 @pytest.fixture(autouse=True)
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Give the lines that are logged."""
-    recording = RecordingLog()
-    monkeypatch.setattr(supervisor, "log", recording)
-    return recording.lines
+    return recorded(monkeypatch, supervisor).lines
 
 
 class FakeLoop:

@@ -20,7 +20,7 @@ from serving.prediction.drift import ENOUGH_ROWS, OLD_MODEL, TURNED_OFF, Drift
 from serving.prediction.history import History
 from serving.prediction.tally import Tally
 from serving.problems import NOT_FOUND, Problem
-from tests.unit.fakes import RecordingLog
+from tests.unit.fakes import recorded
 from tests.unit.prediction.stories import PATIENCE_S, until
 from tests.unit.prediction.watched import REFERENCES, about, counted, predicted
 
@@ -33,9 +33,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Give the log lines that the room writes."""
-    log = RecordingLog()
-    monkeypatch.setattr(room, "log", log)
-    return log.lines
+    return recorded(monkeypatch, room).lines
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from serving.prediction.predictor import EstimatorError, Outcome
 from serving.problems import Problem
 from serving.settings import Settings
 from serving.telemetry import Listeners, RequestRecord
-from tests.unit.fakes import Heard, RecordingLog, SignEstimator
+from tests.unit.fakes import Heard, SignEstimator, recorded
 from tests.unit.prediction.stories import PATIENCE_S, story, turns, until
 from tests.unit.samples import description
 
@@ -58,9 +58,7 @@ def verified() -> VerifiedModel:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Give the log lines that the room writes."""
-    log = RecordingLog()
-    monkeypatch.setattr(room, "log", log)
-    return log.lines
+    return recorded(monkeypatch, room).lines
 
 
 @contextmanager

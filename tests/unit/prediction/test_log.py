@@ -16,7 +16,7 @@ from serving.model.outputs import Prediction
 from serving.prediction import log as prediction_log
 from serving.prediction.log import PredictionLog
 from serving.telemetry import Predicted
-from tests.unit.fakes import RecordingLog, sample
+from tests.unit.fakes import recorded, sample
 from tests.unit.prediction.stories import PATIENCE_S, until
 from tests.unit.samples import PROBABILITIES, description
 
@@ -68,9 +68,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Give the log lines that the room writes about itself."""
-    log = RecordingLog()
-    monkeypatch.setattr(prediction_log, "log", log)
-    return log.lines
+    return recorded(monkeypatch, prediction_log).lines
 
 
 @pytest.fixture
