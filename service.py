@@ -35,7 +35,7 @@ from serving.host.bento import (
 )
 from serving.host.life import Life
 from serving.host.logs import configure_logging
-from serving.host.process import prepare_environment
+from serving.host.process import pinned_models, prepare_environment
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.model.store import ServedModel
@@ -75,7 +75,7 @@ prepare_bentoml(settings, read_settings)
 class ModelApi:
     """Serves a scikit-learn model over HTTP."""
 
-    stored = ServedModel(settings.model)  # what BentoML packs
+    stored = ServedModel((pinned_models() or settings.tags)[0])  # what BentoML packs
 
     @bentoml.on_deployment
     @staticmethod

@@ -57,6 +57,13 @@ class Runtime(StrEnum):
     ONNX = "onnx"
 
 
+class Follow(StrEnum):
+    """Which versions are promoted without anybody who says so."""
+
+    OFF = "off"
+    LATEST = "latest"
+
+
 def _origin(value: str) -> str:
     """Check that a value is an origin as browsers send it (RFC 6454, 6.2), or ``*`` for any."""
     if value != "*" and not re.fullmatch(r"https?://[^/\s]+", value):
@@ -90,6 +97,24 @@ def _dialects(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+# NAME, NAME:VERSION or NAME@ALIAS, as BentoML's model store has the first two.
+TAG = r"^[a-z0-9][a-z0-9_.-]*(:[A-Za-z0-9][A-Za-z0-9_.-]*|@[a-z][a-z0-9_-]*)?$"
+
+
+def _named_once(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that no model is there twice: of each, one version answers."""
+    names = [name_of(tag) for tag in value]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is named twice")
+    return value
+
+
+def name_of(tag: str) -> str:
+    """Give the name of a model without its version or alias."""
+    return re.split("[:@]", tag, maxsplit=1)[0]
+
+
 # None, or an absolute path without what means something in a route's template or ends a path. Nor
 # with a percent sign: paths are looked at when they are decoded.
 ROUTE = r"^(/[^\s{}?#%]*)?$"
@@ -106,10 +131,38 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    model: str = Field(
+    model: Annotated[str, Field(pattern=TAG)] = Field(
         "iris:latest",
-        pattern=r"^[a-z0-9][a-z0-9_.-]*(:[A-Za-z0-9][A-Za-z0-9_.-]*)?$",
-        description="tag of the model in the BentoML model store",
+        description="tag of the model in the BentoML model store: `NAME`, `NAME:VERSION` or "
+        "`NAME@ALIAS`",
+    )
+    models: Annotated[
+        tuple[Annotated[str, Field(pattern=TAG)], ...], NoDecode, AfterValidator(_named_once)
+    ] = Field(
+        (),
+        description="tags of several models, comma-separated, instead of the one; the first is "
+        "what is meant where none is named",
+    )
+    state_file: Path | None = Field(
+        None,
+        description="file in which `python -m serving.versions` keeps what is to be served; "
+        "`serving.json` beside the model store, if it is not set",
+    )
+    follow: Follow = Field(
+        Follow.OFF,
+        description="`latest`, to promote newly trained versions that are no worse; or `off`",
+    )
+    follow_margin: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="by how much the score of such a version may be worse",
+    )
+    start_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="seconds that a new worker has to be ready, before the old ones stay",
     )
     runtime: Runtime = Field(
         Runtime.AUTO,
@@ -212,7 +265,7 @@ class Settings(BaseSettings):
         description="`json`, `console` for people, or `auto`: `console` on a terminal, else `json`",
     )
 
-    @field_validator("cors_origins", "trusted_proxies", "dialects", mode="before")
+    @field_validator("models", "cors_origins", "trusted_proxies", "dialects", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """Split a comma-separated variable."""
@@ -242,6 +295,18 @@ class Settings(BaseSettings):
         if not known:
             raise ValueError("no storage such as memory:// or redis://localhost:6379")
         return value
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The models that are served, as they are named; the first where none is."""
+        return self.models or (self.model,)
+
+    @property
+    def state_path(self) -> Path:
+        """Where the desired state is kept."""
+        home = os.environ.get("BENTOML_HOME")
+        store = Path(home) if home else Path.home() / "bentoml"
+        return self.state_file or store / "serving.json"
 
     @property
     def platform_port(self) -> int | None:
@@ -284,9 +349,12 @@ def load_settings() -> Settings:
         if given.get(PREFIX + name) == "":  # a secret that did not arrive opens nothing
             raise SystemExit(f"{PREFIX}{name}: is set, but empty; unset it to serve without keys")
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as exc:
         raise SystemExit("\n".join(_complaints(exc))) from None
+    if settings.models and "model" in settings.model_fields_set:
+        raise SystemExit(f"{PREFIX}MODELS: {PREFIX}MODEL is set too; name all models in one")
+    return settings
 
 
 def _complaints(exc: ValidationError) -> list[str]:

@@ -5,7 +5,7 @@ answers are ours: the one joint is `ModelService.to_asgi`. What is reached for b
 test in ``tests/unit/host/test_bento.py`` that fails when an upgrade moves it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from starlette.types import ASGIApp
 
 from serving.door.windows import check as check_storage
 from serving.host.application import Application
-from serving.host.process import letters_folder, make_folder, make_letters_folder, pin_model
+from serving.host.process import letters_folder, make_folder, make_letters_folder, pin_models
 from serving.host.protocol import install_protocol
 from serving.host.supervisor import install_workers
 from serving.metrics import Metrics
+from serving.model.state import LATEST, State, read_state
 from serving.model.store import ServedModel
 from serving.model.stored import compiled_form, verify
 from serving.prediction.sinks import check as check_prediction_log
-from serving.settings import Settings, unknown_variables
+from serving.settings import Settings, name_of, unknown_variables
 from serving.telemetry import log
 
 _BENTOML = containers.BentoMLContainer
@@ -140,17 +141,43 @@ def check_start(settings: Settings, service: bentoml.Service[Any]) -> None:
         )
     check_storage(settings.rate_limit_storage.get_secret_value())
     check_prediction_log(settings.prediction_log)
-    named = "model" in settings.model_fields_set
-    tag = settings.model if named else packed_model(service) or settings.model
-    verified = verify(ServedModel(tag).resolve())
-    compiled_form(verified, settings.runtime)
-    pin_model(str(verified.tag))
+    models = wanted_models(settings, packed_models(service))
+    for tag in models:
+        compiled_form(verify(ServedModel(tag).resolve()), settings.runtime)
+    pin_models(models)
 
 
-def packed_model(service: bentoml.Service[Any]) -> str | None:
-    """Tell which model was packed into the bento that is served; none where no bento is."""
+def wanted_models(
+    settings: Settings, packed: Sequence[str] = (), served: Mapping[str, str] = {}
+) -> tuple[str, ...]:
+    """Give the exact tags of what is to be served: as settings, bento and desired state have it.
+
+    What settings name wins over what is ``packed`` into the bento, and what was promoted over a
+    version from before. ``latest`` is found once: of a model that nobody has promoted, the version
+    that is ``served`` stays, by name.
+
+    Raises:
+        ModelError: there is no such model, or no such alias.
+        StateError: the desired state can't be read.
+    """
+    state = read_state(settings.state_path)
+    is_set = settings.model_fields_set & {"model", "models"}
+    tags = settings.tags if is_set or not packed else packed
+    return tuple(_exact(tag, state, served) for tag in tags)
+
+
+def _exact(tag: str, state: State, served: Mapping[str, str]) -> str:
+    name = name_of(tag)
+    is_open = tag in {name, f"{name}:{LATEST}"} and not state.of(name).promoted
+    if is_open and name in served:
+        return f"{name}:{served[name]}"
+    return f"{name}:{state.version_of(tag)}"
+
+
+def packed_models(service: bentoml.Service[Any]) -> tuple[str, ...]:
+    """Tell which models were packed into the bento that is served; none where no bento is."""
     bento = service.bento
-    return None if bento is None else str(bento.info.all_models[0].tag)
+    return () if bento is None else tuple(str(model.tag) for model in bento.info.all_models)
 
 
 def worker_count(service: bentoml.Service[Any]) -> int:

@@ -9,15 +9,17 @@ import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 
-from serving.settings import PREFIX, Settings
+from serving.settings import Settings
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (Linux has it for such files, and others have not)
 HELD = ".held"  # a file beside such a folder, which its server has locked
 LETTERS = "MODEL_API_LETTERS"
+MODELS = "MODEL_API_MODELS"
 YOUNG_OBJECTS = 10_000  # looked at together: a millisecond's work, and many requests' objects
 
 
@@ -54,9 +56,14 @@ def forbid_usage_reports() -> None:
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 
-def pin_model(tag: str) -> None:
-    """Fix the model's version for the workers of this server, those started later among them."""
-    os.environ[f"{PREFIX}MODEL"] = tag
+def pin_models(tags: Iterable[str]) -> None:
+    """Fix the models' versions for the workers of this server, those started later among them."""
+    os.environ[MODELS] = ",".join(tags)
+
+
+def pinned_models() -> tuple[str, ...]:
+    """Tell which versions this worker has to serve; none, in a process that is no worker."""
+    return tuple(filter(None, os.environ.get(MODELS, "").split(",")))
 
 
 def letters_folder() -> Path | None:

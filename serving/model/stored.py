@@ -82,6 +82,21 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
     return VerifiedModel(stored.tag, path, description)
 
 
+def newest(name: str) -> str:
+    """Give the newest version of a model in the store.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    try:
+        return str(bentoml.models.get(f"{name}:latest").tag.version)
+    except (BentoMLException, ValueError):  # the last: it can't be a tag
+        raise ModelError(
+            f"no model {name} in the BentoML model store: train one with `python train.py`, or "
+            "name another with SERVING_MODEL (see `bentoml models list`)"
+        ) from None
+
+
 def described(tag: str) -> Description:
     """Read what a model of the store says of itself, whatever it takes to load it.
 

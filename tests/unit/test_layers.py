@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 GROUND = "console problems json_text keys telemetry settings exposition metrics"
 WINGS = {
     "model": "domains features description outputs scores about rows estimator compiled stored "
-    "facts store",
+    "facts store state",
     "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
@@ -41,7 +41,8 @@ KNOWN_BY = {
     "door": "dialects.dialect drift.comparison drift.report drift.words model.about model.domains "
     "model.facts prediction.cache prediction.drift prediction.loaded "
     "prediction.predictor prediction.shelf",
-    "host": "door.edge door.windows model.store model.stored prediction.shelf prediction.sinks",
+    "host": "door.edge door.windows model.state model.store model.stored prediction.shelf "
+    "prediction.sinks",
     "outcomes": "model.description model.features model.outputs model.scores model.stored",
 }
 

@@ -32,6 +32,7 @@ from sklearn.linear_model import LogisticRegression
 from starlette.types import ASGIApp
 
 from serving.host.application import Application
+from serving.host.process import MODELS
 from serving.keys import ApiKey
 from serving.model.description import Description, References
 from serving.model.store import save
@@ -567,9 +568,9 @@ def test_the_service_is_as_its_operator_has_set_it_and_ends_whole(
 def test_a_deployment_chooses_the_version_for_all_workers(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    monkeypatch.setenv("SERVING_MODEL", "iris:latest")
+    monkeypatch.setenv(MODELS, "")
     module.ModelApi.inner.check()
-    assert os.environ["SERVING_MODEL"] == f"iris:{version}"
+    assert os.environ[MODELS] == f"iris:{version}"
 
 
 @pytest.mark.slow

@@ -39,6 +39,11 @@ def refusal() -> list[str]:
 def test_nothing_need_be_set() -> None:
     assert load_settings().model_dump() == {
         "model": "iris:latest",
+        "models": (),
+        "state_file": None,
+        "follow": "off",
+        "follow_margin": 0.0,
+        "start_timeout_s": 60.0,
         "runtime": "auto",
         "request_timeout_s": 10.0,
         "max_body_bytes": 1_048_576,
@@ -356,13 +361,13 @@ def test_variables_that_mean_nothing_are_found_where_they_stand(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     (folder / ".env").write_text("SERVING_HANG_DELAY_S=20\nSERVING_THREADS=3\nOTHER=1\n")
-    for name in ("SERVING_TIMEOUT", "SERVING_MODELS", "SERVING_MODEL", "SERVINGMODEL"):
+    for name in ("SERVING_TIMEOUT", "SERVING_MODLE", "SERVING_MODEL", "SERVINGMODEL"):
         monkeypatch.setenv(name, "5")
     monkeypatch.setenv("SERVING_AIP_HTTP_PORT", "5")
     assert unknown_variables() == [
         "SERVING_AIP_HTTP_PORT",
         "SERVING_HANG_DELAY_S",
-        "SERVING_MODELS",
+        "SERVING_MODLE",
         "SERVING_TIMEOUT",
     ]
     assert load_settings().aip_http_port is None
@@ -394,3 +399,18 @@ def test_the_folder_of_the_metrics_is_known_if_there_is_one(
 def test_a_file_that_is_no_text_stops_the_start_with_one_line(folder: Path) -> None:
     (folder / ".env").write_bytes(b"SERVING_MODEL=\xff\xfe\n")
     assert refusal() == [".env: it is no UTF-8"]
+
+
+def test_one_model_is_named_or_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_MODELS", "iris@champion, wine:latest,loans")
+    assert load_settings().tags == ("iris@champion", "wine:latest", "loans")
+    monkeypatch.setenv("SERVING_MODEL", "iris")
+    assert refusal() == ["SERVING_MODELS: SERVING_MODEL is set too; name all models in one"]
+
+
+@pytest.mark.parametrize("value", ["iris,iris:v2", "iris@champion,iris", "iris@", "@champion", "I"])
+def test_models_that_can_not_be_served_together_are_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("SERVING_MODELS", value)
+    assert len(refusal()) == 1

@@ -34,13 +34,14 @@ from serving.host.bento import (
     InstanceOutput,
     ModelService,
     check_start,
-    packed_model,
+    packed_models,
     prepare_bentoml,
     service_metrics,
     worker_count,
 )
 from serving.host.process import LETTERS
 from serving.keys import ApiKey
+from serving.model import state
 from serving.model.stored import ModelError
 from serving.settings import Settings
 from tests.unit.fakes import ask, recorded
@@ -181,11 +182,10 @@ def pinned(monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, object]]) -> l
     """Give the versions that are chosen, of models all of which are there and sound."""
     chosen: list[str] = []
     monkeypatch.setattr(bento, "ServedModel", lambda tag: SimpleNamespace(resolve=lambda: tag))
-    monkeypatch.setattr(
-        bento, "verify", lambda tag: SimpleNamespace(tag=tag.replace("latest", "v7"))
-    )
+    monkeypatch.setattr(state, "newest", lambda name: "v7")
+    monkeypatch.setattr(bento, "verify", lambda tag: SimpleNamespace(tag=tag))
     monkeypatch.setattr(bento, "compiled_form", lambda verified, runtime: None)
-    monkeypatch.setattr(bento, "pin_model", chosen.append)
+    monkeypatch.setattr(bento, "pin_models", chosen.extend)
     return chosen
 
 
@@ -216,8 +216,8 @@ def test_a_version_is_chosen_for_all_workers(
     assert pinned == [expected]
 
 
-def test_a_service_outside_of_a_bento_has_no_packed_model() -> None:
-    assert packed_model(SMALL) is None, moved("Service.bento")
+def test_a_service_outside_of_a_bento_has_no_packed_models() -> None:
+    assert packed_models(SMALL) == (), moved("Service.bento")
 
 
 def test_workers_that_would_count_alone_are_refused(

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from serving.host.process import forbid_usage_reports, pin_model, prepare_environment
-from serving.settings import Settings, load_settings
+from serving.host.process import (
+    MODELS,
+    forbid_usage_reports,
+    pin_models,
+    pinned_models,
+    prepare_environment,
+)
+from serving.settings import Settings
 
 PASSED_ON = (
     "BENTOML_CONFIG",
@@ -72,9 +78,10 @@ def test_usage_reports_are_off_unless_the_operator_decides(
     assert os.environ["BENTOML_DO_NOT_TRACK"] == "False"
 
 
-def test_the_version_that_was_chosen_holds_for_workers_started_later(
+def test_versions_that_were_chosen_hold_for_workers_started_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("SERVING_MODEL", "iris:latest")
-    pin_model("iris:v7")
-    assert load_settings().model == "iris:v7"
+    monkeypatch.setenv(MODELS, "")
+    assert pinned_models() == ()
+    pin_models(["iris:v7", "wine:v2"])
+    assert pinned_models() == ("iris:v7", "wine:v2")
