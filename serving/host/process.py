@@ -9,8 +9,8 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from serving.settings import Settings
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (Linux has it for such files, and others have not)
 HELD = ".held"  # a file beside such a folder, which its server has locked
 LETTERS = "MODEL_API_LETTERS"
+LETTERS_PURPOSE = "letters"
 MODELS = "MODEL_API_MODELS"
 YOUNG_OBJECTS = 10_000  # looked at together: a millisecond's work, and many requests' objects
 
@@ -78,7 +79,7 @@ def make_letters_folder() -> None:
     Raises:
         SystemExit: it can't be made.
     """
-    os.environ[LETTERS] = make_folder("letters")
+    os.environ[LETTERS] = make_folder(LETTERS_PURPOSE)
 
 
 def make_folder(purpose: str) -> str:
@@ -125,13 +126,30 @@ def _hold(folder: Path) -> None:
 
 def _remove_if_left(held: Path) -> None:
     """Remove the folder beside such a file if all who held it have ended."""
-    with suppress(OSError):  # another user's, locked, or just gone
-        descriptor = os.open(held, os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(held.with_suffix(""))
-        finally:
-            os.close(descriptor)
+    with suppress(OSError), _locked(held):  # another user's, held, or just gone
+        _remove(held.with_suffix(""))
+
+
+@contextmanager
+def _locked(held: Path) -> Iterator[None]:
+    descriptor = os.open(held, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def folders_in_use(purpose: str) -> Iterator[Path]:
+    """Give such folders of this machine that `make_folder` has made, and whose makers live."""
+    for parent in {SHARED_MEMORY, Path(tempfile.gettempdir())}:
+        for folder in sorted(parent.glob(f"model-api-{purpose}-*/")):
+            held = folder.with_suffix(HELD)
+            try:
+                with _locked(held):
+                    continue
+            except OSError:  # it is held, or nobody could hold it: then its content tells
+                yield folder
 
 
 def _remove(folder: Path) -> None:

@@ -41,8 +41,8 @@ KNOWN_BY = {
     "door": "dialects.dialect drift.comparison drift.report drift.words model.about model.domains "
     "model.facts prediction.cache prediction.drift prediction.loaded "
     "prediction.predictor prediction.shelf",
-    "host": "door.edge door.windows model.state model.store model.stored prediction.shelf "
-    "prediction.sinks",
+    "host": "door.edge door.windows model.domains model.state model.store model.stored "
+    "prediction.shelf prediction.sinks",
     "outcomes": "model.description model.features model.outputs model.scores model.stored",
 }
 
