@@ -30,12 +30,14 @@ from serving.host.bento import (
     InstanceOutput,
     ModelService,
     check_start,
+    packed_models,
     prepare_bentoml,
     service_metrics,
 )
 from serving.host.life import Life
 from serving.host.logs import configure_logging
 from serving.host.process import pinned_models, prepare_environment
+from serving.host.wanted import wanted
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.model.store import ServedModel
@@ -68,7 +70,9 @@ def read_settings() -> tuple[Settings, tuple[Dialect, ...]]:
 settings, dialects = read_settings()
 configure_logging(settings.log_level, settings.log_format)
 prepare_environment(settings, Path(__file__).with_name("configuration.yaml"))
-prepare_bentoml(settings, read_settings)
+prepare_bentoml(
+    settings, lambda served: wanted(read_settings()[0], packed_models(ModelApi), served)
+)
 
 
 @bentoml.service(name="ModelApi", service_class=ModelService)

@@ -5,7 +5,7 @@ answers are ours: the one joint is `ModelService.to_asgi`. What is reached for b
 test in ``tests/unit/host/test_bento.py`` that fails when an upgrade moves it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ from serving.host.application import Application
 from serving.host.process import letters_folder, make_folder, make_letters_folder, pin_models
 from serving.host.protocol import install_protocol
 from serving.host.supervisor import install_workers
+from serving.host.wanted import Wanted, wanted
 from serving.metrics import Metrics
-from serving.model.state import LATEST, State, read_state
 from serving.model.store import ServedModel
 from serving.model.stored import compiled_form, verify
 from serving.prediction.sinks import check as check_prediction_log
-from serving.settings import Settings, name_of, unknown_variables
+from serving.settings import Settings, unknown_variables
 from serving.telemetry import log
 
 _BENTOML = containers.BentoMLContainer
@@ -85,16 +85,16 @@ class BatchOutput(bentoml.IODescriptor):
     request_id: str
 
 
-def prepare_bentoml(settings: Settings, read_settings: Callable[[], object]) -> None:
+def prepare_bentoml(settings: Settings, look: Callable[[Mapping[str, str]], Wanted]) -> None:
     """Set in BentoML what no setting of its own reaches; to be called while a service is imported.
 
-    ``read_settings`` reads them anew, as workers will that are started later.
+    ``look`` tells what is wanted later, given what is served: see `wanted`.
     It reports usage unless told otherwise before its command line starts, and keeps the metrics of
     all servers of a model store in one folder, which each empties when it starts.
     """
     usage_stats.do_not_track.cache_clear()
     install_protocol(settings.request_timeout_s)
-    install_workers(settings.drain_delay_s, settings.drain_timeout_s, read_settings)
+    install_workers(settings.drain_delay_s, settings.drain_timeout_s, look)
     if settings.platform_port is not None:
         install_port(settings.platform_port)
     if letters_folder() is None:  # in a worker it is there
@@ -141,37 +141,10 @@ def check_start(settings: Settings, service: bentoml.Service[Any]) -> None:
         )
     check_storage(settings.rate_limit_storage.get_secret_value())
     check_prediction_log(settings.prediction_log)
-    models = wanted_models(settings, packed_models(service))
+    models = wanted(settings, packed_models(service)).models
     for tag in models:
         compiled_form(verify(ServedModel(tag).resolve()), settings.runtime)
     pin_models(models)
-
-
-def wanted_models(
-    settings: Settings, packed: Sequence[str] = (), served: Mapping[str, str] = {}
-) -> tuple[str, ...]:
-    """Give the exact tags of what is to be served: as settings, bento and desired state have it.
-
-    What settings name wins over what is ``packed`` into the bento, and what was promoted over a
-    version from before. ``latest`` is found once: of a model that nobody has promoted, the version
-    that is ``served`` stays, by name.
-
-    Raises:
-        ModelError: there is no such model, or no such alias.
-        StateError: the desired state can't be read.
-    """
-    state = read_state(settings.state_path)
-    is_set = settings.model_fields_set & {"model", "models"}
-    tags = settings.tags if is_set or not packed else packed
-    return tuple(_exact(tag, state, served) for tag in tags)
-
-
-def _exact(tag: str, state: State, served: Mapping[str, str]) -> str:
-    name = name_of(tag)
-    is_open = tag in {name, f"{name}:{LATEST}"} and not state.of(name).promoted
-    if is_open and name in served:
-        return f"{name}:{served[name]}"
-    return f"{name}:{state.version_of(tag)}"
 
 
 def packed_models(service: bentoml.Service[Any]) -> tuple[str, ...]:

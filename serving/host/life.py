@@ -2,7 +2,8 @@
 
 Asked to end, a worker first says that it is unready, goes on answering for a while so that load
 balancers notice, and then lets uvicorn close its door and answer what is under way, for a bounded
-time. A watchdog ends a worker whose model hangs.
+time. One whose place another has taken does the latter alone: the server goes on. A watchdog asks
+for such a successor when a model hangs, and ends the worker if none comes.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from serving.settings import Settings, metrics_folder
 from serving.telemetry import log
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+RETIRE_SIGNAL = signal.SIGUSR1  # from the supervisor, when another has taken this worker's place
 HANG_DELAY_S = 20.0  # after the deadline, in which a batch may still end
 
 
@@ -44,10 +46,12 @@ class Life:
     def __init__(self, settings: Settings) -> None:
         """Take the periods."""
         self.draining = False
+        self._retires = self._hangs = False
         self._drain_delay_s = settings.drain_delay_s
         self._drain_timeout_s = settings.drain_timeout_s
         self._deadline_s = settings.request_timeout_s
         self._longest_s = settings.request_timeout_s + HANG_DELAY_S
+        self._succession_s = settings.start_timeout_s + HANG_DELAY_S
         self._tick_s = min(1.0, self._longest_s / 20)
         folder = letters_folder()
         self._letters = None if folder is None else Letters(folder)
@@ -70,6 +74,8 @@ class Life:
             if self._is_worker and callable(shut_down):
                 handler = partial(shut_down, number, None)
                 self._loop.add_signal_handler(number, self._drain, handler)
+                if number == signal.SIGTERM:
+                    self._loop.add_signal_handler(RETIRE_SIGNAL, self._retire, handler)
 
     def begin(self, models: Watched, on_drain: Callable[[], None]) -> None:
         """Start the watchdog, under uvicorn; ``on_drain`` is told when the worker begins to end."""
@@ -80,14 +86,14 @@ class Life:
         if self._is_worker:
             raise_descriptor_limit()
             if self._letters is not None:
-                self._letters.tell_served()
+                self._letters.tell_ready()
                 self._stacks = self._letters.open_stacks()
             self._tick()
 
     @property
     def unready(self) -> str | None:
         """Why clients should ask another server; nothing, if they need not."""
-        if self.draining:
+        if self.draining and not self._retires:
             return "the server is shutting down"
         if self._models is not None and self._models.running_s > self._deadline_s:
             return "the model has not answered within a request's deadline"
@@ -127,16 +133,27 @@ class Life:
         log.info("drain.started", delay_s=self._drain_delay_s, timeout_s=self._drain_timeout_s)
         self._loop.call_later(self._drain_delay_s, shut_down)
 
-    def _tick(self) -> None:
-        """End the process if the model hangs, for there is no way to end its thread alone.
+    def _retire(self, shut_down: Callable[[], None]) -> None:
+        """Leave the door to another worker, which is ready: what this one has taken it answers."""
+        self._retires = not self.draining
+        self._drain_delay_s = 0.0
+        self._drain(shut_down)
 
-        Native code may hold the interpreter, so that not even this runs: a thread in C waits for
-        the next tick, and ends the process if there is none.
+    def _tick(self) -> None:
+        """Let another worker take over if a model hangs, for there is no way to end its thread.
+
+        This one goes on for its neighbours meanwhile; if nobody comes, it ends. Native code may
+        hold the interpreter, so that not even this runs: a thread in C waits for the next tick, and
+        ends the process if there is none.
         """
         assert self._models is not None  # noqa: S101 (which `begin` has set)
         running_s = self._models.running_s
-        if running_s > self._longest_s:
+        if running_s > self._longest_s and not self._hangs:
+            self._hangs = True
             log.critical("model.hangs", running_s=round(running_s, 3), stack=self._models.stacks)
+            if self._letters is not None:
+                self._letters.ask_for_successor()
+        if running_s > self._longest_s + (self._succession_s if self._letters else 0.0):
             os._exit(1)
         stream = self._stacks or sys.__stderr__
         if stream is not None:

@@ -8,6 +8,8 @@ import fcntl
 import gc
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -65,6 +67,18 @@ def pin_models(tags: Iterable[str]) -> None:
 def pinned_models() -> tuple[str, ...]:
     """Tell which versions this worker has to serve; none, in a process that is no worker."""
     return tuple(filter(None, os.environ.get(MODELS, "").split(",")))
+
+
+def run_own_program(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of this project, wherever this process was started, and wait for its end."""
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return subprocess.run(  # noqa: S603 (our own)
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
 
 
 def letters_folder() -> Path | None:

@@ -20,7 +20,7 @@ WINGS = {
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages drift "
     "probes edge",
-    "host": "process logs letters protocol supervisor life application bento",
+    "host": "process logs letters protocol wanted life succession supervisor application bento",
     "outcomes": "reading versions joining report __main__",
 }
 SIBLINGS = {"prediction", "dialects"}

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -40,6 +40,7 @@ from serving.host.bento import (
     worker_count,
 )
 from serving.host.process import LETTERS
+from serving.host.wanted import Wanted
 from serving.keys import ApiKey
 from serving.model import state
 from serving.model.stored import ModelError
@@ -275,6 +276,10 @@ def _prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     BentoMLContainer.prometheus_multiproc_dir.reset()
 
 
+def wanting(served: Mapping[str, str]) -> Wanted:
+    return Wanted(Settings(), 0, (), ())
+
+
 @pytest.mark.usefixtures("_prepared")
 def test_usage_reports_are_off_even_if_the_answer_was_remembered(
     monkeypatch: pytest.MonkeyPatch,
@@ -286,7 +291,7 @@ def test_usage_reports_are_off_even_if_the_answer_was_remembered(
     assert cached() is False, moved("BENTOML_DO_NOT_TRACK")
     monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "True")
     assert cached() is False, moved("the cache of do_not_track: no need to clear it any more")
-    prepare_bentoml(Settings(), Settings)
+    prepare_bentoml(Settings(), wanting)
     assert cached() is True
 
 
@@ -307,10 +312,10 @@ def test_each_server_keeps_its_metrics_and_letters_in_folders_of_its_own_and_tel
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "another's")
     with monkeypatch.context() as worker:
         worker.setenv(LETTERS, "there")
-        prepare_bentoml(Settings(), Settings)
+        prepare_bentoml(Settings(), wanting)
         assert BentoMLContainer.prometheus_multiproc_dir.get() == usual
         assert not made
-    prepare_bentoml(Settings(), Settings)
+    prepare_bentoml(Settings(), wanting)
     assert made == ["metrics", "letters"]
     assert ensure_prometheus_dir() == make("metrics"), moved("the provider of the metrics' folder")
 
@@ -328,7 +333,7 @@ def test_a_port_that_a_platform_names_wins_over_what_bentoml_was_asked_for(
     assert "port" in parameters(server.serving.serve_http), moved("serve_http")
     for place in (server, server.serving):  # its command line takes it from the one
         monkeypatch.setattr(place, "serve_http", serve_http)
-    prepare_bentoml(Settings(aip_http_port=named), Settings)
+    prepare_bentoml(Settings(aip_http_port=named), wanting)
     for place in (server, server.serving):
         place.serve_http(".", host="::1", port=9000)
     assert started == [(".", "::1", expected)] * 2

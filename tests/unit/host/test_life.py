@@ -15,7 +15,13 @@ import uvicorn
 
 from serving.host import life
 from serving.host.letters import Letters
-from serving.host.life import HANG_DELAY_S, STOP_SIGNALS, Life, raise_descriptor_limit
+from serving.host.life import (
+    HANG_DELAY_S,
+    RETIRE_SIGNAL,
+    STOP_SIGNALS,
+    Life,
+    raise_descriptor_limit,
+)
 from serving.host.process import LETTERS
 from serving.settings import Settings
 from tests.unit.fakes import recorded
@@ -174,7 +180,8 @@ def test_the_thread_in_c_is_told_again_and_again_and_let_off_at_the_end(
     in_uvicorn(story)
     assert armed[-1] is None
     assert armed[:-1] == [0.1] * (len(armed) - 1)
-    assert [file.name for file in letters.folder.iterdir()] == ["served"]
+    left = {file.name for file in letters.folder.iterdir()}
+    assert left == {"served", f"ready_{os.getpid()}"}
 
 
 @pytest.mark.parametrize("hangs", [False, True])
@@ -196,6 +203,39 @@ def test_a_worker_ends_itself_when_the_model_hangs(
     in_uvicorn(story)
     told = {"level": "critical", "event": "model.hangs", "running_s": 22.1, "stack": "in predict"}
     assert lines == ([told] if hangs else [])
+
+
+def test_a_worker_whose_model_hangs_asks_for_a_successor_and_ends_if_none_comes(
+    lines: list[dict[str, Any]], letters: Letters
+) -> None:
+    models = Models(DEADLINE_S + HANG_DELAY_S + 0.1)
+
+    async def story(_: uvicorn.Server) -> None:
+        worker = Life(SETTINGS)
+        worker.take_signals()
+        worker.begin(models, lambda: None)
+        assert letters.wants_successor([os.getpid()]) == [os.getpid()]
+        models.running_s += SETTINGS.start_timeout_s + HANG_DELAY_S
+        with pytest.raises(Exit, match="1"):
+            worker._tick()
+        worker.end()
+
+    in_uvicorn(story)
+    assert [line["event"] for line in lines] == ["model.hangs"]
+
+
+def test_a_worker_that_retires_closes_its_door_at_once_and_calls_the_server_no_less_ready() -> None:
+    async def story(server: uvicorn.Server) -> None:
+        worker = Life(Settings(drain_delay_s=1000))
+        worker.take_signals()
+        worker.begin(Models(), lambda: None)
+        os.kill(os.getpid(), RETIRE_SIGNAL)
+        await until(lambda: server.should_exit)
+        assert worker.draining
+        assert worker.unready is None
+        worker.end()
+
+    in_uvicorn(story)
 
 
 def test_a_worker_that_can_not_serve_leaves_word_of_it_and_no_metrics(

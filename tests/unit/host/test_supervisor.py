@@ -3,8 +3,7 @@
 import inspect
 import signal
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +21,8 @@ from serving.host import supervisor
 from serving.host.letters import Letters
 from serving.host.process import LETTERS
 from serving.host.supervisor import MARGIN_S, RETRY_S, Workers, install_workers
+from serving.host.wanted import Wanted
+from serving.settings import Settings
 from tests.unit.fakes import recorded
 
 CHECK_S = 10.0
@@ -48,9 +49,10 @@ class FakeLoop:
         self.due: list[tuple[float, Callable[[], object]]] = []
         self.asyncio_loop = self
 
-    def create_future(self) -> Future[None]:
-        """Make one that no loop need know."""
-        return Future()
+    def create_task(self, coroutine: Coroutine[Any, Any, None]) -> Any:  # noqa: ANN401
+        """Never begin it."""
+        coroutine.close()
+        return SimpleNamespace(cancel=lambda: None)
 
     def call_soon_threadsafe(self, call: Callable[[], object]) -> None:
         """Do it now."""
@@ -79,7 +81,7 @@ class FakeArbiter:
         """Run."""
         self.loop, self.check_delay, self._stopping, self.busy = FakeLoop(), CHECK_S, False, False
         self._exception: BaseException | None = None
-        self.ctrl = SimpleNamespace(sys_hdl=SimpleNamespace(quit=None))
+        self.ctrl = SimpleNamespace(sys_hdl=SimpleNamespace(quit=None, reload=None))
         self.sockets = SimpleNamespace(close_all=lambda: self.calls.append("close_all"))
         self.calls: list[str] = []
 
@@ -111,6 +113,7 @@ def arbiter() -> Iterator[FakeArbiter]:
 def watcher(arbiter: FakeArbiter, folder: Path = Path("nowhere"), **options: Any) -> Any:  # noqa: ANN401
     env = {LETTERS: str(folder)}
     made = Workers(name="service", cmd="true", env=env, **options)
+    made.look = lambda served: Wanted(Settings(), 0, (), ())
     made.initialize(None, None, arbiter)
     return made
 
@@ -130,7 +133,7 @@ def lived(made: Any, *ages_s: float) -> None:  # noqa: ANN401
 
 def test_bentoml_starts_workers_through_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(circus.watcher, "Watcher", circus.watcher.Watcher)
-    install_workers(3, 29.5, object)
+    install_workers(3, 29.5, lambda served: Wanted(Settings(), 0, (), ()))
     made = create_watcher(name="service", args=["x"], numprocesses=1)
     assert isinstance(made, Workers), moved("create_watcher's import of circus's Watcher")
     assert made.graceful_timeout == 3 + 29.5 + MARGIN_S, moved("graceful_timeout")
@@ -138,7 +141,7 @@ def test_bentoml_starts_workers_through_ours(monkeypatch: pytest.MonkeyPatch) ->
     assert made.args == ["x", "--timeout-graceful-shutdown", "30"], moved("args")
     understood = [option for parameter in main.params for option in parameter.opts]
     assert "--timeout-graceful-shutdown" in understood, moved("its worker's option")
-    assert set(made.hooks) == {"before_stop", "after_reap"}
+    assert set(made.hooks) == {"before_stop", "after_spawn", "after_reap"}
 
 
 @pytest.mark.parametrize(("count", "replaced"), [(1, False), (2, True)])
@@ -216,34 +219,7 @@ def test_being_asked_to_end_is_not_forgotten_while_circus_is_busy(arbiter: FakeA
     assert arbiter.loop.run() == []
 
 
-@pytest.mark.parametrize("wrong", [False, True])
-def test_a_reload_with_a_mistake_in_the_settings_is_refused(
-    arbiter: FakeArbiter,
-    lines: list[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    wrong: bool,
-) -> None:
-    reloaded = []
-
-    def read_settings() -> None:
-        if wrong:
-            raise SystemExit("SERVING_THREADS: at least 1")
-
-    monkeypatch.setattr(WATCHER, "_reload", lambda self: reloaded.append(True))
-    made = watcher(arbiter)
-    made.read_settings = read_settings
-    done = made._reload()
-    assert done is None or done.done()
-    refused = {
-        "level": "error",
-        "event": "reload.refused",
-        "reason": "SERVING_THREADS: at least 1",
-    }
-    assert (reloaded, lines) == (([], [refused]) if wrong else ([True], []))
-
-
-def test_the_door_is_closed_when_the_server_ends_and_not_at_a_reload(arbiter: FakeArbiter) -> None:
+def test_the_door_is_closed_when_the_server_ends(arbiter: FakeArbiter) -> None:
     made = watcher(arbiter)
     made.drain_delay_s = 3.0
     made.call_hook("before_stop")

@@ -1,0 +1,266 @@
+"""Succession: new workers take the place of old ones, and no request is lost.
+
+One by one, a new worker is started beside those that serve. Only when it has loaded its models, and
+they have answered, an old one stops taking connections and answers what it has taken. If the new
+one ends before that, or takes too long, it goes, and the old ones stay. So a reload (SIGHUP), a
+promotion and a worker whose model hangs are served by one procedure.
+
+This room knows what is to happen; what circus has to do for it stands in `supervisor`.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+from typing import Protocol, TypeAlias
+
+from serving.host.letters import Letters, Phase, Status
+from serving.host.process import pinned_models, run_own_program
+from serving.host.wanted import Wanted, versions
+from serving.model.state import CHAMPION, StateError, split_alias
+from serving.model.stored import ModelError, newest
+from serving.settings import Follow, name_of
+from serving.telemetry import log, stack_trace
+
+LOOK_S = 0.5  # between looks at the desired state
+POLL_S = 0.05
+FOLLOW_S = 2.0  # between looks at the model store
+
+Look: TypeAlias = Callable[[Mapping[str, str]], Wanted]
+
+
+class Staff(Protocol):
+    """The workers, as circus has them."""
+
+    def pids(self) -> list[int]:
+        """Give those that live and stay, the oldest first, but not one that was put beside."""
+
+    def serving(self, pid: int) -> tuple[str, ...]:
+        """Tell which models a worker was started with."""
+
+    def start_beside(self, models: Sequence[str]) -> int:
+        """Start one more than there should be."""
+
+    def fate_of(self, pid: int) -> str | None:
+        """Tell why a worker has ended; nothing, if it lives."""
+
+    def dismiss(self, pid: int) -> None:
+        """End the one that was started beside the others, at once."""
+
+    def settle(self, models: Sequence[str]) -> None:
+        """Take in the one that was started beside the others; start such ones from now on."""
+
+    async def retire(self, pid: int) -> None:
+        """Let one drain, and wait until it has ended."""
+
+
+class Succession:
+    """Sees to it that what is wanted is served."""
+
+    def __init__(self, staff: Staff, letters: Letters, look: Look, metrics: Path) -> None:
+        """Take what is looked after; nothing is looked at before `keep_up`."""
+        self._staff = staff
+        self._letters = letters
+        self._look = look
+        self._metrics = metrics
+        self._asked = asyncio.Event()
+        self._models = pinned_models()
+        self._wanted: Wanted | None = None
+        self._seen: object = None  # of the state file, when it was looked at last
+        self._phase: Phase = "done"
+        self._reason = ""
+        self._told: Status | None = None
+        self._beside: int | None = None  # the worker that is not ready yet
+        self._following = Following()
+        self._failures: set[type[Exception]] = set()  # each kind is told once
+
+    def reload(self) -> None:
+        """Replace all workers, whatever they serve."""
+        self._asked.set()
+
+    async def keep_up(self) -> None:
+        """Look, and follow, until cancelled: then a worker that is not ready yet ends."""
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._asked.wait(), LOOK_S)
+                if not self._letters.has_served:  # those that start first have no one before them
+                    await asyncio.sleep(LOOK_S)
+                    continue
+                try:
+                    await self._turn()
+                except Exception as exc:  # whatever it is, what serves goes on
+                    if type(exc) not in self._failures:
+                        self._failures.add(type(exc))
+                        log.error("succession.failed", exception=stack_trace(exc))
+        finally:
+            self._dismiss()
+
+    async def _turn(self) -> None:
+        is_reload = self._asked.is_set()
+        self._asked.clear()
+        if is_reload or self._wanted is None or self._stamp() != self._seen:
+            await self._follow(is_reload=is_reload)
+        elif hanging := self._letters.wants_successor(self._staff.pids()):
+            if reason := await self._replace(hanging, self._models):
+                log.error("successor.refused", reason=reason)
+            self._tell("refused" if self._reason else "done")
+        else:
+            self._tell(self._phase)
+            self._following.look(self._wanted, versions(self._models))
+
+    async def _follow(self, *, is_reload: bool) -> None:
+        """Serve what is wanted, or tell why not."""
+        self._seen = self._stamp()
+        try:
+            wanted = self._wanted = self._look(versions(self._models))
+        except (SystemExit, ModelError, StateError) as exc:
+            self._refuse(str(exc), is_reload=is_reload)
+            return
+        if is_reload or wanted.models != self._models:
+            log.info("switch.started", models=wanted.models)
+            self._tell("starting")
+            if reason := await self._replace(self._staff.pids(), wanted.models):
+                self._refuse(reason, is_reload=is_reload)
+                return
+            log.info("switch.done", models=wanted.models)
+        self._reason = ""
+        self._tell("done")
+
+    async def _replace(self, pids: Collection[int], models: tuple[str, ...]) -> str:
+        """Let others take the place of these workers; tell why not, if that fails.
+
+        If one is refused after others have taken their places, these give them back.
+        """
+        before = self._models
+        taken: set[int] = set()
+        while leaving := self._stale(pids, taken, models):
+            self._beside = self._staff.start_beside(models)
+            if reason := await self._readiness(self._beside):
+                self._dismiss()
+                if taken and models != before:
+                    self._settle(before)
+                    await self._replace(taken, before)
+                return reason
+            taken.add(self._beside)
+            self._beside = None
+            self._settle(models)
+            self._tell("draining")
+            await self._staff.retire(leaving[0])
+        return ""
+
+    def _stale(
+        self, pids: Collection[int], taken: Collection[int], models: tuple[str, ...]
+    ) -> list[int]:
+        """Give those that have to go: also such as circus has started meanwhile, for a dead one."""
+        return [
+            pid
+            for pid in self._staff.pids()
+            if pid not in taken and (pid in pids or self._staff.serving(pid) != models)
+        ]
+
+    def _settle(self, models: tuple[str, ...]) -> None:
+        self._models = models
+        self._staff.settle(models)
+
+    async def _readiness(self, pid: int) -> str:
+        """Wait until a worker is ready; tell why not, if it never will be."""
+        assert self._wanted is not None  # noqa: S101 (which comes before all else)
+        limit_s = self._wanted.settings.start_timeout_s
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + limit_s
+        while True:
+            if (fate := self._staff.fate_of(pid)) is not None:
+                return fate
+            if self._letters.is_ready(pid):
+                return ""
+            if loop.time() > end_s:
+                return f"a new worker was not ready within {limit_s:g} s (SERVING_START_TIMEOUT_S)"
+            await asyncio.sleep(POLL_S)
+
+    def _dismiss(self) -> None:
+        if self._beside is not None:
+            self._staff.dismiss(self._beside)
+            self._beside = None
+
+    def _refuse(self, reason: str, *, is_reload: bool) -> None:
+        if is_reload:
+            log.error("reload.refused", reason=reason)
+        else:
+            log.error("switch.refused", reason=reason)
+        self._reason = reason
+        self._tell("refused")
+
+    def _tell(self, phase: Phase) -> None:
+        """Tell how far it has come, to who asks."""
+        self._phase = phase
+        if (wanted := self._wanted) is None:
+            return
+        serving = {pid: self._staff.serving(pid) for pid in self._staff.pids()}
+        status = Status(
+            parent=os.getpid(),
+            state_file=str(wanted.settings.state_path.absolute()),
+            metrics=str(self._metrics),
+            tags=wanted.tags,
+            revision=wanted.revision,
+            phase=phase,
+            reason=self._reason,
+            models=versions(self._models),
+            workers={str(pid): versions(tags) for pid, tags in serving.items()},
+        )
+        if status != self._told:
+            self._letters.write_status(status)
+            self._told = status
+
+    def _stamp(self) -> object:
+        """Tell one content of the state file from another, without reading it."""
+        if self._wanted is None:
+            return None
+        try:
+            found = self._wanted.settings.state_path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+class Following:
+    """Promotes what training has saved, by the command that people have for that."""
+
+    def __init__(self) -> None:
+        """Have seen nothing."""
+        self._seen: dict[str, str] = {}  # the newest versions, by model
+        self._next_s = 0.0
+        self._thread: Thread | None = None
+
+    def look(self, wanted: Wanted, served: Mapping[str, str]) -> None:
+        """See whether there is a newer version, if that is wanted and none is being promoted."""
+        settings = wanted.settings
+        is_busy = self._thread is not None and self._thread.is_alive()
+        if settings.follow is Follow.OFF or is_busy or monotonic() < self._next_s:
+            return
+        self._next_s = monotonic() + FOLLOW_S
+        for tag in wanted.tags:
+            name = name_of(tag)
+            if split_alias(tag)[1] not in {"", CHAMPION}:
+                continue
+            with suppress(ModelError):  # somebody has deleted them all
+                if (version := newest(name)) != self._seen.get(name, served[name]):
+                    self._seen[name] = version
+                    command = ("promote", f"{name}:{version}", "--who", "SERVING_FOLLOW")
+                    margin = ("--margin", str(settings.follow_margin))
+                    self._thread = Thread(target=_run, args=(*command, *margin), daemon=True)
+                    self._thread.start()
+                    return
+
+
+def _run(*arguments: str) -> None:
+    """Run `python -m serving.versions`, and log what it says."""
+    done = run_own_program("serving.versions", *arguments)
+    # circus reaps all children, so the exit code is lost; but only a refusal is on stderr.
+    if refusal := done.stderr.strip():
+        log.warning("follow.refused", model=arguments[1], reason=refusal)
+    else:
+        log.info("follow.promoted", model=arguments[1])
