@@ -1,0 +1,301 @@
+"""Who takes whose place, and when nobody does."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.host import succession
+from serving.host.letters import Letters, Status
+from serving.host.process import MODELS
+from serving.host.succession import Succession
+from serving.host.wanted import Wanted
+from serving.model.state import State, write_state
+from serving.model.stored import ModelError
+from serving.settings import Settings
+from tests.unit.fakes import recorded
+
+OLD, NEW = ("iris:old",), ("iris:new",)
+READY, DIES, HANGS = "ready", "dies", "hangs"
+
+
+class FakeStaff:
+    """Workers that do as a test says."""
+
+    def __init__(self, letters: Letters, count: int) -> None:
+        """Have so many, which serve what is old."""
+        self._letters = letters
+        self.models: dict[int, tuple[str, ...]] = {pid: OLD for pid in range(1, count + 1)}
+        self.beside: int | None = None
+        self.fates: Iterator[str] = iter(())
+        self.most = count
+        self.later: tuple[str, ...] = OLD
+        self.retired: list[int] = []
+        self._next = count + 1
+        self._dead: set[int] = set()
+
+    def pids(self) -> list[int]:
+        """Give those that live."""
+        return [pid for pid in sorted(self.models) if pid != self.beside]
+
+    def serving(self, pid: int) -> tuple[str, ...]:
+        """Tell what one serves."""
+        return self.models.get(pid, ())
+
+    def start_beside(self, models: Sequence[str]) -> int:
+        """Start one, whose fate is the next."""
+        self.beside = pid = self._next
+        self._next += 1
+        self.models[pid] = tuple(models)
+        self.most = max(self.most, len(self.models))
+        match next(self.fates, READY):
+            case "ready":
+                (self._letters.folder / f"ready_{pid}").touch()
+            case "dies":
+                self._dead.add(pid)
+        return pid
+
+    def fate_of(self, pid: int) -> str | None:
+        """Tell why one has ended."""
+        if pid in self._dead:
+            self.models.pop(pid, None)
+            return "it is damaged"
+        return None
+
+    def dismiss(self, pid: int) -> None:
+        """End it."""
+        self.models.pop(pid, None)
+        self.beside = None
+
+    def settle(self, models: Sequence[str]) -> None:
+        """Take it in."""
+        self.beside, self.later = None, tuple(models)
+
+    async def retire(self, pid: int) -> None:
+        """Let it go."""
+        await asyncio.sleep(0)
+        self.retired.append(pid)
+        del self.models[pid]
+
+
+class Server:
+    """A succession with its staff, and what it is told to want."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        """Have served already."""
+        letters = folder / "letters"
+        letters.mkdir()
+        self.letters = Letters(letters)
+        self.letters.tell_served()
+        self.staff = FakeStaff(self.letters, workers)
+        self.settings = Settings(state_file=folder / "state.json", start_timeout_s=0.05)
+        self.wanted: tuple[str, ...] | BaseException = OLD
+        self.revision = 0
+        self.succession = Succession(self.staff, self.letters, self._look, folder)
+        self._turn, self.succession._turn = self.succession._turn, self._counted_turn  # type: ignore[method-assign]
+        self._turns = 0
+
+    async def _counted_turn(self) -> None:
+        await self._turn()
+        self._turns += 1
+
+    def _look(self, served: Mapping[str, str]) -> Wanted:
+        if isinstance(self.wanted, BaseException):
+            raise self.wanted
+        return Wanted(self.settings, self.revision, ("iris",), self.wanted)
+
+    def want(self, wanted: tuple[str, ...] | BaseException) -> None:
+        """Change the desired state."""
+        self.wanted = wanted
+        self.revision += 1
+        write_state(self.settings.state_path, State(revision=self.revision))
+
+    @property
+    def status(self) -> Status:
+        """What it tells."""
+        status = self.letters.read_status()
+        assert status is not None
+        return status
+
+    def run(
+        self, step: Callable[[], object] = lambda: None, until: Callable[[], bool] | None = None
+    ) -> None:
+        """Take a step, and end when what follows of it is done, or when something holds."""
+
+        async def story() -> None:
+            keeping = asyncio.create_task(self.succession.keep_up())
+            await self._until(lambda: self._turns > 1)
+            step()
+            end = self._turns + 2  # the first may have begun before
+            await self._until(until or (lambda: self._turns >= end))
+            keeping.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await keeping
+
+        asyncio.run(story())
+
+    @staticmethod
+    async def _until(holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not holds():  # noqa: ASYNC110 (nobody sets an event)
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Give the lines that are logged."""
+    return recorded(monkeypatch, succession).lines
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(succession, "LOOK_S", 0.005)
+    monkeypatch.setattr(succession, "POLL_S", 0.001)
+    monkeypatch.setenv(MODELS, ",".join(OLD))
+
+
+def events(lines: list[dict[str, Any]]) -> list[str]:
+    return [line["event"] for line in lines]
+
+
+def test_a_server_tells_what_it_serves_and_leaves_all_as_it_is(
+    tmp_path: Path, lines: list[dict[str, Any]]
+) -> None:
+    server = Server(tmp_path, 2)
+    server.run()
+    assert server.status == Status(
+        parent=os.getpid(),
+        state_file=str(tmp_path / "state.json"),
+        metrics=str(tmp_path),
+        tags=("iris",),
+        revision=0,
+        phase="done",
+        models={"iris": "old"},
+        workers={"1": {"iris": "old"}, "2": {"iris": "old"}},
+    )
+    assert (server.staff.retired, lines) == ([], [])
+
+
+def test_what_is_wanted_takes_over_worker_by_worker_with_never_more_than_one_beside(
+    tmp_path: Path, lines: list[dict[str, Any]]
+) -> None:
+    server = Server(tmp_path, 3)
+    server.run(lambda: server.want(NEW))
+    assert server.staff.models == {4: NEW, 5: NEW, 6: NEW}
+    assert server.staff.retired == [1, 2, 3]
+    assert (server.staff.most, server.staff.later) == (4, NEW)
+    status = server.status
+    assert (status.phase, status.revision, status.models) == ("done", 1, {"iris": "new"})
+    assert events(lines) == ["switch.started", "switch.done"]
+
+
+@pytest.mark.parametrize("wanted", [OLD, NEW])
+def test_a_reload_replaces_all_whatever_they_serve(tmp_path: Path, wanted: tuple[str, ...]) -> None:
+    server = Server(tmp_path, 2)
+    server.wanted = wanted
+    server.run(server.succession.reload)
+    assert set(server.staff.models.values()) == {wanted}
+    assert not {1, 2} & set(server.staff.models)
+
+
+@pytest.mark.parametrize(
+    ("fate", "reason"),
+    [
+        (DIES, "it is damaged"),
+        (HANGS, "a new worker was not ready within 0.05 s (SERVING_START_TIMEOUT_S)"),
+    ],
+)
+def test_where_a_new_worker_can_not_serve_the_old_ones_stay(
+    tmp_path: Path, lines: list[dict[str, Any]], fate: str, reason: str
+) -> None:
+    server = Server(tmp_path, 2)
+    server.staff.fates = iter([fate])
+    server.run(lambda: server.want(NEW))
+    assert (server.staff.models, server.staff.later) == ({1: OLD, 2: OLD}, OLD)
+    status = server.status
+    assert (status.phase, status.reason, status.models) == ("refused", reason, {"iris": "old"})
+    assert lines[-1] == {"level": "error", "event": "switch.refused", "reason": reason}
+
+
+def test_where_a_later_worker_can_not_serve_the_first_gives_its_place_back(tmp_path: Path) -> None:
+    server = Server(tmp_path, 2)
+    server.staff.fates = iter([READY, DIES])
+    server.run(lambda: server.want(NEW))
+    assert list(server.staff.models.values()) == [OLD, OLD]
+    assert server.staff.retired == [1, 3]
+    assert (server.status.phase, server.status.models) == ("refused", {"iris": "old"})
+    assert server.staff.later == OLD
+
+
+@pytest.mark.parametrize("reload", [False, True])
+@pytest.mark.parametrize(
+    "mistake", [SystemExit("SERVING_THREADS: at least 1"), ModelError("no iris@champion")]
+)
+def test_what_can_not_be_made_out_changes_nothing(
+    tmp_path: Path, lines: list[dict[str, Any]], mistake: BaseException, *, reload: bool
+) -> None:
+    server = Server(tmp_path, 1)
+
+    def ask() -> None:
+        if reload:
+            server.wanted = mistake
+            server.succession.reload()
+        else:
+            server.want(mistake)
+
+    server.run(ask)
+    assert server.staff.models == {1: OLD}
+    event = "reload.refused" if reload else "switch.refused"
+    assert lines == [{"level": "error", "event": event, "reason": str(mistake)}]
+
+
+def test_one_that_dies_while_its_successor_starts_is_replaced_by_circus_and_then_as_the_others(
+    tmp_path: Path,
+) -> None:
+    server = Server(tmp_path, 2)
+    retire = server.staff.retire
+
+    async def and_another_dies(pid: int) -> None:
+        await retire(pid)
+        if pid == 1:
+            del server.staff.models[2]
+            server.staff.models[99] = OLD
+
+    server.staff.retire = and_another_dies  # type: ignore[method-assign]
+    server.run(lambda: server.want(NEW))
+    assert set(server.staff.models.values()) == {NEW}
+    assert server.staff.retired == [1, 99]
+
+
+def test_a_worker_whose_model_hangs_gets_a_successor_and_its_neighbours_none(
+    tmp_path: Path,
+) -> None:
+    server = Server(tmp_path, 2)
+    server.run((server.letters.folder / "successor_2").touch)
+    assert server.staff.models == {1: OLD, 3: OLD}
+    assert server.status.phase == "done"
+
+
+def test_the_end_of_the_server_ends_who_is_not_ready_yet(tmp_path: Path) -> None:
+    server = Server(tmp_path, 1)
+    server.settings = Settings(state_file=tmp_path / "state.json")
+    server.staff.fates = iter([HANGS])
+    server.run(lambda: server.want(NEW), lambda: server.staff.beside is not None)
+    assert (server.staff.models, server.staff.beside) == ({1: OLD}, None)
+
+
+def test_before_any_worker_has_served_nobody_takes_a_place(tmp_path: Path) -> None:
+    server = Server(tmp_path, 1)
+    (server.letters.folder / "served").unlink()
+    server.succession.reload()
+
+    async def story() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(server.succession.keep_up(), 0.05)
+
+    asyncio.run(story())
+    assert server.letters.read_status() is None
+    assert server.staff.models == {1: OLD}
