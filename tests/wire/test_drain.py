@@ -11,7 +11,7 @@ from tests.server import PATIENCE_S, ROW, eventually
 from tests.wire.conftest import Serve
 from tests.wire.gate import Gate
 from tests.wire.problems import assert_plain_problem, assert_problem
-from tests.wire.raw import GET, assert_alive, at_once, read_all
+from tests.wire.raw import BODY, GET, assert_alive, at_once, read_all, request
 
 DELAY_S = "1"
 
@@ -132,7 +132,7 @@ def test_a_reload_serves_all_the_while_takes_in_new_keys_and_is_refused_with_wro
         file.write_text(entry("second") + entry("always"))
         server.reload()
         statuses = []
-        while not server.events("service reloaded"):
+        while not server.events("switch.done"):
             statuses.append(status("always"))
         statuses += [status("always") for _ in range(10)]
         assert set(statuses) == {200}
@@ -140,13 +140,14 @@ def test_a_reload_serves_all_the_while_takes_in_new_keys_and_is_refused_with_wro
         assert server.is_ready()
 
 
-def test_a_server_that_is_asked_to_end_during_a_reload_ends(serve: Serve, gate: Gate) -> None:
-    with serve(**gate.settings) as server, ThreadPoolExecutor() as threads:
-        running = gate.hold(server, threads)
+def test_a_server_that_is_asked_to_end_while_an_old_worker_drains_ends(serve: Serve) -> None:
+    with serve() as server, server.raw() as slow:
+        slow.sendall(request(BODY)[: -len(BODY)])
+        eventually("it is under way", lambda: server.under_way() == 1)
         server.reload()  # lasts until the old worker has ended
         eventually("the old worker drains", lambda: server.events("Shutting down"))
         server.terminate()
         eventually("it is heard", lambda: server.events("Got signal SIG_TERM"))
-        gate.open()
-        assert running.result().status_code == 200
+        slow.sendall(BODY)
+        assert b" 200 OK\r\n" in read_all(slow)
         assert server.ended() == 0

@@ -310,7 +310,7 @@ def test_neither_a_killed_worker_nor_a_drain_nor_a_reload_loses_a_row(two: Serve
     start = two.started()
     assert two.ask(new(300), BATCH).status_code == 200
     two.reload()
-    eventually("it is done", lambda: two.events("service reloaded"))
+    eventually("it is done", lambda: two.events("switch.done"))
     two.has_started(start + 2)
     assert two.ask(new(7), BATCH).status_code == 200
     sent += 307
