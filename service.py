@@ -13,8 +13,9 @@ import orjson
 from serving.dialects import invocations, ours, v1, v2, vertex
 from serving.dialects.dialect import Dialect, spoken
 from serving.door.auth import Keyring
-from serving.door.drift import drift_route
+from serving.door.drift import drift_routes
 from serving.door.edge import Edge
+from serving.door.models import models
 from serving.door.openapi import openapi_document
 from serving.door.pages import Document, assets, metrics_page, pages
 from serving.door.predicting import Predicting
@@ -30,6 +31,7 @@ from serving.host.bento import (
     InstanceOutput,
     ModelService,
     check_start,
+    pack_models,
     packed_models,
     prepare_bentoml,
     service_metrics,
@@ -77,9 +79,7 @@ prepare_bentoml(
 
 @bentoml.service(name="ModelApi", service_class=ModelService)
 class ModelApi:
-    """Serves a scikit-learn model over HTTP."""
-
-    stored = ServedModel((pinned_models() or settings.tags)[0])  # what BentoML packs
+    """Serves scikit-learn models over HTTP."""
 
     @bentoml.on_deployment
     @staticmethod
@@ -88,26 +88,28 @@ class ModelApi:
         check_start(settings, ModelApi)
 
     def __init__(self) -> None:
-        """Load the model, and build all that is fixed from then on."""
+        """Load the models, and build all that is fixed from then on."""
         self.life = Life(settings)
         self.life.take_signals()
         metrics = service_metrics()
         sink = sink_to(settings.prediction_log)
         self.prediction_log = PredictionLog(sink) if sink else None
         self.drift = Drift(settings.drift_features if settings.drift else 0)
-        heard = (metrics, self.drift, *filter(None, (self.prediction_log,)))
+        heard = Listeners((metrics, self.drift, *filter(None, (self.prediction_log,))))
+        tags = pinned_models() or wanted(settings, packed_models(ModelApi)).models
         try:
-            verified = verify(self.stored)
-            loaded = Loaded(verified, settings, metrics, Listeners(heard))
+            stored = [verify(ServedModel(tag).resolve()) for tag in tags]
+            self.shelf = Shelf([Loaded(each, settings, metrics, heard) for each in stored])
         except ModelError as exc:
             self.life.refuse(str(exc))
-        self.drift.watch(loaded.about)
-        self.shelf = Shelf(loaded)
+        abouts = [loaded.about for loaded in self.shelf.all]
+        for about in abouts:
+            self.drift.watch(about)
         self.quotas = Quotas(settings.rate_limit, settings.rate_limit_storage.get_secret_value())
         routes = Routes(self.routes())
         document = openapi_document(
             routes,
-            loaded.about,
+            abouts,
             asks_for_keys=bool(settings.clients),
             has_quotas=settings.limits_clients,
         )
@@ -116,7 +118,7 @@ class ModelApi:
             routes,
             Keyring(settings.clients) if settings.clients else None,
             self.quotas,
-            Listeners((LogLine(loaded.about.version), metrics)),
+            Listeners((LogLine(abouts[0]), metrics)),
             settings.request_timeout_s,
             settings.cors_origins,
         )
@@ -128,7 +130,7 @@ class ModelApi:
         spoken = [
             chain(
                 predicting.routes(dialect),
-                telling(dialect, self.shelf, lambda: self.life.unready),
+                telling(dialect, self.shelf, self.unready),
             )
             for dialect in dialects
         ]
@@ -138,11 +140,18 @@ class ModelApi:
         """Give what is served beside predictions."""
         alive = next((dialect.alive for dialect in dialects if dialect.alive), None)
         schema = ModelApi.schema()  # type: ignore[attr-defined]
-        yield from pages(self.shelf.default, lambda: self.openapi, schema, alive)
-        yield drift_route(self.drift, self.shelf.default.about)
-        yield from probes(lambda: self.life.unready, self.shelf.default.about)
+        yield from models(self.shelf)
+        yield from pages(lambda: self.openapi, schema, alive)
+        yield from drift_routes(self.drift, self.shelf)
+        yield from probes(self.unready, self.shelf.default.about)
         yield metrics_page(is_open=not settings.metrics_need_key)
         yield from assets(STATIC)
+
+    def unready(self, loaded: Loaded | None = None) -> str | None:
+        """Tell why clients of a model, or of any, should ask another server."""
+        if loaded is None:
+            return self.life.unready
+        return self.life.unready_with(loaded.batcher.running_s)
 
     async def open(self) -> None:
         """Find out whether Redis is away, if it is needed."""
@@ -150,7 +159,7 @@ class ModelApi:
             await self.quotas.open()
 
     async def close(self) -> None:
-        """Let the threads end: the model's, and those of who listens when all is written."""
+        """Let the threads end: the models', and those of who listens when all is written."""
         self.shelf.close()
         self.drift.close()
         if self.prediction_log is not None:
@@ -166,3 +175,6 @@ class ModelApi:
     def predict_batch(self, rows: list[Row]) -> list[Prediction | None]:
         """Predict many instances, on the same way as single ones."""
         return self.shelf.default.compute(rows)
+
+
+pack_models(ModelApi, settings)

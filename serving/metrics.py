@@ -5,6 +5,7 @@ Other rooms count what they alone see.
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -17,6 +18,7 @@ OTHERS = "other"
 # BentoML's names and labels, so that dashboards made for it work; what its middlewares would count
 # is counted at the edge, with the route's template for ``endpoint``.
 SERVICE_LABELS = ("service_name", "service_version", "runner_name")
+MODEL_LABELS = ("model_name", "version")  # empty for requests that are for no model
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _ROWS = tuple(2**power for power in range(13))
 
@@ -24,12 +26,12 @@ _ROWS = tuple(2**power for power in range(13))
 REQUESTS = Counter(
     "bentoml_service_request_total",
     "HTTP requests answered.",
-    ("endpoint", *SERVICE_LABELS, "http_response_code"),
+    ("endpoint", *SERVICE_LABELS, "http_response_code", *MODEL_LABELS),
 )
 DURATION = Histogram(
     "bentoml_service_request_duration_seconds",
     "Time from a request's head to the end of its answer.",
-    ("endpoint", *SERVICE_LABELS, "http_response_code"),
+    ("endpoint", *SERVICE_LABELS, "http_response_code", *MODEL_LABELS),
     buckets=_SECONDS,
 )
 IN_PROGRESS = Gauge(
@@ -41,26 +43,29 @@ IN_PROGRESS = Gauge(
 BATCH_SIZE = Histogram(
     "bentoml_service_adaptive_batch_size",
     "Rows that went through the model together.",
-    ("method_name", *SERVICE_LABELS, "worker_index"),
+    ("method_name", *SERVICE_LABELS, "worker_index", *MODEL_LABELS),
     buckets=_ROWS,
 )
 ERRORS = Counter(
-    "serving_errors_total", "Requests answered with a problem, by its type.", ("type",)
+    "serving_errors_total",
+    "Requests answered with a problem, by its type.",
+    ("type", *MODEL_LABELS),
 )
 PREDICTIONS = Counter(
     "serving_predictions_total",
-    f"Predictions, by predicted class; those beyond the first {MAX_NAMED_SERIES} as one.",
-    ("class",),
+    f"Predictions, by predicted class; those beyond a model's first {MAX_NAMED_SERIES} as one.",
+    (*MODEL_LABELS, "class"),
 )
 UNUSUAL = Counter(
     "serving_unusual_values_total",
-    f"Values unlike those seen in training; features beyond the first {MAX_NAMED_SERIES} as one.",
-    ("feature",),
+    "Values unlike those seen in training; features beyond a model's first "
+    f"{MAX_NAMED_SERIES} as one.",
+    (*MODEL_LABELS, "feature"),
 )
 CACHE_LOOKUPS = Counter(
     "serving_cache_lookups_total",
     "Single predictions looked up in the cache: hit, miss, or collapsed into one under way.",
-    ("result",),
+    (*MODEL_LABELS, "result"),
 )
 LIMITED = Counter(
     "serving_limited_requests_total",
@@ -78,80 +83,106 @@ PREDICTIONS_LOGGED = Counter(
     "Predictions for the prediction log: written, or lost for want of room or of a disk.",
     ("result",),
 )
-WAITING = Gauge("serving_waiting_rows", "Rows waiting for the model.", multiprocess_mode="livesum")
+WAITING = Gauge(
+    "serving_waiting_rows", "Rows waiting for the model.", MODEL_LABELS, multiprocess_mode="livesum"
+)
 MODEL_INFO = Gauge(
     "serving_model_info",
-    "1 for the model that is served.",
+    "1 for each model that is served.",
     ("name", "version", "task"),
     multiprocess_mode="livemax",
 )
 FEATURE_VALUES = Counter(
     "serving_feature_values_total",
     "Values of features answered for, by the bins in which training counted its own.",
-    ("model_name", "version", "feature", "bin"),
+    (*MODEL_LABELS, "feature", "bin"),
 )
 FEATURE_REFERENCE_RATIO = Constant(
     "serving_feature_reference_ratio",
     "Share of training's values of a feature in a bin.",
-    ("model_name", "version", "feature", "bin"),
+    (*MODEL_LABELS, "feature", "bin"),
 )
 FEATURE_REFERENCE_ROWS = Constant(
     "serving_feature_reference_rows",
     "Values of a feature in training.",
-    ("model_name", "version", "feature"),
+    (*MODEL_LABELS, "feature"),
 )
 FEATURE_REFERENCE_CHI2 = Constant(
     "serving_feature_reference_chi2",
     "Chi-squared value that the bins of an unchanged feature exceed by chance, over all features "
     "in one of 1000 windows.",
-    ("model_name", "version", "feature"),
+    (*MODEL_LABELS, "feature"),
 )
 PREDICTION_VALUES = Counter(
     "serving_prediction_values_total",
     "Predictions for a target, by the bins of those for rows held out from training.",
-    ("model_name", "version", "target", "bin"),
+    (*MODEL_LABELS, "target", "bin"),
 )
 PREDICTION_REFERENCE_RATIO = Constant(
     "serving_prediction_reference_ratio",
     "Share of the predictions for rows held out from training in a bin.",
-    ("model_name", "version", "target", "bin"),
+    (*MODEL_LABELS, "target", "bin"),
 )
 PREDICTION_REFERENCE_ROWS = Constant(
     "serving_prediction_reference_rows",
     "Predictions for rows held out from training.",
-    ("model_name", "version", "target"),
+    (*MODEL_LABELS, "target"),
 )
 PREDICTION_REFERENCE_CHI2 = Constant(
     "serving_prediction_reference_chi2",
     "Chi-squared value that the bins of unchanged predictions exceed by chance.",
-    ("model_name", "version", "target"),
+    (*MODEL_LABELS, "target"),
 )
 CONFIDENCE = Counter(
     "serving_confidence_total",
     "Largest probabilities of predictions, by the bins of those for rows held out from training.",
-    ("model_name", "version", "target", "bin"),
+    (*MODEL_LABELS, "target", "bin"),
 )
 CONFIDENCE_REFERENCE_RATIO = Constant(
     "serving_confidence_reference_ratio",
     "Share of the largest probabilities for rows held out from training in a bin.",
-    ("model_name", "version", "target", "bin"),
+    (*MODEL_LABELS, "target", "bin"),
 )
 CONFIDENCE_REFERENCE_ROWS = Constant(
     "serving_confidence_reference_rows",
     "Largest probabilities for rows held out from training.",
-    ("model_name", "version", "target"),
+    (*MODEL_LABELS, "target"),
 )
 CONFIDENCE_REFERENCE_CHI2 = Constant(
     "serving_confidence_reference_chi2",
     "Chi-squared value that the bins of unchanged largest probabilities exceed by chance.",
-    ("model_name", "version", "target"),
+    (*MODEL_LABELS, "target"),
 )
 DRIFT_SHARE_CHI2 = Constant(
     "serving_drift_share_chi2",
     "Chi-squared value that an unchanged share of a feature's values exceeds by chance, over all "
     "features in one of 1000 windows.",
-    ("model_name", "version"),
+    MODEL_LABELS,
 )
+
+
+class ModelMetrics:
+    """What is counted of one model in one worker process, with its labels bound once."""
+
+    def __init__(self, labels: Mapping[str, str], common: Mapping[str, str], index: int) -> None:
+        """Take `MODEL_LABELS`, `SERVICE_LABELS`, and the worker's index."""
+        self._batch_size = BATCH_SIZE.labels(
+            method_name="predict", worker_index=index, **common, **labels
+        )
+        self._waiting = WAITING.labels(**labels)
+        self._lookups = cache(lambda lookup: CACHE_LOOKUPS.labels(result=lookup, **labels))
+        self.by_class = _Named(PREDICTIONS, "class", labels)
+        self.by_feature = _Named(UNUSUAL, "feature", labels)
+
+    def batch_started(self, rows: int, waiting: int) -> None:
+        """Count the rows that go into the model together, and those that still wait."""
+        if rows:
+            self._batch_size.observe(rows)
+        self._waiting.set(waiting)
+
+    def looked_up(self, lookup: str) -> None:
+        """Count a look into the cache."""
+        self._lookups(lookup).inc()
 
 
 class Metrics(Listener):
@@ -159,20 +190,22 @@ class Metrics(Listener):
 
     def __init__(self, common: Mapping[str, str], worker_index: int) -> None:
         """Take the labels by which BentoML tells services apart: `SERVICE_LABELS`."""
-        # A label lookup costs more than the count itself; routes and statuses are few.
+        # A label lookup costs more than the count itself; routes, statuses and models are few.
         self._in_progress = cache(lambda route: IN_PROGRESS.labels(endpoint=route, **common))
         self._answered = cache(
-            lambda route, status: (
-                REQUESTS.labels(endpoint=route, http_response_code=status, **common),
-                DURATION.labels(endpoint=route, http_response_code=status, **common),
+            lambda route, status, model: _request_series(
+                {"endpoint": route, "http_response_code": status, **common, **_named(model)}
             )
         )
-        self._batch_size = BATCH_SIZE.labels(
-            method_name="predict", worker_index=worker_index, **common
-        )
-        self._lookups = cache(CACHE_LOOKUPS.labels)
-        self._by_class = _Named(PREDICTIONS)
-        self._by_feature = _Named(UNUSUAL)
+        self._models = cache(lambda model: ModelMetrics(_named(model), common, worker_index))
+
+    def of(self, model: Any) -> ModelMetrics:  # noqa: ANN401 (see `Predicted`)
+        """Give the metrics of a model."""
+        return self._models(model)
+
+    def serves(self, name: str, version: str, task: str) -> None:
+        """Tell which model is served."""
+        MODEL_INFO.labels(name, version, task).set(1)
 
     def started(self, route: str) -> None:
         """Count a request under way."""
@@ -181,44 +214,45 @@ class Metrics(Listener):
     def answered(self, event: Answered) -> None:
         """Count it as answered."""
         self._in_progress(event.route).dec()
-        total, duration = self._answered(event.route, event.status)
+        total, duration = self._answered(event.route, event.status, event.model)
         total.inc()
         duration.observe(event.duration_s)
         if event.problem is not None:
-            ERRORS.labels(event.problem).inc()
+            ERRORS.labels(type=event.problem, **_named(event.model)).inc()
         for feature, count in event.unusual.items():
-            self._by_feature.count(feature, count)
+            self._models(event.model).by_feature.count(feature, count)
 
     def predicted(self, event: Predicted) -> None:
         """Count predictions by their label."""
+        by_class = self._models(event.about).by_class
         for key, count in event.about.counted(event.predictions).items():
-            self._by_class.count(key, count)
+            by_class.count(key, count)
 
-    def serves(self, name: str, version: str, task: str) -> None:
-        """Tell which model is served."""
-        MODEL_INFO.labels(name, version, task).set(1)
 
-    def batch_started(self, rows: int, waiting: int) -> None:
-        """Count the rows that go into the model together, and those that still wait."""
-        if rows:
-            self._batch_size.observe(rows)
-        WAITING.set(waiting)
+def _request_series(labels: Mapping[str, str]) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(**labels), DURATION.labels(**labels)
 
-    def looked_up(self, lookup: str) -> None:
-        """Count a look into the cache."""
-        self._lookups(lookup).inc()
+
+def _named(model: Any) -> dict[str, str]:  # noqa: ANN401
+    """Give the labels of a model, or of none."""
+    return {
+        "model_name": "" if model is None else model.name,
+        "version": "" if model is None else model.version,
+    }
 
 
 class _Named:
-    """A counter with one label whose values come from models: at most so many become series."""
+    """A counter with one label whose values come from a model: at most so many become series."""
 
-    def __init__(self, counter: Counter) -> None:
+    def __init__(self, counter: Counter, label: str, others: Mapping[str, str]) -> None:
         self._counter = counter
+        self._label = label
+        self._others = others
         self._series: dict[str, Counter] = {}
 
     def count(self, name: str, count: int) -> None:
         if name not in self._series and len(self._series) >= MAX_NAMED_SERIES:
             name = OTHERS
         if name not in self._series:
-            self._series[name] = self._counter.labels(name)
+            self._series[name] = self._counter.labels(**self._others, **{self._label: name})
         self._series[name].inc(count)

@@ -33,6 +33,7 @@ class Answered(NamedTuple):
     duration_s: float  # from its head to the end of its answer
     client: str | None  # its address
     api_key: str | None  # its name, never the key
+    model: Any  # which it was for, as in `Predicted`; None, if for none
     rows: int | None
     unusual: Mapping[str, int]  # values unlike those of training, by feature
     cache: str | None
@@ -49,6 +50,7 @@ class RequestRecord:
     route: str
     client: str | None
     api_key: str | None = None
+    model: Any = None
     rows: int | None = None
     unusual: Mapping[str, int] = field(default_factory=dict)
     cache: str | None = None
@@ -65,6 +67,7 @@ class RequestRecord:
             duration_s,
             self.client,
             self.api_key,
+            self.model,
             self.rows,
             self.unusual,
             self.cache,
@@ -135,13 +138,14 @@ def _teller(hearers: list[Callable[..., None]], deaf: Callable[..., None]) -> Ca
 class LogLine(Listener):
     """Writes one line for each request."""
 
-    def __init__(self, model_version: str) -> None:
-        """Take the version that each line tells."""
-        self._model_version = model_version
+    def __init__(self, default: Any) -> None:  # noqa: ANN401 (see `Predicted`)
+        """Take the model that lines of requests for none tell."""
+        self._default = default
 
     def answered(self, event: Answered) -> None:
         """Write it."""
         write = log.info if event.exception is None else log.error
+        model = event.model or self._default
         write(
             "request.finished",
             request_id=event.request_id,
@@ -151,7 +155,8 @@ class LogLine(Listener):
             duration_ms=round(event.duration_s * 1000, 3),
             client=event.client,
             api_key=event.api_key,
-            model_version=self._model_version,
+            model_name=model.name,
+            model_version=model.version,
             cache=event.cache,
             rows=event.rows,
             unusual=sum(event.unusual.values()) or None,

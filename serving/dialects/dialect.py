@@ -87,6 +87,7 @@ class Conversation:
 class Telling:
     """What a dialect tells of the one model that its path names, or of all if it names none.
 
+    At such a path it may be ``of_default`` alone, the model that answers where none is named.
     ``tell`` gives JSON, or a text if that is the media type, or raises a Problem. What tells
     whether the models are ``ready`` is refused with 503 while they are not.
     """
@@ -99,6 +100,7 @@ class Telling:
     method: str = "GET"
     media_type: str = JSON_MEDIA_TYPE
     ready: bool = False
+    of_default: bool = False
     is_open: bool = False  # to who has no key
     wording: Wording = PROBLEM_JSON
 

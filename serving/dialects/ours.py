@@ -5,6 +5,7 @@ back the same.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -77,12 +78,12 @@ def write_table(about: About, predictions: Sequence[Prediction], request_id: str
     return Answer(write_csv(header + table), f"{CSV_MEDIA_TYPE}; charset=utf-8")
 
 
-def _describe_one(about: About, example: Prediction, max_rows: int) -> Described:
+def _describe_one(name: str, about: About, example: Prediction, max_rows: int) -> Described:
     document = about.document(example)
     values, names = example_instances(about.description)
     answered = document | {"model": about.named, "request_id": REQUEST_ID}
     return Described(
-        name="predict",
+        name=name,
         summary="Predict one instance",
         description="Concurrent calls are batched inside; each is answered as if it were alone.",
         bodies={
@@ -100,7 +101,7 @@ def _describe_one(about: About, example: Prediction, max_rows: int) -> Described
     )
 
 
-def _describe_many(about: About, example: Prediction, max_rows: int) -> Described:
+def _describe_many(name: str, about: About, example: Prediction, max_rows: int) -> Described:
     document = about.document(example)
     mixed = {DATA: example_instances(about.description)}
     answered = {"predictions": [document], "model": about.named, "request_id": REQUEST_ID}
@@ -108,7 +109,7 @@ def _describe_many(about: About, example: Prediction, max_rows: int) -> Describe
     predictions: Schema = {"type": "array", "items": ref("Prediction")}
     table = write_table(about, [example], REQUEST_ID).body.decode()
     return Described(
-        name="predictBatch",
+        name=name,
         summary="Predict many instances",
         description=f"In their order; at most {max_rows}, 413 beyond that.",
         bodies={
@@ -129,14 +130,23 @@ def _describe_many(about: About, example: Prediction, max_rows: int) -> Describe
     )
 
 
-one = Conversation(read_one, _describe_one)
+one = Conversation(read_one, partial(_describe_one, "predict"))
 many = Conversation(
     read_many,
-    _describe_many,
+    partial(_describe_many, "predictBatch"),
     reads=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE),
     writes=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE),
 )
-DIALECT = Dialect({"/predict": one, "/predict/batch": many})
+DIALECT = Dialect(
+    {
+        "/predict": one,
+        "/predict/batch": many,
+        "/models/{model}/predict": replace(one, describe=partial(_describe_one, "predictOfModel")),
+        "/models/{model}/predict/batch": replace(
+            many, describe=partial(_describe_many, "predictBatchOfModel")
+        ),
+    }
+)
 
 
 def _data(document: Any) -> tuple[Any, tuple[str], list[FieldError]]:  # noqa: ANN401 (any JSON)

@@ -64,7 +64,7 @@ def conversation(wording: Wording, name: str = "v1Predict") -> Conversation:
 
 
 def model_telling(path: str, name: str, wording: Wording = JSON_WORDING) -> Telling:
-    """Tell at a path whether the model is ready."""
+    """Tell at a path whether the model is ready: the one that it names, or the default."""
     return Telling(
         path,
         name,
@@ -72,6 +72,7 @@ def model_telling(path: str, name: str, wording: Wording = JSON_WORDING) -> Tell
         ready,
         closed({"name": TEXT, "ready": {"const": True}}),
         ready=True,
+        of_default=True,
         is_open=True,
         wording=wording,
     )

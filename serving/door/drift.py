@@ -4,8 +4,9 @@ Refuses a window that can't be read, and anything else in the query.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.door.naming import found, of_each_model
 from serving.door.negotiation import media_type_for, weights
 from serving.door.pages import HTML_MEDIA_TYPE, Document, page
 from serving.door.routes import Operation, Route, answer_of
 from serving.drift.comparison import MIN_DIFFERENCE, MIN_PSI
 from serving.drift.report import schemas
 from serving.drift.words import percent
-from serving.model.about import About
 from serving.model.domains import Schema
 from serving.prediction.drift import Drift
+from serving.prediction.loaded import Loaded
+from serving.prediction.shelf import Shelf
 from serving.problems import (
     INVALID_INPUT,
     JSON_MEDIA_TYPE,
@@ -32,7 +35,6 @@ from serving.problems import (
     Problem,
 )
 
-PATH = "/model/drift"
 WINDOW, USUAL = "window", "1h"
 # A day is what the history keeps: 1m to 1440m, or 1h to 24h.
 PATTERN = "^(([1-9]|1[0-9]|2[0-4])h|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m)$"
@@ -56,11 +58,11 @@ _PAGES = Environment(
 )
 
 
-def drift_route(drift: Drift, about: About) -> Route:
-    """Give what tells of the drift of a model, or why nothing does."""
+def drift_routes(drift: Drift, shelf: Shelf) -> Iterator[Route]:
+    """Give what tells of the drift of each model, or why nothing does."""
 
     async def answer(request: Request) -> Response:
-        tally = drift.of(about)
+        tally = drift.of(found(shelf, request.path_params).about)
         window = _window(request)
         accepted = weights(request.headers.getlist("accept"))
         media_type = media_type_for(accepted, (JSON_MEDIA_TYPE, HTML_MEDIA_TYPE))
@@ -74,13 +76,13 @@ def drift_route(drift: Drift, about: About) -> Route:
         # It reads the files of all workers, and takes milliseconds.
         return (await run_sync(write)).answer(request)
 
-    return Route("GET", PATH, answer, _operation(drift, about))
+    return of_each_model("drift", shelf, answer, partial(_operation, drift))
 
 
-def _operation(drift: Drift, about: About) -> Operation:
+def _operation(drift: Drift, loaded: Loaded, path: str) -> Operation:
     tag, name, summary = "Model", "modelDrift", "Whether what comes in is still like training"
     try:
-        drift.of(about)
+        drift.of(loaded.about)
     except Problem as exc:
         return Operation(tag, name, summary, None, f"{exc.detail}.", (NOT_FOUND,))
     answer = answer_of("Success", JSON_MEDIA_TYPE, {"$ref": "#/components/schemas/DriftReport"})
@@ -92,7 +94,7 @@ def _operation(drift: Drift, about: About) -> Operation:
         answer,
         "Of each feature, of the predictions and of the largest probabilities: how many values lay "
         "in which bin, of all workers of this server, beside how many did in training. For people "
-        f"it is [a page]({PATH.removeprefix('/')}).",
+        f"it is [a page]({path.removeprefix('/')}).",
         (NOT_ACCEPTABLE, INVALID_INPUT),
         query=_QUERY,
         schemas=schemas(),

@@ -72,7 +72,7 @@ class Edge:
         self.draining = False
         self._answer: ASGIApp = self._bounded
         if cors_origins:
-            told = [route.tells for route in routes if route.tells is not None]
+            told = [tells for route in routes for tells in route.tells.values()]
             self._answer = _Cors(
                 self._bounded,
                 allow_origins=cors_origins,
@@ -150,6 +150,8 @@ class Edge:
         route = None if found is None else found.routes.get(scope["method"])
         policy = found.any if found is not None and route is None else route
         exchange.policy = policy
+        if found is not None and policy is not None:
+            exchange.record.model = policy.model(found.parts)
         if self._keyring is not None and (policy is None or not policy.is_open):
             key = self._keyring.identify(scope["headers"])
             exchange.record.api_key = key.name

@@ -4,8 +4,9 @@ Here stands what holds for all operations: the problems that any may answer with
 the headers that go with these. Built once, when the model is loaded.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from starlette.routing import compile_path
 
@@ -69,6 +70,7 @@ _HEADERS_OF_PROBLEMS: Mapping[ProblemType, tuple[str, ...]] = {
     QUOTA_EXCEEDED: ("Retry-After", *_QUOTA_HEADERS),
     METHOD_NOT_ALLOWED: ("Allow",),
 }
+_SCHEMAS = "#/components/schemas/"
 _TEXT: Schema = {"type": "string"}
 _PROBLEM: Mapping[str, Schema] = {
     "type": {"type": "string", "format": "uri-reference"},
@@ -81,19 +83,17 @@ _PROBLEM: Mapping[str, Schema] = {
 
 
 def openapi_document(
-    routes: Iterable[Route], about: About, *, asks_for_keys: bool, has_quotas: bool
+    routes: Iterable[Route], models: Sequence[About], *, asks_for_keys: bool, has_quotas: bool
 ) -> Schema:
-    """Describe the API as it is served with a model."""
+    """Describe the API as it is served with models, the first of which is the default."""
     paths: dict[str, Schema] = {}
     schemas: dict[str, Schema] = {}
     responses: dict[str, Schema] = {}
     headers = dict(_HEADERS)
-    for route in routes:
-        if route.tells is None:
-            continue
+    for route, shown, unguarded in _told_of(routes):
         needs_key = asks_for_keys and not route.is_open
-        tells = _guarded(route.tells, needs_key=needs_key, is_limited=has_quotas and route.counts)
-        _, path, parameters = compile_path(route.path)
+        tells = _guarded(unguarded, needs_key=needs_key, is_limited=has_quotas and route.counts)
+        _, path, parameters = compile_path(shown)
         operation = _operation(tells, parameters, route.wording)
         if needs_key:
             headers |= _KEY_HEADERS
@@ -113,9 +113,9 @@ def openapi_document(
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": f"Model API: {about.name}",
-            "version": about.version,
-            "description": f"Serves the {about.description.task} model `{about.name}`. "
+            "title": f"Model API: {', '.join(about.name for about in models)}",
+            "version": models[0].version,
+            "description": f"Serves {_named(models)}. "
             "Every error has the members of problem+json (RFC 9457); its `type` links to a page on "
             "what to do.",
         },
@@ -124,6 +124,20 @@ def openapi_document(
         "paths": paths,
         "components": components,
     }
+
+
+def _told_of(routes: Iterable[Route]) -> Iterator[tuple[Route, str, Operation]]:
+    """Give what routes tell, with the path that is shown."""
+    for route in routes:
+        for path, tells in route.tells.items():
+            yield route, path, tells
+
+
+def _named(models: Sequence[About]) -> str:
+    if len(models) == 1:
+        return f"the {models[0].description.task} model `{models[0].name}`"
+    told = [f"`{each.name}` ({each.description.task}, version {each.version})" for each in models]
+    return f"the models {', '.join(told)}; the first is meant where a path names none"
 
 
 def _guarded(tells: Operation, *, needs_key: bool, is_limited: bool) -> Operation:
@@ -198,3 +212,27 @@ def _problem_response(kind: ProblemType, wording: Wording) -> Schema:
 
 def _refer(section: str, *names: str) -> Schema:
     return {name: {"$ref": f"#/components/{section}/{name}"} for name in names}
+
+
+def of_model(tells: Operation, name: str) -> Operation:
+    """Give an operation whose schemas, and what refers to them, have a model's name before theirs.
+
+    Without it, those of one model would go by the names of another's.
+    """
+
+    def renamed(told: Any) -> Any:  # noqa: ANN401 (any JSON)
+        if isinstance(told, Mapping):
+            return {key: own(key, value) for key, value in told.items()}
+        return list(map(renamed, told)) if isinstance(told, list | tuple) else told
+
+    def own(key: str, value: Any) -> Any:  # noqa: ANN401
+        if key == "$ref" and isinstance(value, str) and value.startswith(_SCHEMAS):
+            return f"{_SCHEMAS}{name}.{value.removeprefix(_SCHEMAS)}"
+        return renamed(value)
+
+    return replace(
+        tells,
+        answer=renamed(tells.answer),
+        body=renamed(tells.body),
+        schemas={f"{name}.{own_name}": renamed(s) for own_name, s in tells.schemas.items()},
+    )

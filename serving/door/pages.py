@@ -24,13 +24,10 @@ from serving.door.routes import Operation, Route, answer_of, page_answer
 from serving.exposition import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from serving.exposition import exposition
 from serving.model.domains import Schema
-from serving.model.facts import model_info_schemas
-from serving.prediction.loaded import Loaded
 from serving.problems import (
     JSON_MEDIA_TYPE,
     NOT_FOUND,
     PROBLEM_TYPES,
-    UNAVAILABLE,
     Problem,
     ProblemType,
 )
@@ -85,48 +82,25 @@ def page(content: str, headers: Mapping[str, str] = {}) -> Document:
 
 
 def pages(
-    loaded: Loaded,
     openapi: Callable[[], Document],
     schema: Schema,
     alive: Mapping[str, Any] | None = None,
 ) -> Iterator[Route]:
-    """Give what stands from the start on: of the model, and of the API.
+    """Give what stands from the start on of the API.
 
     ``openapi`` gives the OpenAPI document, which tells of all routes, when it is asked for; and
     ``schema`` is what BentoML's own client reads. ``alive`` is the JSON at ``/`` for programs that
     ask there whether the service lives, if any do.
     """
-    yield _fixed(
-        "/model/info",
-        Document(orjson.dumps(loaded.info), JSON_MEDIA_TYPE),
-        Operation(
-            "Model",
-            "modelInfo",
-            "What the model is",
-            answer_of("Success", JSON_MEDIA_TYPE, {"$ref": "#/components/schemas/ModelInfo"}),
-            problems=(UNAVAILABLE,),
-            schemas=model_info_schemas(),
-        ),
-    )
-    yield _fixed(
-        "/model/card",
-        page(loaded.card),
-        Operation(
-            "Model",
-            "modelCard",
-            "What the model is, for people",
-            page_answer(),
-            "Written by training: scores with plots, features, limits, how to call it.",
-        ),
-    )
-    yield Route("GET", "/errors/{slug}", _problem_type, _PROBLEM_TYPE, is_open=True)
+    path = "/errors/{slug}"
+    yield Route("GET", path, _problem_type, {path: _PROBLEM_TYPE}, is_open=True)
 
     async def document(request: Request) -> Response:
         return openapi().answer(request)
 
     tells = Operation("Documents", "openapi", "This document", _object("OpenAPI 3.1"))
-    yield Route("GET", "/docs.json", document, tells)
-    yield _fixed(
+    yield Route("GET", "/docs.json", document, {"/docs.json": tells})
+    yield fixed(
         "/schema.json",
         Document(orjson.dumps(schema), JSON_MEDIA_TYPE),
         Operation(
@@ -137,7 +111,7 @@ def pages(
         ),
     )
     yield _root(alive)
-    yield _fixed("/docs.js", Document((_FOLDER / "docs.js").read_bytes(), "text/javascript"))
+    yield fixed("/docs.js", Document((_FOLDER / "docs.js").read_bytes(), "text/javascript"))
 
 
 def assets(folder: Path) -> Iterator[Route]:
@@ -164,14 +138,16 @@ def metrics_page(*, is_open: bool) -> Route:
         answer_of("The metrics", "text/plain", {"type": "string"}),
         "Text exposition format, for all worker processes of this server.",
     )
-    return Route("GET", "/metrics", answer, tells, is_open=is_open)
+    return Route("GET", "/metrics", answer, {"/metrics": tells}, is_open=is_open)
 
 
-def _fixed(path: str, document: Document, tells: Operation | None = None) -> Route:
+def fixed(path: str, document: Document, tells: Operation | None = None) -> Route:
+    """Give a route to what is always the same."""
+
     async def answer(request: Request) -> Response:
         return document.answer(request)
 
-    return Route("GET", path, answer, tells)
+    return Route("GET", path, answer, {} if tells is None else {path: tells})
 
 
 def _root(alive: Mapping[str, Any] | None) -> Route:
@@ -182,7 +158,7 @@ def _root(alive: Mapping[str, Any] | None) -> Route:
     tells = Operation("Documents", "docs", "This document as a page", page_answer())
     text = (_FOLDER / "docs.html").read_text("utf-8")
     if alive is None:
-        return _fixed("/", page(text), tells)
+        return fixed("/", page(text), tells)
     varies = {"vary": "Accept"}
     for_people, for_all = page(text, varies), Document(orjson.dumps(alive), JSON_MEDIA_TYPE, varies)
     answer = page_answer("A page; for programs, that the service lives")
@@ -193,7 +169,7 @@ def _root(alive: Mapping[str, Any] | None) -> Route:
         is_page = not accepted or accepted.get(HTML_MEDIA_TYPE, 0) > 0
         return (for_people if is_page else for_all).answer(request)
 
-    return Route("GET", "/", for_each, replace(tells, answer=answer))
+    return Route("GET", "/", for_each, {"/": replace(tells, answer=answer)})
 
 
 def _object(description: str) -> Schema:

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from serving.dialects.dialect import Conversation, Dialect, Sent
 from serving.door.bodies import read_body
+from serving.door.naming import MODEL, found, meant, shown
 from serving.door.negotiation import media_type_for, weights
 from serving.door.openapi import header
 from serving.door.routes import Operation, Route
-from serving.door.telling import MODEL, VERSION, operation_id, parameters
 from serving.prediction.cache import Lookup
 from serving.prediction.loaded import Loaded
 from serving.prediction.predictor import EstimatorError
@@ -78,33 +78,10 @@ class Predicting:
             "POST",
             path,
             partial(self.answer, conversation),
-            self._tells(path, conversation),
+            shown(path, self._shelf, partial(_operation, path, conversation)),
+            model=partial(meant, self._shelf),
             counts=True,
             wording=conversation.wording,
-        )
-
-    def _tells(self, path: str, conversation: Conversation) -> Operation:
-        loaded = self._shelf.default
-        told = conversation.describe(loaded.about, loaded.example, loaded.rows.max_rows)
-        headers = {name: header(text) for name, text in told.headers.items()}
-        if told.is_of_one and loaded.keeps_predictions:
-            headers |= _CACHE_HEADERS
-        return Operation(
-            "Predictions",
-            operation_id(told.name, path),
-            told.summary,
-            {"description": "Success", "content": told.answers},
-            told.description,
-            tuple(_problems(path, conversation)),
-            {
-                "description": "May be compressed, with the header `Content-Encoding: gzip`.",
-                "required": True,
-                "content": told.bodies,
-            },
-            parameters=parameters(self._shelf),
-            heeds=conversation.heeds,
-            headers=headers,
-            schemas=told.schemas,
         )
 
     async def answer(self, conversation: Conversation, request: Request) -> Response:
@@ -115,9 +92,7 @@ class Predicting:
             EstimatorError: the estimator failed.
         """
         parts = request.path_params
-        loaded = self._shelf.default
-        if parts:
-            loaded = self._shelf.find(parts.get(MODEL), parts.get(VERSION))
+        loaded = found(self._shelf, parts) if parts else self._shelf.default
         wanted, headers = conversation.writes[0], _NO_HEADERS
         if len(conversation.writes) > 1:
             accepted = weights(request.headers.getlist("accept"))
@@ -180,9 +155,32 @@ def _heeded(given: Iterable[tuple[bytes, bytes]], names: Container[str]) -> dict
     return heeded
 
 
+def _operation(path: str, conversation: Conversation, loaded: Loaded) -> Operation:
+    told = conversation.describe(loaded.about, loaded.example, loaded.rows.max_rows)
+    headers = {name: header(text) for name, text in told.headers.items()}
+    if told.is_of_one and loaded.keeps_predictions:
+        headers |= _CACHE_HEADERS
+    return Operation(
+        "Predictions",
+        told.name,
+        told.summary,
+        {"description": "Success", "content": told.answers},
+        told.description,
+        tuple(_problems(path, conversation)),
+        {
+            "description": "May be compressed, with the header `Content-Encoding: gzip`.",
+            "required": True,
+            "content": told.bodies,
+        },
+        heeds=conversation.heeds,
+        headers=headers,
+        schemas=told.schemas,
+    )
+
+
 def _problems(path: str, conversation: Conversation) -> Iterator[ProblemType]:
     yield MALFORMED_BODY
-    if f"{{{MODEL}}}" in path:
+    if MODEL in path:
         yield NOT_FOUND
     if len(conversation.writes) > 1:
         yield NOT_ACCEPTABLE

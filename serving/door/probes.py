@@ -43,7 +43,7 @@ def probes(unready: Callable[[], str | None], about: About) -> Iterator[Route]:
         (UNAVAILABLE,),
         schemas={"Health": closed({"status": {"const": "ok"}, "model": model})},
     )
-    yield Route("GET", "/health", health, tells, is_open=True)
+    yield Route("GET", "/health", health, {"/health": tells}, is_open=True)
     for name, summary, answer in (
         ("livez", "Liveness probe", alive),
         ("readyz", "Readiness probe", ready),
@@ -51,7 +51,7 @@ def probes(unready: Callable[[], str | None], about: About) -> Iterator[Route]:
     ):
         problems = (UNAVAILABLE,) if answer is ready else ()
         tells = Operation("Operations", name, summary, _YES, problems=problems)
-        yield Route("GET", f"/{name}", answer, tells, is_open=True)
+        yield Route("GET", f"/{name}", answer, {f"/{name}": tells}, is_open=True)
 
 
 _YES: Schema = answer_of("Yes", "text/plain", {"type": "string"})

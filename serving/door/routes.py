@@ -1,8 +1,8 @@
 """Routes: what is at which path, found once for each request.
 
 A route is one value: method, path, who answers, whether it is open, whether it counts against a
-quota, and what it tells the OpenAPI document. What is no route is `UNMATCHED` in logs and metrics,
-so that these never have a series for each path.
+quota, for which model a request is, and what it tells the OpenAPI document. What is no route is
+`UNMATCHED` in logs and metrics, so that these never have a series for each path.
 """
 
 import re
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
 
+from serving.model.about import About
 from serving.model.domains import Schema
 from serving.problems import (
     METHOD_NOT_ALLOWED,
@@ -55,6 +56,9 @@ class Operation:
     schemas: Mapping[str, Schema] = field(default_factory=dict)
 
 
+Told: TypeAlias = Mapping[str, Operation]  # by path, as the document shows it
+
+
 def answer_of(description: str, media_type: str, schema: Schema, **more: Any) -> Schema:  # noqa: ANN401
     """Describe an answer of one media type; ``more`` has an example, perhaps."""
     return {"description": description, "content": {media_type: {"schema": schema, **more}}}
@@ -65,14 +69,24 @@ def page_answer(description: str = "A page") -> Schema:
     return answer_of(description, "text/html", {"type": "string"})
 
 
+def for_none(_: Mapping[str, Any]) -> None:
+    """Say that a request is for no model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path; ``{name}`` in it stands for a segment, ``{name:path}`` for many."""
+    """One method of one path; ``{name}`` in it stands for a segment, ``{name:path}`` for many.
+
+    What it ``tells`` has an operation for each path that the document shows: one for each model,
+    where a part of the path names one. ``model`` gives, by the parts of a request's path, the
+    `serving.model.about.About` of the model that it is for, if it is for one.
+    """
 
     method: str
     path: str
     answer: Handler
-    tells: Operation | None = None  # what is not told of is for pages alone
+    tells: Told = field(default_factory=dict)  # what is not told of is for pages alone
+    model: Callable[[Mapping[str, Any]], About | None] = for_none
     is_open: bool = False  # to who has no key
     counts: bool = False  # against a client's quota
     wording: Wording = PROBLEM_JSON  # of what is refused

@@ -23,10 +23,11 @@ from serving.host.protocol import install_protocol
 from serving.host.supervisor import install_workers
 from serving.host.wanted import Wanted, wanted
 from serving.metrics import Metrics
+from serving.model.state import read_state
 from serving.model.store import ServedModel
 from serving.model.stored import compiled_form, verify
 from serving.prediction.sinks import check as check_prediction_log
-from serving.settings import Settings, unknown_variables
+from serving.settings import Settings, name_of, unknown_variables
 from serving.telemetry import log
 
 _BENTOML = containers.BentoMLContainer
@@ -50,6 +51,26 @@ class ModelService(bentoml.Service):
             excluded_urls=_BENTOML.tracing_excluded_urls.get(),
             tracer_provider=_BENTOML.tracer_provider.get(),
         )
+
+
+class NamedModel(ServedModel):
+    """A model as settings name it: which version that is, is found when it is packed."""
+
+    def __init__(self, name: str, state_file: Path) -> None:
+        """Take the name, which may be an alias; nothing is looked for yet."""
+        self.__dict__.update(name=name, state_file=state_file)  # BentoML has frozen the class
+
+    @property
+    def tag(self) -> bentoml.Tag:
+        """The exact version.
+
+        Raises:
+            ModelError: there is no such model, or no such alias.
+            StateError: the desired state can't be read.
+        """
+        name = self.__dict__["name"]
+        version = read_state(self.__dict__["state_file"]).version_of(name)
+        return bentoml.Tag(name_of(name), version)
 
 
 class InstanceInput(bentoml.IODescriptor):
@@ -145,6 +166,11 @@ def check_start(settings: Settings, service: bentoml.Service[Any]) -> None:
     for tag in models:
         compiled_form(verify(ServedModel(tag).resolve()), settings.runtime)
     pin_models(models)
+
+
+def pack_models(service: bentoml.Service[Any], settings: Settings) -> None:
+    """Tell BentoML which models to pack into a bento of a service, in their order."""
+    service.models.extend(NamedModel(tag, settings.state_path) for tag in settings.tags)
 
 
 def packed_models(service: bentoml.Service[Any]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import suppress
 from functools import partial
 from typing import IO, NoReturn, Protocol
@@ -34,6 +34,13 @@ class Watched(Protocol):
     @property
     def running_s(self) -> float:
         """For how many seconds the longest of the batches that run has run; 0 if none does."""
+
+    @property
+    def all(self) -> Sized:
+        """The models."""
+
+    def hanging(self, longer_than_s: float) -> Sized:
+        """Give those whose batch has run for longer."""
 
     @property
     def stacks(self) -> str:
@@ -92,12 +99,19 @@ class Life:
 
     @property
     def unready(self) -> str | None:
-        """Why clients should ask another server; nothing, if they need not."""
+        """Why clients should ask another server, whichever model they ask; nothing, if not."""
+        models = self._models
+        hang = models is not None and len(models.hanging(self._deadline_s)) == len(models.all)
+        return self._reason(hangs=hang)
+
+    def unready_with(self, running_s: float) -> str | None:
+        """Why clients of a model should, whose batch has run for so long."""
+        return self._reason(hangs=running_s > self._deadline_s)
+
+    def _reason(self, *, hangs: bool) -> str | None:
         if self.draining and not self._retires:
             return "the server is shutting down"
-        if self._models is not None and self._models.running_s > self._deadline_s:
-            return "the model has not answered within a request's deadline"
-        return None
+        return "the model has not answered within a request's deadline" if hangs else None
 
     def refuse(self, reason: str) -> NoReturn:
         """End this worker, whose model can't be served, with one line, and leave word of it.

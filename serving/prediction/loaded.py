@@ -29,13 +29,14 @@ class Loaded:
         model, self.example = load(verified, settings.runtime)
         description = verified.description
         self.about = About(description, str(verified.tag.version))
+        counts = metrics.of(self.about)
         self.info = model_info(verified, settings.runtime)
         self.card = verified.card
         self.rows = Rows(description.features, settings.max_batch_rows, description.ignored)
         self.compute = partial(compute, model.predict)
         self.batcher = Batcher(
             self.compute,
-            metrics.batch_started,
+            counts.batch_started,
             max_items=settings.max_batch_rows,
             max_waiting_items=settings.max_queue_rows,
             patience_s=settings.request_timeout_s,
@@ -51,7 +52,7 @@ class Loaded:
             self.batcher,
             settings.max_batch_rows,
             cache,
-            metrics.looked_up,
+            counts.looked_up,
             listeners,
         )
         metrics.serves(self.about.name, self.about.version, description.task)

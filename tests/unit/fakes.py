@@ -166,8 +166,13 @@ def service_labels(name: str) -> dict[str, str]:
 
 
 def sample(name: str, **labels: str) -> float:
-    """Read a metric of this process; zero if nothing was counted yet."""
-    return REGISTRY.get_sample_value(name, labels) or 0.0
+    """Sum a metric of this process over all series that have these labels; zero without any."""
+    return sum(
+        each.value
+        for family in REGISTRY.collect()
+        for each in family.samples
+        if each.name == name and labels.items() <= each.labels.items()
+    )
 
 
 class SignEstimator:

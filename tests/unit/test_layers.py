@@ -18,8 +18,8 @@ WINGS = {
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
-    "door": "auth windows quotas bodies negotiation routes openapi telling predicting pages drift "
-    "probes edge",
+    "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting pages "
+    "models drift probes edge",
     "host": "process logs letters protocol wanted life succession supervisor application bento",
     "outcomes": "reading versions joining report __main__",
 }

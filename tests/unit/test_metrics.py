@@ -24,6 +24,10 @@ from serving.telemetry import Answered, Predicted, RequestRecord
 from tests.unit.fakes import sample, service_labels
 from tests.unit.samples import description
 
+MAIL, POST = (About(description(name=name), "v1") for name in ("mail", "post"))
+NAMED = {"model_name": "mail", "version": "v1"}
+NONE = {"model_name": "", "version": ""}
+
 # Requests
 
 
@@ -41,37 +45,40 @@ def test_requests_are_counted_with_their_times_and_those_under_way(
     metrics.started("/predict")
     assert sample("bentoml_service_request_in_progress", **route) == 2
     metrics.answered(answered)
-    metrics.answered(answered._replace(status=503))
+    metrics.answered(answered._replace(status=503, model=MAIL))
     assert sample("bentoml_service_request_in_progress", **route) == 0
-    for status in ("200", "503"):
-        labels = {**route, "http_response_code": status}
+    for status, model in (("200", NONE), ("503", NAMED)):
+        labels = {**route, **model, "http_response_code": status}
         assert sample("bentoml_service_request_total", **labels) == 1
         assert sample("bentoml_service_request_duration_seconds_sum", **labels) == 0.25
 
 
 def test_problems_are_counted_by_type(metrics: Metrics, answered: Answered) -> None:
-    before = sample("serving_errors_total", type="counted-problem")
-    metrics.answered(answered._replace(problem="counted-problem"))
+    refused = answered._replace(problem="counted-problem")
+    for model in (None, MAIL, MAIL):
+        metrics.answered(refused._replace(model=model))
     metrics.answered(answered)
-    assert sample("serving_errors_total", type="counted-problem") == before + 1
+    assert sample("serving_errors_total", type="counted-problem", **NONE) == 1
+    assert sample("serving_errors_total", type="counted-problem", **NAMED) == 2
 
 
 def test_values_unlike_training_are_counted_by_feature(
     metrics: Metrics, answered: Answered
 ) -> None:
     metrics.answered(answered)
-    for _ in range(2):
-        metrics.answered(answered._replace(unusual={"counted length": 3, "counted/ünï ~": 1}))
-    assert sample("serving_unusual_values_total", feature="counted length") == 6
-    assert sample("serving_unusual_values_total", feature="counted/ünï ~") == 2
+    unusual = {"counted length": 3, "counted/ünï ~": 1}
+    for model in (MAIL, MAIL, POST):
+        metrics.answered(answered._replace(model=model, unusual=unusual))
+    assert sample("serving_unusual_values_total", feature="counted length", **NAMED) == 6
+    assert sample("serving_unusual_values_total", feature="counted/ünï ~", **NAMED) == 2
+    assert sample("serving_unusual_values_total", feature="counted/ünï ~", model_name="post") == 1
 
 
 # Predictions
 
 
-def predicted(*labels: Label) -> Predicted:
+def predicted(*labels: Label, about: About = MAIL) -> Predicted:
     """Tell that these labels were predicted."""
-    about = About(description(tuple(sorted(set(labels), key=str))), "v1")
     predictions: Sequence[Prediction] = [Prediction(label) for label in labels]
     return Predicted("id-1", about, [()] * len(labels), predictions)
 
@@ -106,11 +113,13 @@ def series(metric: str, label: str, start: str) -> set[str]:
 def test_no_more_classes_and_features_become_series_than_the_limit(
     metrics: Metrics, answered: Answered, metric: str, label: str
 ) -> None:
-    def count(name: str) -> None:
+    many, few = (About(description(name=name), "v1") for name in ("many", "few"))
+
+    def count(name: str, about: About = many) -> None:
         if label == "class":
-            metrics.predicted(predicted(name))
+            metrics.predicted(predicted(name, about=about))
         else:
-            metrics.answered(answered._replace(unusual={name: 1}))
+            metrics.answered(answered._replace(model=about, unusual={name: 1}))
 
     before = sample(metric, **{label: OTHERS})
     for number in range(MAX_NAMED_SERIES + 50):
@@ -119,25 +128,30 @@ def test_no_more_classes_and_features_become_series_than_the_limit(
     assert sample(metric, **{label: OTHERS}) == before + 50
     count("many 0")
     assert sample(metric, **{label: "many 0"}) == 2
+    count("many 0", few)  # which has room of its own
+    assert sample(metric, **{label: "many 0", "model_name": "few"}) == 1
 
 
 def test_a_batch_is_counted_with_its_rows_and_those_that_wait(
     metrics: Metrics, request: pytest.FixtureRequest
 ) -> None:
     labels = {"method_name": "predict", "worker_index": "0", **service_labels(request.node.name)}
-    metrics.batch_started(3, 5)
-    assert sample("serving_waiting_rows") == 5
-    metrics.batch_started(1, 0)
-    metrics.batch_started(0, 0)  # nothing is left to do: that is no batch
+    labels |= NAMED
+    counts = metrics.of(MAIL)
+    counts.batch_started(3, 5)
+    assert sample("serving_waiting_rows", **NAMED) == 5
+    counts.batch_started(1, 0)
+    counts.batch_started(0, 0)  # nothing is left to do: that is no batch
     assert sample("bentoml_service_adaptive_batch_size_count", **labels) == 2
     assert sample("bentoml_service_adaptive_batch_size_sum", **labels) == 4
-    assert sample("serving_waiting_rows") == 0
+    assert sample("serving_waiting_rows", **NAMED) == 0
 
 
 def test_looks_into_the_cache_are_counted_by_their_result(metrics: Metrics) -> None:
-    before = sample("serving_cache_lookups_total", result="collapsed")
-    metrics.looked_up("collapsed")
-    assert sample("serving_cache_lookups_total", result="collapsed") == before + 1
+    labels = {"result": "collapsed", **NAMED}
+    before = sample("serving_cache_lookups_total", **labels)
+    metrics.of(MAIL).looked_up("collapsed")
+    assert sample("serving_cache_lookups_total", **labels) == before + 1
 
 
 # Workers

@@ -371,7 +371,7 @@ def test_a_crash_for_one_row_harms_no_neighbour(app: ASGIApp, loop: asyncio.Runn
 
 
 def test_the_document_is_valid_and_tells_of_all_that_is_served_but_what_its_page_loads(
-    openapi: dict[str, Any], instance: Foreign, module: ModuleType
+    openapi: dict[str, Any], instance: Foreign, module: ModuleType, version: str
 ) -> None:
     validate(openapi)
     documented = {
@@ -379,7 +379,14 @@ def test_the_document_is_valid_and_tells_of_all_that_is_served_but_what_its_page
         for path, operations in openapi["paths"].items()
         for method in operations
     }
-    served = {f"{route.method} {route.path}" for route in instance.routes()}
+
+    def of(path: str) -> str:
+        return path.format(model="iris", version=version)
+
+    served = {
+        f"{route.method} {of(route.path) if 'model' in route.path else route.path}"
+        for route in instance.routes()
+    }
     assert served - documented == {"GET /docs.js", "GET /static_content/{path:path}"}
     assert documented == {
         "POST /predict",
@@ -396,8 +403,11 @@ def test_the_document_is_valid_and_tells_of_all_that_is_served_but_what_its_page
         "GET /model/info",
         "GET /readyz",
         "GET /schema.json",
-        *(f"POST {path}" for dialect in module.dialects for path in dialect.conversations),
-        *(f"{told.method} {told.path}" for dialect in module.dialects for told in dialect.tells),
+        "GET /models",
+        *(f"GET /models/iris/{part}" for part in ("card", "drift", "info")),
+        *(f"POST /models/iris/predict{part}" for part in ("", "/batch")),
+        *(f"POST {of(path)}" for dialect in module.dialects for path in dialect.conversations),
+        *(f"{told.method} {of(told.path)}" for each in module.dialects for told in each.tells),
     }
 
 
@@ -426,14 +436,14 @@ def test_all_that_can_be_asked_for_is_answered_as_the_document_says(
     assert request_("/model/card").body.decode() == CARD
 
 
-V1_PREDICT = "/v1/models/{model}:predict"
+V1_PREDICT = "/v1/models/iris:predict"
 
 
 def test_v1_s_examples_are_answered_as_predict_answers(post: Ask, openapi: dict[str, Any]) -> None:
     content = openapi["paths"][V1_PREDICT]["post"]["requestBody"]["content"]["application/json"]
     for method, example in content["examples"].items():
         body = example["value"]
-        answer = post("/v1/models/iris:predict", body)
+        answer = post(V1_PREDICT, body)
         assert answer.status == 200
         assert_conforms(answer.json(), "V1Answer", openapi)
         known = post("/predict/batch", {"data": body["instances"]}).json()["predictions"]

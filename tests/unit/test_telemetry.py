@@ -3,7 +3,7 @@
 import json
 import traceback
 from collections.abc import Callable
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 
 import pytest
 
@@ -21,6 +21,7 @@ from serving.telemetry import (
 from tests.unit.fakes import Heard, RecordingLog
 
 INPUT = "31415926"  # a value that must not be told
+MAIL = SimpleNamespace(name="mail", version="v1")
 
 # Stack traces
 
@@ -187,7 +188,7 @@ def test_a_listener_that_raises_is_told_of_once_and_the_others_hear_on(
 def test_a_request_is_one_line_that_tells_all_that_is_known(
     answered: Answered, lines: list[dict[str, object]]
 ) -> None:
-    LogLine("v1").answered(
+    LogLine(MAIL).answered(
         answered._replace(
             api_key="alice",
             rows=2,
@@ -207,6 +208,7 @@ def test_a_request_is_one_line_that_tells_all_that_is_known(
             "duration_ms": 12.346,
             "client": "192.0.2.7",
             "api_key": "alice",
+            "model_name": "mail",
             "model_version": "v1",
             "cache": "miss",
             "rows": 2,
@@ -217,10 +219,18 @@ def test_a_request_is_one_line_that_tells_all_that_is_known(
     ]
 
 
+def test_the_line_of_a_request_for_another_model_names_that(
+    answered: Answered, lines: list[dict[str, object]]
+) -> None:
+    post = SimpleNamespace(name="post", version="v2")
+    LogLine(MAIL).answered(answered._replace(model=post))
+    assert [(line["model_name"], line["model_version"]) for line in lines] == [("post", "v2")]
+
+
 def test_the_line_of_a_defect_is_an_error_with_its_place_and_without_its_message(
     answered: Answered, lines: list[dict[str, object]]
 ) -> None:
-    LogLine("v1").answered(answered._replace(exception=caught(convert)))
+    LogLine(MAIL).answered(answered._replace(exception=caught(convert)))
     (line,) = lines
     assert (line["level"], line["unusual"]) == ("error", None)
     assert "in convert" in str(line["exception"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,8 +48,19 @@ def refusal(asked: Conversation, sent: bytes, rows: Rows = ROWS) -> Problem:
     return caught.value
 
 
-def test_two_paths_are_spoken_and_what_is_refused_there_is_problem_json() -> None:
-    assert DIALECT.conversations == {"/predict": one, "/predict/batch": many}
+def test_two_paths_are_spoken_for_each_model_too_and_what_is_refused_there_is_problem_json() -> (
+    None
+):
+    told = DIALECT.conversations
+    assert list(told) == [
+        "/predict",
+        "/predict/batch",
+        "/models/{model}/predict",
+        "/models/{model}/predict/batch",
+    ]
+    assert [told[path] for path in ("/predict", "/predict/batch")] == [one, many]
+    for conversation, (path, of_model) in zip((one, many), list(told.items())[2:], strict=True):
+        assert replace(of_model, describe=conversation.describe) == conversation, path
     assert one.wording is many.wording is PROBLEM_JSON
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from openapi_schema_validator import OAS31Validator
 
-from serving.door.drift import PATTERN, drift_route
+from serving.door.drift import PATTERN, drift_routes
 from serving.door.edge import Edge
 from serving.door.openapi import openapi_document
 from serving.door.pages import CONTENT_SECURITY_POLICY
@@ -17,14 +17,16 @@ from serving.drift.report import schemas
 from serving.drift.watch import Kind
 from serving.model.about import About
 from serving.prediction.drift import OLD_MODEL, TURNED_OFF, Drift
+from serving.prediction.shelf import Shelf
 from serving.prediction.tally import Tally
-from tests.unit.door.doors import INPUT, api_key, assert_problem, door, get
+from tests.unit.door.doors import INPUT, FakeLoaded, api_key, assert_problem, door, get
 from tests.unit.door.test_pages import ANYWHERE, read
 from tests.unit.drifted import compared, predicted, report
 from tests.unit.fakes import Answer, Headers
 from tests.unit.samples import category, description, number
 
 ABOUT = About(description(), "v1")
+OTHERS = [About(description(name="post"), "v2")]
 HALVES = {"0": 500, "1": 500}
 SLY = ("</td><script>alert(1)</script>", "a & <b>", "x" * 200, "\u202eevil")
 REPORT = report(
@@ -55,10 +57,13 @@ class FakeTally:
         return self.told
 
 
-def route(tally: FakeTally) -> Route:
-    """Give the route of a model that is watched."""
-    watched = SimpleNamespace(of=lambda _: cast(Tally, tally))
-    return drift_route(cast(Drift, watched), ABOUT)
+def routes(tally: FakeTally, *others: FakeTally) -> list[Route]:
+    """Give the routes of models that are watched."""
+    loaded = [FakeLoaded(about) for about in (ABOUT, *OTHERS[: len(others)])]
+    tallies = dict(zip([each.about for each in loaded], (tally, *others), strict=True))
+    watched = SimpleNamespace(of=lambda about: cast(Tally, tallies[about]))
+    shelf = Shelf([each.as_loaded for each in loaded])
+    return list(drift_routes(cast(Drift, watched), shelf))
 
 
 @pytest.fixture
@@ -70,12 +75,12 @@ def tally() -> FakeTally:
 @pytest.fixture
 def edge(tally: FakeTally) -> Edge:
     """Serve what has been counted."""
-    return door(route(tally))
+    return door(*routes(tally))
 
 
 def page_of(told: dict[str, Any], query: str = "") -> Answer:
     """Get a report as a page."""
-    return get(door(route(FakeTally(told))), f"/model/drift{query}", HTML)
+    return get(door(*routes(FakeTally(told))), f"/model/drift{query}", HTML)
 
 
 # JSON
@@ -122,6 +127,20 @@ def test_files_are_read_in_another_thread(edge: Edge, tally: FakeTally) -> None:
     assert tally.threads != [threading.main_thread()]
 
 
+def test_each_model_is_told_of_below_its_name(edge: Edge, tally: FakeTally) -> None:
+    other = FakeTally(EMPTY)
+    both = door(*routes(tally, other))
+    for path, told in (("mail", REPORT), ("post", EMPTY)):
+        assert get(both, f"/models/{path}/drift").json() == {"window": "1h", **told}
+    assert (tally.asked_s, other.asked_s) == ([3600], [3600])
+    assert_problem(get(both, "/models/fax/drift"), 404, "not-found")
+    document = openapi_document(
+        routes(tally, other), [ABOUT, *OTHERS], asks_for_keys=False, has_quotas=False
+    )
+    operation = document["paths"]["/models/post/drift"]["get"]
+    assert "[a page](models/post/drift)" in operation["description"]
+
+
 # The window
 
 
@@ -163,9 +182,9 @@ def test_anything_else_in_the_query_is_refused(edge: Edge, tally: FakeTally, que
 
 
 def test_it_needs_a_key_where_others_do_and_counts_against_no_quota(tally: FakeTally) -> None:
-    told = route(tally)
-    assert not told.counts
-    guarded = door(told, keys=[api_key("alice", "secret")])
+    told = routes(tally)
+    assert not any(route.counts for route in told)
+    guarded = door(*told, keys=[api_key("alice", "secret")])
     assert get(guarded, "/model/drift").status == 401
     assert get(guarded, "/model/drift", [(b"X-API-Key", b"secret")]).status == 200
 
@@ -174,11 +193,11 @@ def test_it_needs_a_key_where_others_do_and_counts_against_no_quota(tally: FakeT
 def test_where_nothing_is_watched_that_is_told_with_its_reason(features: int, reason: str) -> None:
     drift = Drift(features)
     drift.watch(ABOUT)
-    unwatched = drift_route(drift, ABOUT)
-    answer = get(door(unwatched), "/model/drift?window=never")
+    unwatched = list(drift_routes(drift, Shelf([FakeLoaded(ABOUT).as_loaded])))
+    answer = get(door(*unwatched), "/model/drift?window=never")
     assert_problem(answer, 404, "not-found")
     assert answer.json()["detail"].endswith(reason)
-    document = openapi_document([unwatched], ABOUT, asks_for_keys=False, has_quotas=False)
+    document = openapi_document(unwatched, [ABOUT], asks_for_keys=False, has_quotas=False)
     operation = document["paths"]["/model/drift"]["get"]
     assert set(operation["responses"]) == {"404", "405", "500", "504"}
     assert reason in operation["description"]
@@ -186,8 +205,8 @@ def test_where_nothing_is_watched_that_is_told_with_its_reason(features: int, re
 
 
 def test_where_it_is_watched_the_document_tells_of_both_forms_and_of_the_window() -> None:
-    told = route(FakeTally(REPORT))
-    document = openapi_document([told], ABOUT, asks_for_keys=False, has_quotas=False)
+    told = routes(FakeTally(REPORT))
+    document = openapi_document(told, [ABOUT], asks_for_keys=False, has_quotas=False)
     operation = document["paths"]["/model/drift"]["get"]
     assert operation["responses"].keys() == {"200", "405", "406", "422", "500", "504"}
     assert operation["responses"]["200"]["content"].keys() == {"application/json", "text/html"}

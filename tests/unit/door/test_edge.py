@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.door.edge import MAX_CLIENT_CHARS
 from serving.door.routes import UNMATCHED, Route
+from serving.model.about import About
 from serving.problems import INVALID_INPUT, Problem, Wording
 from serving.telemetry import Answered, Listener, current_record
 from tests.unit.door.doors import (
@@ -27,6 +28,9 @@ from tests.unit.door.doors import (
     refuse,
 )
 from tests.unit.fakes import Answer, Heard, ask
+from tests.unit.samples import description
+
+MAIL = About(description(), "v1")
 
 
 async def teapot(_: Request) -> Response:
@@ -117,7 +121,8 @@ def test_each_request_is_told_of_once_with_all_that_was_noted_further_in() -> No
         return Response()
 
     heard = Heard()
-    edge = before(note, listeners=[heard], clock=Ticks(), keys=[api_key("alice", "secret")])
+    route = Route("GET", "/ok", note, model=lambda parts: MAIL)
+    edge = door(route, listeners=[heard], clock=Ticks(), keys=[api_key("alice", "secret")])
     get(edge, headers=[(b"X-Request-ID", b"mine"), (b"X-API-Key", b"secret")])
     assert heard.answers == [
         Answered(
@@ -128,6 +133,7 @@ def test_each_request_is_told_of_once_with_all_that_was_noted_further_in() -> No
             duration_s=0.25,
             client="192.0.2.7",
             api_key="alice",
+            model=MAIL,
             rows=3,
             unusual={"length": 2},
             cache="hit",
@@ -136,6 +142,22 @@ def test_each_request_is_told_of_once_with_all_that_was_noted_further_in() -> No
         )
     ]
     assert "secret" not in str(heard.answers)
+
+
+def test_which_model_a_request_is_for_is_told_even_if_it_is_refused() -> None:
+    heard = Heard()
+    model = {"mail": MAIL}
+    route = Route("POST", "/of/{name}", read, model=lambda parts: model.get(parts["name"]))
+    edge = door(route, listeners=[heard], keys=[api_key("alice", "secret")])
+    asked = [("POST", "/of/mail"), ("GET", "/of/mail"), ("POST", "/of/post"), ("POST", "/nowhere")]
+    for method, path in asked:
+        get(edge, path, method=method)
+    assert [(event.status, event.model) for event in heard.answers] == [
+        (401, MAIL),
+        (401, MAIL),
+        (401, None),
+        (401, None),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ tested where that is decided, in `test_ours` and `test_features`.
 
 import json
 import re
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,13 +21,16 @@ from openapi_spec_validator import validate
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.dialects import ours
-from serving.door.drift import drift_route
+from serving.dialects import ours, v1, v2, vertex
+from serving.dialects.dialect import Dialect
+from serving.door.drift import drift_routes
+from serving.door.models import models
 from serving.door.openapi import header, openapi_document
 from serving.door.pages import Document, assets, metrics_page, pages
 from serving.door.predicting import Predicting
 from serving.door.probes import probes
 from serving.door.routes import Operation, Route, answer_of, page_answer
+from serving.door.telling import telling
 from serving.host.bento import BatchOutput, InstanceOutput
 from serving.model.about import About
 from serving.model.facts import model_info
@@ -49,6 +54,7 @@ from serving.problems import (
     Problem,
     Wording,
 )
+from serving.settings import Settings
 from tests.unit.samples import (
     EACH_TASK,
     MIXED,
@@ -56,6 +62,7 @@ from tests.unit.samples import (
     closed_category,
     description,
     number,
+    regression,
 )
 
 GOLDEN: dict[str, Any] = json.loads(Path(__file__).with_name("openapi.json").read_text("utf-8"))
@@ -67,52 +74,70 @@ SMALL = description(
 ABOUT = About(SMALL, "v7")
 
 
-def served() -> list[Route]:
+def served(*abouts: About, dialects: Sequence[Dialect] = ()) -> list[Route]:
     """Give all routes of a service, as service.py does."""
-    loaded = cast(
-        "Loaded",
-        SimpleNamespace(
-            about=ABOUT,
-            example=Prediction("ham", [0.75, 0.25]),
-            rows=Rows(SMALL.features, 5, SMALL.ignored),
-            keeps_predictions=True,
-            info={},
-            card="",
-        ),
-    )
-    predicting = Predicting(Shelf(loaded), 1000)
+    shelf = Shelf([loaded_of(about) for about in abouts])
+    predicting = Predicting(shelf, 1000)
     return [
         *predicting.routes(ours.DIALECT),
-        *pages(loaded, lambda: Document(b"", ""), {}),
-        drift_route(cast("Drift", SimpleNamespace(of=lambda _: None)), ABOUT),
-        *probes(lambda: None, ABOUT),
+        *chain.from_iterable(predicting.routes(dialect) for dialect in dialects),
+        *chain.from_iterable(telling(dialect, shelf, lambda _: None) for dialect in dialects),
+        *models(shelf),
+        *pages(lambda: Document(b"", ""), {}),
+        *drift_routes(cast("Drift", SimpleNamespace(of=lambda _: None)), shelf),
+        *probes(lambda: None, abouts[0]),
         metrics_page(is_open=True),
         *assets(Path(__file__).parent),
     ]
 
 
+def loaded_of(about: About) -> Loaded:
+    """Give what of a loaded version is told."""
+    of_task = {"classification": Prediction("ham", [0.75, 0.25]), "regression": Prediction(1.5)}
+    return cast(
+        "Loaded",
+        SimpleNamespace(
+            about=about,
+            example=of_task[about.description.task],
+            rows=Rows(about.description.features, 5, about.description.ignored),
+            keeps_predictions=True,
+            info={},
+            card="",
+        ),
+    )
+
+
 def test_the_whole_document_is_the_one_that_clients_know() -> None:
-    document = openapi_document(served(), ABOUT, asks_for_keys=True, has_quotas=True)
+    document = openapi_document(served(ABOUT), [ABOUT], asks_for_keys=True, has_quotas=True)
     assert json.loads(json.dumps(document)) == GOLDEN
 
 
 def test_the_document_is_valid_and_has_all_that_it_refers_to_and_nothing_else() -> None:
     validate(GOLDEN)
-    referred = set(re.findall(r'"#/components/(\w+/[\w-]+)"', json.dumps(GOLDEN)))
-    components = GOLDEN["components"]
-    sections = components.keys() - {"securitySchemes"}
-    assert referred == {f"{section}/{name}" for section in sections for name in components[section]}
+    assert referred_to(GOLDEN) == components_of(GOLDEN)
 
 
-def conforms(body: object, schema: str) -> bool:
+def conforms(body: object, schema: str, document: dict[str, Any] = GOLDEN) -> bool:
     """Tell whether a body is what a schema of the document describes."""
-    reference = {"$ref": f"#/components/schemas/{schema}", "components": GOLDEN["components"]}
+    reference = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
     return bool(OAS31Validator(reference).is_valid(body))
 
 
-def operations() -> list[dict[str, Any]]:
+def referred_to(document: dict[str, Any]) -> set[str]:
+    """Name the components that a document refers to."""
+    return set(re.findall(r'"#/components/(\w+/[\w.-]+)"', json.dumps(document)))
+
+
+def components_of(document: dict[str, Any]) -> set[str]:
+    """Name the components that it has."""
+    components = document["components"]
+    sections = components.keys() - {"securitySchemes"}
+    return {f"{section}/{name}" for section in sections for name in components[section]}
+
+
+def operations(document: dict[str, Any] = GOLDEN) -> list[dict[str, Any]]:
     """Give the description of every operation."""
-    return [operation for methods in GOLDEN["paths"].values() for operation in methods.values()]
+    return [operation for methods in document["paths"].values() for operation in methods.values()]
 
 
 def test_operations_have_names_of_their_own() -> None:
@@ -120,9 +145,12 @@ def test_operations_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_its_examples_are_what_it_describes() -> None:
+def examples_of(document: dict[str, Any]) -> int:
+    """Check each example against what is described, and count them."""
     examples = 0
-    for operation in operations():
+    for operation in operations(document):
+        if "200" not in operation["responses"]:  # it only refuses
+            continue
         contents = [operation["responses"]["200"]["content"]]
         contents.append(operation.get("requestBody", {}).get("content", {}))
         for media_type in (media for content in contents for media in content.values()):
@@ -130,9 +158,13 @@ def test_its_examples_are_what_it_describes() -> None:
             told += [media_type["example"]] if "example" in media_type else []
             for example in told:
                 examples += 1
-                told_as = {**media_type["schema"], "components": GOLDEN["components"]}
+                told_as = {**media_type["schema"], "components": document["components"]}
                 assert OAS31Validator(told_as).is_valid(example)
-    assert examples == 8
+    return examples
+
+
+def test_its_examples_are_what_it_describes() -> None:
+    assert examples_of(GOLDEN) == 16
 
 
 def test_every_problem_is_problem_json_and_conforms() -> None:
@@ -180,6 +212,71 @@ def test_bentoml_s_own_client_is_told_of_all_that_an_answer_may_have() -> None:
     assert many.keys() == BatchOutput.model_fields.keys()
 
 
+# Of several models
+
+POST = About(regression("weight", name="post", features=(number("pages"),)), "v2")
+V = (v2, v1, vertex)
+SEVERAL = openapi_document(
+    served(ABOUT, POST, dialects=[room.dialect(Settings()) for room in V]),
+    [ABOUT, POST],
+    asks_for_keys=False,
+    has_quotas=False,
+)
+
+
+def test_of_several_models_the_document_is_whole_and_its_examples_true() -> None:
+    validate(SEVERAL)
+    assert referred_to(SEVERAL) == components_of(SEVERAL)
+    names = [operation["operationId"] for operation in operations(SEVERAL)]
+    assert len(set(names)) == len(names)
+    assert examples_of(SEVERAL) > 40
+    assert SEVERAL["info"]["title"] == "Model API: mail, post"
+    assert "`post` (regression, version v2)" in SEVERAL["info"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("mail", "post"),
+    [
+        ("/models/mail/predict", "/models/post/predict"),
+        ("/models/mail/predict/batch", "/models/post/predict/batch"),
+        ("/v1/models/mail:predict", "/v1/models/post:predict"),
+        ("/v2/models/mail/infer", "/v2/models/post/infer"),
+        ("/v2/models/mail/versions/v7/infer", "/v2/models/post/versions/v2/infer"),
+    ],
+)
+def test_each_model_has_paths_of_its_own_that_say_what_it_takes(mail: str, post: str) -> None:
+    fields = (("length", mail), ("pages", post))
+    for field, path in fields:
+        operation = SEVERAL["paths"][path]["post"]
+        assert not [each for each in operation.get("parameters", ()) if each["in"] == "path"]
+        told = json.dumps(_resolved(operation["requestBody"]))
+        assert [name for name, _ in fields if f'"{name}"' in told] == [field]
+
+
+def _resolved(told: Any) -> Any:  # noqa: ANN401 (any JSON)
+    """Put what is referred to in its place."""
+    if isinstance(told, dict):
+        if "$ref" in told:
+            return _resolved(SEVERAL["components"]["schemas"][told["$ref"].rpartition("/")[2]])
+        return {key: _resolved(value) for key, value in told.items()}
+    return list(map(_resolved, told)) if isinstance(told, list) else told
+
+
+def test_what_the_default_model_is_described_by_has_the_names_that_it_has_alone() -> None:
+    alone = openapi_document(served(ABOUT), [ABOUT], asks_for_keys=False, has_quotas=False)
+    several = openapi_document(
+        served(ABOUT, POST), [ABOUT, POST], asks_for_keys=False, has_quotas=False
+    )
+    schemas = several["components"]["schemas"]
+    assert alone["components"]["schemas"].items() <= schemas.items()
+    others = schemas.keys() - alone["components"]["schemas"].keys()
+    assert {name.partition(".")[0] for name in others} == {"post"}
+    assert "post.PredictAnswer" in others
+    assert "post.ModelInfo" not in others  # which is described alike
+    told = {path: told for path, told in several["paths"].items() if "post" not in path}
+    assert told.keys() == alone["paths"].keys()
+
+
 # Of any routes
 
 
@@ -191,24 +288,27 @@ COUNTED = Route(
     "POST",
     "/ask",
     _answer,
-    Operation(
-        "Asking",
-        "ask",
-        "Ask",
-        answer_of("Success", "text/plain", {"$ref": "#/components/schemas/Own"}),
-        problems=(OVERLOADED, UNAVAILABLE),
-        heeds={"X-Heeded": "What it goes by."},
-        headers={"X-Own": header("Its own.")},
-        schemas={"Own": {"type": "string"}},
-    ),
+    {
+        "/ask": Operation(
+            "Asking",
+            "ask",
+            "Ask",
+            answer_of("Success", "text/plain", {"$ref": "#/components/schemas/Own"}),
+            problems=(OVERLOADED, UNAVAILABLE),
+            heeds={"X-Heeded": "What it goes by."},
+            headers={"X-Own": header("Its own.")},
+            schemas={"Own": {"type": "string"}},
+        )
+    },
     counts=True,
 )
-GUARDED = Route("GET", "/ask", _answer, Operation("Asking", "form", "A form", page_answer()))
+FORM = Operation("Asking", "form", "A form", page_answer())
+GUARDED = Route("GET", "/ask", _answer, {"/ask": FORM})
 OPEN = Route(
     "GET",
     "/up",
     _answer,
-    Operation("Probes", "up", "Whether it is up", page_answer()),
+    {"/up": Operation("Probes", "up", "Whether it is up", page_answer())},
     is_open=True,
 )
 SILENT = Route("GET", "/script.js", _answer)
@@ -216,21 +316,23 @@ PARTS = Route(
     "GET",
     "/of/{one}/{others:path}",
     _answer,
-    Operation(
-        "Parts",
-        "of",
-        "Of",
-        page_answer(),
-        parameters={"one": {"enum": ["a", "b"]}},
-        query={"much": {"description": "How much.", "schema": {"type": "integer"}}},
-    ),
+    {
+        "/of/{one}/{others:path}": Operation(
+            "Parts",
+            "of",
+            "Of",
+            page_answer(),
+            parameters={"one": {"enum": ["a", "b"]}},
+            query={"much": {"description": "How much.", "schema": {"type": "integer"}}},
+        )
+    },
 )
 LOUD = Wording("Loud", "text/loud", {422: 400}, {"error": lambda problem: problem.sentence})
 ONLY_REFUSES = Route(
     "POST",
     "/loud",
     _answer,
-    Operation("Refusing", "loud", "Refuse", None, problems=[MALFORMED_BODY, INVALID_INPUT]),
+    {"/loud": Operation("Refusing", "loud", "No", None, problems=[MALFORMED_BODY, INVALID_INPUT])},
     is_open=True,
     wording=LOUD,
 )
@@ -240,7 +342,7 @@ def of_routes(*, asks_for_keys: bool = False, has_quotas: bool = False) -> dict[
     """Describe a service of a few routes, and check that what is said of it is valid."""
     document = openapi_document(
         [COUNTED, GUARDED, OPEN, SILENT, PARTS, ONLY_REFUSES],
-        ABOUT,
+        [ABOUT],
         asks_for_keys=asks_for_keys,
         has_quotas=has_quotas,
     )

@@ -21,18 +21,18 @@ from serving.door.pages import (
     pages,
 )
 from serving.problems import PROBLEM_TYPES, ProblemType
-from tests.unit.door.doors import FakeLoaded, api_key, assert_problem, door, get
+from tests.unit.door.doors import api_key, assert_problem, door, get
 
 ANYWHERE = re.compile(r"(?:https?:)?//[\w.]")
 OPENAPI = Document(b'{"openapi": "3.1.0"}', "application/json")
-PAGES = ("/", "/model/card", *(f"/errors/{slug}" for slug in PROBLEM_TYPES))
+PAGES = ("/", *(f"/errors/{slug}" for slug in PROBLEM_TYPES))
 GZIPPED = [(b"Accept-Encoding", b"gzip")]
 
 
 @pytest.fixture(scope="module")
 def edge() -> Edge:
     """Serve all pages."""
-    return door(*pages(FakeLoaded().as_loaded, lambda: OPENAPI, {"name": "ModelApi"}))
+    return door(*pages(lambda: OPENAPI, {"name": "ModelApi"}))
 
 
 class Balance(HTMLParser):
@@ -71,13 +71,6 @@ def read(page: str) -> str:
 
 
 # What is there
-
-
-def test_what_the_model_is_stands_there_for_programs_and_for_people(edge: Edge) -> None:
-    info, card = get(edge, "/model/info"), get(edge, "/model/card")
-    assert (info.headers["content-type"], info.json()) == ("application/json", {"name": "mail"})
-    assert card.headers["content-type"] == "text/html; charset=utf-8"
-    assert card.body.decode() == FakeLoaded().card
 
 
 def test_the_document_and_what_bentoml_s_client_reads_stand_there(edge: Edge) -> None:
@@ -135,7 +128,7 @@ def test_what_is_told_cannot_break_a_page(edge: Edge, monkeypatch: pytest.Monkey
 
 
 def test_with_keys_the_pages_of_problems_alone_are_open() -> None:
-    routes = pages(FakeLoaded().as_loaded, lambda: OPENAPI, {})
+    routes = pages(lambda: OPENAPI, {})
     assert [route.path for route in routes if route.is_open] == ["/errors/{slug}"]
 
 
@@ -145,7 +138,7 @@ ALIVE = {"status": "alive"}
 @pytest.fixture(scope="module")
 def lively() -> Edge:
     """Serve all pages, where programs ask at the root whether the service lives."""
-    return door(*pages(FakeLoaded().as_loaded, lambda: OPENAPI, {}, ALIVE))
+    return door(*pages(lambda: OPENAPI, {}, ALIVE))
 
 
 @pytest.mark.parametrize(
@@ -276,8 +269,7 @@ def test_a_small_document_is_never_compressed() -> None:
 
 
 def test_documents_that_are_served_are_compressed_for_who_asks() -> None:
-    large = FakeLoaded(info={"name": "m" * MIN_COMPRESSED_BYTES})
-    served = door(*pages(large.as_loaded, lambda: OPENAPI, {}))
-    answer = get(served, "/model/info", GZIPPED)
-    assert orjson.loads(gzip.decompress(answer.body)) == large.info
+    large = {"name": "m" * MIN_COMPRESSED_BYTES}
+    answer = get(door(*pages(lambda: OPENAPI, large)), "/schema.json", GZIPPED)
+    assert orjson.loads(gzip.decompress(answer.body)) == large
     assert answer.headers["content-encoding"] == "gzip"

@@ -75,7 +75,7 @@ LINES = Conversation(
 
 def served(loaded: FakeLoaded, *, max_body_bytes: int = 100) -> list[Route]:
     """Give routes on which a model speaks two dialects."""
-    predicting = Predicting(Shelf(loaded.as_loaded), max_body_bytes)
+    predicting = Predicting(Shelf([loaded.as_loaded]), max_body_bytes)
     ours_there = Dialect({"/predict": ours.one, "/models/{model}/{version}/predict": ours.one})
     return [*predicting.routes(ours_there), predicting.route("/lines", LINES)]
 
@@ -168,7 +168,7 @@ def test_what_takes_long_is_read_and_written_apart_from_the_event_loop(
 
         return Asked(question, written)
 
-    predicting = Predicting(Shelf(loaded.as_loaded), 2 * MAX_BYTES_AT_ONCE)
+    predicting = Predicting(Shelf([loaded.as_loaded]), 2 * MAX_BYTES_AT_ONCE)
     edge = door(predicting.route("/lines", replace(LINES, read=read, in_parts=True)))
     assert post(edge, body, "/lines", ()).status == 200
     here = threading.current_thread()
@@ -277,7 +277,7 @@ class Held(FakePredictor):
 
 def test_of_large_bodies_that_go_in_parts_few_are_read_at_a_time_and_hold_up_no_small_one() -> None:
     predictor = Held()
-    predicting = Predicting(Shelf(FakeLoaded(predictor=predictor).as_loaded), 10**6)
+    predicting = Predicting(Shelf([FakeLoaded(predictor=predictor).as_loaded]), 10**6)
     edge = door(predicting.route("/lines", replace(LINES, in_parts=True)))
     lines = MAX_BYTES_AT_ONCE // 4 + 1
 
@@ -307,7 +307,7 @@ def test_predictions_count_need_a_key_and_are_asked_for_by_post(loaded: FakeLoad
 
 def told_of(routes: list[Route]) -> list[Operation]:
     """Give what routes tell the OpenAPI document."""
-    return [route.tells for route in routes if route.tells is not None]
+    return [tells for route in routes for tells in route.tells.values()]
 
 
 def test_a_route_tells_the_document_what_its_dialect_says() -> None:
@@ -326,17 +326,16 @@ def test_a_route_tells_the_document_what_its_dialect_says() -> None:
     assert tells.headers == {"X-Heard": header("What was heard.")}
 
 
-def test_a_route_tells_what_it_may_refuse_and_what_may_stand_in_its_path() -> None:
+def test_a_route_tells_what_it_may_refuse() -> None:
     one, of_version, lines = told_of(served(FakeLoaded()))
     assert [kind.status for kind in one.problems] == [400, 413, 415, 422, 503]
     assert [kind.status for kind in of_version.problems] == [400, 404, 413, 415, 422, 503]
     assert [kind.status for kind in lines.problems] == [400, 406, 413, 415, 422, 503]
     assert (one.name, of_version.name) == ("predict", "predictOfVersion")
-    assert of_version.parameters == {"model": {"enum": ["mail"]}, "version": {"enum": ["v1"]}}
 
 
 @pytest.mark.parametrize("keeps", [False, True])
 def test_the_document_tells_of_a_cache_where_an_answer_may_come_from_one(*, keeps: bool) -> None:
-    predicting = Predicting(Shelf(FakeLoaded(keeps_predictions=keeps).as_loaded), 100)
+    predicting = Predicting(Shelf([FakeLoaded(keeps_predictions=keeps).as_loaded]), 100)
     one, many = told_of([predicting.route("/", asked) for asked in (ours.one, ours.many)])
     assert ("Cache-Status" in one.headers, "Cache-Status" in many.headers) == (keeps, False)

@@ -46,5 +46,5 @@ def test_a_server_that_is_unready_lives(path: str) -> None:
 
 def test_each_probe_says_whether_it_may_be_unavailable() -> None:
     told = {route.path: route.tells for route in probes(lambda: None, ABOUT)}
-    may = {path for path, tells in told.items() if tells and UNAVAILABLE in tells.problems}
+    may = {path for path, tells in told.items() if UNAVAILABLE in tells[path].problems}
     assert may == set(READY)

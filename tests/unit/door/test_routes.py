@@ -127,7 +127,8 @@ def test_two_routes_for_one_method_of_a_path_are_a_mistake() -> None:
 def test_a_route_is_closed_and_counts_not_unless_it_says_so() -> None:
     assert not GET_PLACE.is_open
     assert not GET_PLACE.counts
-    assert GET_PLACE.tells is None
+    assert GET_PLACE.tells == {}
+    assert GET_PLACE.model({}) is None
     assert GET_PLACE.wording is PROBLEM_JSON
 
 

@@ -74,6 +74,16 @@ class Models:
 
     running_s: float = 0.0
     stacks: str = "in predict"
+    others_s: tuple[float, ...] = ()  # for how long batches of other models have run
+
+    @property
+    def all(self) -> list[float]:
+        """The times of all."""
+        return [self.running_s, *self.others_s]
+
+    def hanging(self, longer_than_s: float) -> list[float]:
+        """Give those that are longer."""
+        return [each for each in self.all if each > longer_than_s]
 
 
 def in_uvicorn(story: Callable[[uvicorn.Server], Awaitable[None]]) -> None:
@@ -161,6 +171,10 @@ def test_a_worker_is_unready_while_its_model_is_late() -> None:
     assert worker.unready is None
     models.running_s = DEADLINE_S + 0.1
     assert worker.unready == "the model has not answered within a request's deadline"
+    assert worker.unready_with(models.running_s) == worker.unready
+    models.others_s = (DEADLINE_S,)  # of a model that answers yet
+    assert worker.unready is None
+    assert worker.unready_with(DEADLINE_S) is None
 
 
 def test_the_thread_in_c_is_told_again_and_again_and_let_off_at_the_end(

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import bentoml
@@ -121,7 +122,8 @@ async def test_rows_in_parts_are_asked_in_batches_of_the_size_that_is_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     batches: list[tuple[int, int]] = []
-    monkeypatch.setattr(metrics, "batch_started", lambda *batch: batches.append(batch))
+    counts = {"batch_started": lambda *batch: batches.append(batch), "looked_up": None}
+    monkeypatch.setattr(metrics, "of", lambda about: SimpleNamespace(**counts))
     with loading(verified, metrics, max_batch_rows=2) as loaded:
         rows = [list(HAM), list(SPAM)] * 2 + [list(HAM)]
         question = loaded.rows.each(rows, below(()), in_parts=True)
@@ -173,8 +175,8 @@ async def test_batches_and_lookups_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[object] = []
-    monkeypatch.setattr(metrics, "batch_started", lambda *batch: told.append(batch))
-    monkeypatch.setattr(metrics, "looked_up", told.append)
+    counts = {"batch_started": lambda *batch: told.append(batch), "looked_up": told.append}
+    monkeypatch.setattr(metrics, "of", lambda about: SimpleNamespace(**counts))
     with loading(verified, metrics) as loaded:
         await loaded.predictor.ask(Question([HAM], is_one=True))
         await loaded.predictor.ask(Question([HAM, SPAM], is_one=False))
