@@ -3,9 +3,10 @@
 The workers of a server keep their values in one folder, from which any of them answers for all.
 """
 
+import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -78,7 +79,7 @@ def exposition() -> bytes:
     forget_dead_workers(folder)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return _read(partial(generate_latest, registry)) + _constants()
+    return _read(folder, partial(generate_latest, registry)) + _constants()
 
 
 def totals(counters: Iterable[Counter]) -> dict[Series, float]:
@@ -88,7 +89,7 @@ def totals(counters: Iterable[Counter]) -> dict[Series, float]:
     families = (
         [family for counter in counters for family in counter.collect()]
         if folder is None
-        else _read(partial(_merged, folder))
+        else _read(folder, partial(_merged, folder))
     )
     return {
         (family.name, frozenset(sample.labels.items())): sample.value
@@ -105,12 +106,24 @@ def _merged(folder: Path) -> Iterable[Metric]:
     return merged
 
 
-def _read(read: Callable[[], T]) -> T:
+def _read(folder: Path, read: Callable[[], T]) -> T:
     """Read the workers' files; again, if one that counted nothing has taken its own away."""
-    for _ in range(READS - 1):
-        with suppress(FileNotFoundError):
-            return read()
-    return read()
+    with locked(folder):
+        for _ in range(READS - 1):
+            with suppress(FileNotFoundError):
+                return read()
+        return read()
+
+
+@contextmanager
+def locked(folder: Path, *, alone: bool = False) -> Iterator[None]:
+    """Let nobody move what is counted from file to file meanwhile, or ``alone`` do so."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def series_key(counter: Counter, labels: Mapping[str, str]) -> Series:
@@ -124,15 +137,24 @@ def _name(counter: Counter) -> str:
 
 def forget_dead_workers(folder: Path) -> None:
     """Drop the gauges of worker processes that are no more, so that sums and bounds stay right."""
-    for file in folder.glob("gauge_live*_*.db"):
-        pid = int(file.stem.rpartition("_")[2])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            with suppress(OSError):
-                mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
-        except PermissionError:
-            pass  # it lives, as another user
+    for file in filter(is_dead, folder.glob("gauge_live*_*.db")):
+        with suppress(OSError):
+            mark_process_dead(_process_of(file), str(folder))  # type: ignore[no-untyped-call]
+
+
+def is_dead(file: Path) -> bool:
+    """Tell whether the process is no more that wrote a file."""
+    try:
+        os.kill(_process_of(file), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # it lives, as another user
+    return False
+
+
+def _process_of(file: Path) -> int:
+    return int(file.stem.rpartition("_")[2])
 
 
 def forget_this_worker(folder: Path) -> None:

@@ -17,6 +17,7 @@ from threading import Thread
 from time import monotonic
 from typing import Protocol, TypeAlias
 
+from serving.gathering import GATHER_S, gather
 from serving.host.letters import Letters, Phase, Status
 from serving.host.process import pinned_models, run_own_program
 from serving.host.wanted import Wanted, versions
@@ -75,6 +76,7 @@ class Succession:
         self._told: Status | None = None
         self._beside: int | None = None  # the worker that is not ready yet
         self._following = Following()
+        self._gathers_s = monotonic() + GATHER_S
         self._failures: set[type[Exception]] = set()  # each kind is told once
 
     def reload(self) -> None:
@@ -110,6 +112,7 @@ class Succession:
             self._tell("refused" if self._reason else "done")
         else:
             self._tell(self._phase)
+            self._gather()
             self._following.look(self._wanted, versions(self._models))
 
     async def _follow(self, *, is_reload: bool) -> None:
@@ -129,6 +132,18 @@ class Succession:
             log.info("switch.done", models=wanted.models)
         self._reason = ""
         self._tell("done")
+
+    def _gather(self) -> None:
+        """Keep what dead workers have counted in one place, now and then."""
+        if monotonic() < self._gathers_s:
+            return
+        self._gathers_s = monotonic() + GATHER_S
+        served = {
+            item
+            for pid in self._staff.pids()
+            for item in versions(self._staff.serving(pid)).items()
+        }
+        gather(self._metrics, served)
 
     async def _replace(self, pids: Collection[int], models: tuple[str, ...]) -> str:
         """Let others take the place of these workers; tell why not, if that fails.

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the bottom to the top, wing by wing and room by room: a room imports what stands before it,
 # but never a room of a sibling's.
-GROUND = "console problems json_text keys telemetry settings exposition metrics"
+GROUND = "console problems json_text keys telemetry settings exposition gathering metrics"
 WINGS = {
     "model": "domains features description outputs scores about rows estimator compiled stored "
     "facts store state",
@@ -51,7 +51,7 @@ FOREIGN: dict[str, set[str]] = {
     "bentoml": {"service", "model.store", "model.stored", "host.bento"},
     "_bentoml_impl": {"host.bento"},
     "_bentoml_sdk": set(),
-    "prometheus_client": {"exposition", "metrics"},
+    "prometheus_client": {"exposition", "gathering", "metrics"},
     "structlog": {"telemetry", "host.logs"},
     "circus": {"host.supervisor"},
     "uvicorn": {"host.protocol"},
