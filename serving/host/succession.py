@@ -246,14 +246,14 @@ class Following:
 
     def __init__(self) -> None:
         """Have seen nothing."""
+        self.thread: Thread | None = None  # that promotes
         self._seen: dict[str, str] = {}  # the newest versions, by model
         self._next_s = 0.0
-        self._thread: Thread | None = None
 
     def look(self, wanted: Wanted, served: Mapping[str, str]) -> None:
         """See whether there is a newer version, if that is wanted and none is being promoted."""
         settings = wanted.settings
-        is_busy = self._thread is not None and self._thread.is_alive()
+        is_busy = self.thread is not None and self.thread.is_alive()
         if settings.follow is Follow.OFF or is_busy or monotonic() < self._next_s:
             return
         self._next_s = monotonic() + FOLLOW_S
@@ -266,8 +266,8 @@ class Following:
                     self._seen[name] = version
                     command = ("promote", f"{name}:{version}", "--who", "SERVING_FOLLOW")
                     margin = ("--margin", str(settings.follow_margin))
-                    self._thread = Thread(target=_run, args=(*command, *margin), daemon=True)
-                    self._thread.start()
+                    self.thread = Thread(target=_run, args=(*command, *margin), daemon=True)
+                    self.thread.start()
                     return
 
 
