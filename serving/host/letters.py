@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from serving.host.process import LETTERS_PURPOSE, folders_in_use
 from serving.model.domains import Frozen
+from serving.model.state import ShadowLetter
 
 Phase = Literal["starting", "draining", "done", "refused"]
 _SERVED = "served"
@@ -98,7 +99,8 @@ class Letters:
 
     def forget(self, pid: int) -> None:
         """Remove what else a worker has left that has ended: another may get its number."""
-        for letter in (self._ready(pid), self._successor(pid)):
+        shadows = self.folder.glob(f"shadow_{pid}_*")
+        for letter in (self._ready(pid), self._successor(pid), *shadows):
             with suppress(OSError):
                 letter.unlink()
 
@@ -115,6 +117,30 @@ class Letters:
             return Status.model_validate_json((self.folder / _STATUS).read_bytes())
         except (OSError, ValidationError):
             return None
+
+    def tell_shadow(self, letter: ShadowLetter) -> None:
+        """Tell what has become of a model's shadow in this worker, whole or not at all."""
+        place = self._shadow(letter.model)
+        unfinished = place.with_name(f".{place.name}")
+        with suppress(OSError):
+            unfinished.write_text(letter.model_dump_json(), "utf-8")
+            unfinished.replace(place)
+
+    def forget_shadow(self, model: str) -> None:
+        """Tell that a model has no shadow in this worker any more."""
+        with suppress(OSError):
+            self._shadow(model).unlink()
+
+    def shadows(self) -> list[ShadowLetter]:
+        """Read what has become of the shadows of all workers that live."""
+        letters = []
+        for place in sorted(self.folder.glob("shadow_*")):
+            with suppress(OSError, ValidationError):
+                letters.append(ShadowLetter.model_validate_json(place.read_bytes()))
+        return [letter for letter in letters if _lives(letter.worker)]
+
+    def _shadow(self, model: str) -> Path:
+        return self.folder / f"shadow_{os.getpid()}_{model}"
 
     def _ready(self, pid: int) -> Path:
         return self.folder / f"ready_{pid}"

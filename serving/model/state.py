@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -41,6 +42,21 @@ class Shadow(Frozen):
 
     version: str
     share: float = 100.0
+
+
+class ShadowLetter(Frozen):
+    """What has become of a model's shadow in a worker, as the desired state of a revision has it.
+
+    One that was ``refused`` is not tried again before the state changes; the ``reason`` tells why,
+    or of what the last one died while another is ``starting``.
+    """
+
+    worker: int
+    revision: int
+    model: str
+    version: str
+    state: Literal["starting", "running", "refused"]
+    reason: str = ""
 
 
 class ModelState(Frozen):

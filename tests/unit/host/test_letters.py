@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from serving.host.letters import Letters
+from serving.model.state import ShadowLetter
 
 PID = os.getpid()
 
@@ -40,12 +41,33 @@ def test_stacks_are_read_once_though_they_are_cut_off(letters: Letters) -> None:
     assert letters.stacks_of(PID) == ""
 
 
+def test_shadows_are_told_by_model_until_they_or_their_workers_are_gone(letters: Letters) -> None:
+    iris = ShadowLetter(worker=PID, revision=1, model="iris", version="b", state="starting")
+    mail = iris.model_copy(update={"model": "mail"})
+    letters.tell_shadow(iris)
+    letters.tell_shadow(mail)
+    assert letters.shadows() == [iris, mail]
+    refused = iris.model_copy(update={"state": "refused", "reason": "it is damaged"})
+    letters.tell_shadow(refused)
+    letters.forget_shadow("mail")
+    assert letters.shadows() == [refused]
+    letters.tell_shadow(mail.model_copy(update={"worker": 2**22 + 1}))  # there is no such process
+    assert letters.shadows() == [refused]
+    letters.forget(PID)
+    assert letters.shadows() == []
+
+
 def test_where_the_folder_has_been_taken_away_nothing_is_told_and_nothing_fails(
     tmp_path: Path,
 ) -> None:
     letters = Letters(tmp_path / "nowhere")
     letters.tell_served()
     letters.refuse("it is damaged")
+    letters.tell_shadow(
+        ShadowLetter(worker=PID, revision=1, model="iris", version="b", state="running")
+    )
+    letters.forget_shadow("iris")
+    assert letters.shadows() == []
     assert letters.open_stacks() is None
     assert not letters.has_served
     assert letters.refusal_of(PID) == ""
