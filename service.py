@@ -39,6 +39,7 @@ from serving.host.bento import (
 from serving.host.life import Life
 from serving.host.logs import configure_logging
 from serving.host.process import pinned_models, prepare_environment
+from serving.host.shadowed import shadows
 from serving.host.wanted import wanted
 from serving.model.features import Row
 from serving.model.outputs import Prediction
@@ -95,16 +96,19 @@ class ModelApi:
         sink = sink_to(settings.prediction_log)
         self.prediction_log = PredictionLog(sink) if sink else None
         self.drift = Drift(settings.drift_features if settings.drift else 0)
-        heard = Listeners((metrics, self.drift, *filter(None, (self.prediction_log,))))
+        self.shadows = shadows(settings)
+        log = filter(None, (self.prediction_log,))
+        heard = Listeners((metrics, self.drift, self.shadows, *log))
         tags = pinned_models() or wanted(settings, packed_models(ModelApi)).models
         try:
             stored = [verify(ServedModel(tag).resolve()) for tag in tags]
             self.shelf = Shelf([Loaded(each, settings, metrics, heard) for each in stored])
         except ModelError as exc:
             self.life.refuse(str(exc))
+        for loaded in self.shelf.all:
+            self.drift.watch(loaded.about)
+            self.shadows.watch(loaded)
         abouts = [loaded.about for loaded in self.shelf.all]
-        for about in abouts:
-            self.drift.watch(about)
         self.quotas = Quotas(settings.rate_limit, settings.rate_limit_storage.get_secret_value())
         routes = Routes(self.routes())
         document = openapi_document(
@@ -161,6 +165,7 @@ class ModelApi:
     async def close(self) -> None:
         """Let the threads end: the models', and those of who listens when all is written."""
         self.shelf.close()
+        self.shadows.close()
         self.drift.close()
         if self.prediction_log is not None:
             self.prediction_log.close()

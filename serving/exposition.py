@@ -17,6 +17,7 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
+    Histogram,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -80,6 +81,14 @@ def exposition() -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return _read(folder, partial(generate_latest, registry)) + _constants()
+
+
+def observe_all(series: Histogram, counts: Iterable[int], total: float) -> None:
+    """Observe what was counted elsewhere, by bucket, the one of infinity too, and summed."""
+    for bucket, count in zip(series._buckets, counts, strict=True):
+        if count:
+            bucket.inc(count)
+    series._sum.inc(total)
 
 
 def totals(counters: Iterable[Counter]) -> dict[Series, float]:

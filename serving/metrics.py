@@ -21,7 +21,8 @@ SERVICE_LABELS = ("service_name", "service_version", "runner_name")
 MODEL_LABELS = ("model_name", "version")  # empty for requests that are for no model
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _ROWS = tuple(2**power for power in range(13))
-
+DIFFERENCES = tuple(float(f"1e{power}") for power in range(-12, 1))
+ROW_SECONDS = tuple(float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5))
 
 REQUESTS = Counter(
     "bentoml_service_request_total",
@@ -158,6 +159,31 @@ DRIFT_SHARE_CHI2 = Constant(
     "Chi-squared value that an unchanged share of a feature's values exceeds by chance, over all "
     "features in one of 1000 windows.",
     MODEL_LABELS,
+)
+SHADOW_ROWS = Counter(
+    "serving_shadow_rows_total",
+    "Rows that a shadow was to answer as well: same, different, failed, or dropped for want of "
+    "room.",
+    ("model_name", "version", "shadow", "result"),
+)
+SHADOW_DIFFERENCE = Histogram(
+    "serving_shadow_difference",
+    "By how much a shadow's numbers differ from those that were answered: the largest of a row's "
+    "probabilities or scores, or of numbers relative to them.",
+    ("model_name", "version", "shadow"),
+    buckets=DIFFERENCES,
+)
+SHADOW_LABELS = Counter(
+    "serving_shadow_labels_total",
+    f"Labels that were answered, with those of the shadow; pairs beyond the first "
+    f"{MAX_NAMED_SERIES} as one.",
+    ("model_name", "version", "shadow", "served", "shadowed"),
+)
+SHADOW_DURATION = Histogram(
+    "serving_shadow_duration_seconds",
+    "Time that a shadow takes for a row, of up to 100 that it is asked at once.",
+    ("model_name", "version", "shadow"),
+    buckets=ROW_SECONDS,
 )
 
 

@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from serving.keys import OFF, ApiKey, checked_quota, read_keys, read_keys_in_file
 
 PREFIX = "SERVING_"
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 ENV_FILE = ".env"
 
 
@@ -382,5 +383,5 @@ def unknown_variables() -> list[str]:
 
 def metrics_folder() -> Path | None:
     """Tell where the worker processes of this server keep their metrics, if they do."""
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    folder = os.environ.get(METRICS_FOLDER)
     return Path(folder) if folder else None

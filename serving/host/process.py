@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 
-from serving.settings import Settings
+from serving.settings import METRICS_FOLDER, Settings
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (Linux has it for such files, and others have not)
 HELD = ".held"  # a file beside such a folder, which its server has locked
@@ -169,6 +169,16 @@ def folders_in_use(purpose: str) -> Iterator[Path]:
 def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_suffix(HELD).unlink(missing_ok=True)
+
+
+def program_environment() -> dict[str, str]:
+    """Give what a program of ours needs that is no worker: to find all code that this process does.
+
+    It has no metrics of its own, which would stay when it has ended.
+    """
+    code = os.pathsep.join(filter(None, sys.path))
+    own = {name: value for name, value in os.environ.items() if name != METRICS_FOLDER}
+    return own | {"PYTHONPATH": code}
 
 
 def leave_out_of_collection() -> None:

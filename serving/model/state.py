@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from serving.model.domains import Frozen
 from serving.model.stored import ModelError, newest
@@ -41,7 +41,7 @@ class Shadow(Frozen):
     """A version that is asked as well, for so many of a hundred rows, and answers nobody."""
 
     version: str
-    share: float = 100.0
+    share: float = Field(100.0, gt=0, le=100)
 
 
 class ShadowLetter(Frozen):

@@ -150,6 +150,10 @@ class Batcher(Generic[Item, Result]):
         """How many items wait for the model."""
         return self._few.waiting_items + self._many.waiting_items + self._apart.waiting_items
 
+    def is_idle(self) -> bool:
+        """Tell whether nothing runs and nothing waits, as far as other threads may know."""
+        return not self._active
+
     @property
     def running_s(self) -> float:
         """For how many seconds the batch that is running has run; 0 when there is none."""

@@ -15,13 +15,16 @@ WINGS = {
     "model": "domains features description outputs scores about rows estimator compiled stored "
     "facts store state",
     "drift": "ranges bins watch comparison words report",
-    "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf",
+    "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf frames "
+    "findings waiting companion shadow",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting pages "
     "models drift probes edge",
-    "host": "process logs letters protocol wanted life succession supervisor application bento",
+    "host": "process logs letters protocol wanted life succession supervisor shadowed application "
+    "bento",
     "outcomes": "reading versions joining report __main__",
+    "shadowing": "comparison shadow __main__",
 }
 SIBLINGS = {"prediction", "dialects"}
 TOP = ("auth", "service")  # `python -m serving.auth`, and the composition root
@@ -35,15 +38,17 @@ ORDER = (
 KNOWN_BY = {
     "drift": "model.description model.domains model.features model.outputs",
     "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
-    "model.features model.outputs model.rows model.store model.stored",
+    "model.features model.outputs model.rows model.state model.store model.stored",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
     "door": "dialects.dialect drift.comparison drift.report drift.words model.about model.domains "
     "model.facts prediction.cache prediction.drift prediction.loaded "
     "prediction.predictor prediction.shelf",
     "host": "door.edge door.windows model.domains model.state model.store model.stored "
-    "prediction.shelf prediction.sinks",
+    "prediction.companion prediction.frames prediction.shadow prediction.shelf prediction.sinks",
     "outcomes": "model.description model.features model.outputs model.scores model.stored",
+    "shadowing": "host.logs model.about model.description model.features model.outputs model.rows "
+    "model.store model.stored prediction.frames prediction.predictor prediction.sinks",
 }
 
 # Who of serving may import a package that few may know.

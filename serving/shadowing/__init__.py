@@ -1,0 +1,1 @@
+"""A shadow's own program: it answers what was answered, and tells how that differs."""
