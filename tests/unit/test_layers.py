@@ -15,8 +15,8 @@ WINGS = {
     "model": "domains features description outputs scores about rows estimator compiled stored "
     "facts store state",
     "drift": "ranges bins watch comparison words report",
-    "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf frames "
-    "findings waiting companion shadow",
+    "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf "
+    "frames findings waiting companion shadow",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting pages "

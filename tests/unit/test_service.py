@@ -565,7 +565,8 @@ def test_the_service_is_as_its_operator_has_set_it_and_ends_whole(
             document = (await ask(app, "/docs.json", headers=[key])).json()
             assert document["components"]["securitySchemes"]
             assert "429" in document["paths"]["/predict"]["post"]["responses"]
-        assert {thread.name for thread in threads} == {"model", "prediction-log", "drift"}
+        names = {thread.name for thread in threads}
+        assert names == {"model", "prediction-log", "drift", "shadow of iris"}
         for thread in threads:
             await asyncio.to_thread(thread.join, 30)
             assert not thread.is_alive()
