@@ -104,11 +104,7 @@ class ShadowProcess:
 
     def _clock_s(self) -> float:
         """Tell the time, less what the process waited for a core, where the system tells that."""
-        waited_s = 0.0
-        with suppress(OSError, IndexError, ValueError):
-            told = Path(f"/proc/{self._process.pid}/schedstat").read_text()
-            waited_s = int(told.split()[1]) / 1e9
-        return time.monotonic() - waited_s
+        return time.monotonic() - _waited_s(self._process.pid)
 
     def end(self) -> None:
         """End it: between two frames by itself, if it does so soon."""
@@ -123,6 +119,12 @@ class ShadowProcess:
             self._process.kill()
             code = self._process.wait()
         return f"it was ended by {_signal(-code)}" if code < 0 else f"it ended with {code}"
+
+
+def _waited_s(pid: int) -> float:
+    with suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
 
 
 def _signal(number: int) -> str:

@@ -1,0 +1,1 @@
+"""Tests of a shadow's own program, in process."""
