@@ -216,6 +216,7 @@ class Companion:
         self._counts.ended("dropped", self.waiting.dropped())
         now = desired.shadow
         if now is None or now.version != self._shadow.version:
+            self.waiting.close()  # before it is ended, which may take a moment
             raise UnwantedError
         if now.share != self._shadow.share:
             self.waiting.choose(now.share)

@@ -19,6 +19,9 @@ FAILS_ABOVE = 100.0  # a first feature beyond this makes `Fragile` raise
 REFUSES = 120.0  # a first feature of this value makes it refuse, as scikit-learn does
 EXITS_AT = 150.0  # a first feature of this value makes it exit
 STUCK_AT = 5.5  # a first feature of this value makes `Stuck` hold the interpreter
+QUITS_AT = 5.21  # a first feature of this value makes `Ruinous` end its process
+HOARDS_AT = 5.22  # and of this one want more memory than there is
+DISSENTS_ABOVE = 6.0  # a first feature beyond this makes `Dissenting` say something else
 WARNS_BELOW = -100.0  # a first feature below this makes it warn
 GATE = "TEST_GATE"  # names the folder by which a test and `Gated` talk
 GATE_PATIENCE_S = 60.0
@@ -124,6 +127,38 @@ class Stuck(Gated):
         """Give the labels, or hold on."""
         if STUCK_AT in rows[:, 0]:
             re.match(r"(a+)+$", "a" * 40 + "b")  # tries some 2 ** 40 ways
+        return super().predict(rows)
+
+
+class Dissenting(Wrapped):
+    """Says something else of some rows: the next class, with the same probabilities, moved."""
+
+    def _moves(self, rows: Array) -> Array:
+        return np.asarray(rows[:, 0] > DISSENTS_ABOVE)
+
+    def predict(self, rows: Array) -> Array:
+        """Give the labels, some of them moved."""
+        labels = super().predict(rows)
+        places = np.searchsorted(self.classes_, labels)
+        moved = self.classes_[(places + 1) % len(self.classes_)]
+        return np.where(self._moves(rows), moved, labels)
+
+    def predict_proba(self, rows: Array) -> Array:
+        """Give the probabilities, some of them moved."""
+        probabilities = super().predict_proba(rows)
+        moved = np.roll(probabilities, 1, axis=1)
+        return np.where(self._moves(rows)[:, None], moved, probabilities)
+
+
+class Ruinous(Gated):
+    """Does to its process what a model may do, for certain values; or waits at the gate."""
+
+    def predict(self, rows: Array) -> Array:
+        """Give the labels, or take the process along."""
+        if QUITS_AT in rows[:, 0]:
+            os._exit(7)
+        if HOARDS_AT in rows[:, 0]:
+            bytearray(2**62)
         return super().predict(rows)
 
 
