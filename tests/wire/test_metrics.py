@@ -17,6 +17,7 @@ DURATION = "bentoml_service_request_duration_seconds"
 IN_PROGRESS = "bentoml_service_request_in_progress"
 BATCH_SIZE = "bentoml_service_adaptive_batch_size"
 COMMON = {"endpoint", "service_name", "service_version", "runner_name"}
+MODEL = {"model_name", "version"}
 
 
 def labels_of(server: Server, name: str) -> set[str]:
@@ -37,11 +38,11 @@ def in_progress_elsewhere(server: Server) -> float:
     return server.metric(IN_PROGRESS) - server.metric(IN_PROGRESS, endpoint="/metrics")
 
 
-def test_names_and_labels_are_bentomls(server: Server) -> None:
+def test_names_and_labels_are_bentomls_and_the_models(server: Server) -> None:
     server.ask(ROW)
     server.ask([5.19, 3.5, 1.4, 0.2])  # which is in no cache
-    assert labels_of(server, REQUESTS) == COMMON | {"http_response_code"}
-    assert labels_of(server, f"{DURATION}_sum") == COMMON | {"http_response_code"}
+    assert labels_of(server, REQUESTS) == COMMON | MODEL | {"http_response_code"}
+    assert labels_of(server, f"{DURATION}_sum") == COMMON | MODEL | {"http_response_code"}
     assert labels_of(server, IN_PROGRESS) == COMMON
     assert labels_of(server, f"{BATCH_SIZE}_count") == {
         "method_name",
@@ -49,8 +50,12 @@ def test_names_and_labels_are_bentomls(server: Server) -> None:
         "service_version",
         "runner_name",
         "worker_index",
+        *MODEL,
     }
-    assert server.metric(REQUESTS, service_name="ModelApi", endpoint="/predict") > 0
+    iris = {"model_name": "iris"}
+    assert server.metric(REQUESTS, service_name="ModelApi", endpoint="/predict", **iris) > 0
+    server.metrics()
+    assert server.metric(REQUESTS, endpoint="/metrics", model_name="", version="") > 0
     assert server.metric(f"{BATCH_SIZE}_count", method_name="predict") > 0
     buckets = (sample for sample in server.metrics() if sample.name == f"{DURATION}_bucket")
     bounds = sorted({float(sample.labels["le"]) for sample in buckets})
