@@ -27,7 +27,7 @@ key: $(VENV)/runtime  ## an API key for a client: make key NAME=alice [QUOTA=100
 train: $(VENV)/train
 	$(BIN)/python train.py $(ARGS)
 
-image: $(VENV)/image $(if $(MODEL),,$(BENTO_STORE)/models/iris/latest)  ## the container image of the service with a model: MODEL=penguins:latest make image
+image: $(VENV)/image $(if $(MODEL),,$(BENTO_STORE)/models/iris/latest)  ## the container image of the service with models: MODEL=penguins:latest,iris make image
 	$(BIN)/python -m deploy.image.build
 
 sbom: $(VENV)/image  ## what an image holds

@@ -1,8 +1,9 @@
-"""Makes the image of the service with one model: ``make image``.
+"""Makes the image of the service with one model or several: ``make image``.
 
 ``bentoml build`` packs a bento, ``bentoml containerize`` builds the image from Dockerfile.template,
 and a software bill of materials of what is in it is left beside. From the environment: ``MODEL`` is
-the model's tag, ``IMAGE`` the image's name, ``ENGINE`` what builds it.
+the model's tag, or those of several with commas between, ``IMAGE`` the image's name, ``ENGINE`` what
+builds it.
 """
 
 import os
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +20,9 @@ import bentoml
 from deploy.image.engine import find_engine, has_buildx
 from deploy.image.sbom import write_sbom
 from serving.console import show
+from serving.model.state import State, StateError, read_state
 from serving.model.stored import verify
+from serving.settings import load_settings, name_of
 
 ROOT = Path(__file__).parents[2]
 # https://github.com/distribution/reference/blob/main/reference.go, of which `:` is for a port alone
@@ -34,20 +38,44 @@ def main() -> None:
         raise SystemExit(
             f"IMAGE={image}: a name in small letters is needed, without a tag: these are made here"
         )
-    model = find_model(os.environ.get("MODEL") or "iris:latest")
-    bento = build(model)
+    models = find_models(os.environ.get("MODEL") or "iris:latest")
+    bento = build(models)
     containerize(bento, image, engine)
-    show(f"{image} serves {model}; what it holds is told in {write_sbom(engine, image)}")
+    show(
+        f"{image} serves {', '.join(models)}; what it holds is told in {write_sbom(engine, image)}"
+    )
     show(f"Run it with: {'podman' if engine == 'buildah' else engine} run -p 8000:8000 {image}")
 
 
-def find_model(tag: str) -> str:
+def find_models(tags: str) -> list[str]:
+    """Give the tags, with their versions, of models in the store that can be served.
+
+    A name means what `python -m serving.versions` has promoted; before that, the newest version.
+
+    Raises:
+        SystemExit: one is not there, or named twice; the message says what to do.
+    """
+    given = [tag.strip() for tag in tags.split(",") if tag.strip()]
+    names = [name_of(tag) for tag in given]
+    if len(set(names)) < len(names):
+        raise SystemExit(f"MODEL={tags}: a model is named twice")
+    try:
+        state = read_state(load_settings().state_path)
+    except StateError as exc:
+        raise SystemExit(str(exc)) from None
+    return [find_model(tag, state) for tag in given]
+
+
+def find_model(tag: str, state: State) -> str:
     """Give the tag, with its version, of a model in the store that can be served.
 
     Raises:
         SystemExit: there is none; the message says what to do.
     """
+    name = name_of(tag)
     try:
+        if "@" in tag or state.of(name).promoted:
+            tag = f"{name}:{state.version_of(tag)}"
         return str(verify(bentoml.models.get(tag), installed=False).tag)
     except bentoml.exceptions.NotFound:
         raise SystemExit(
@@ -58,12 +86,13 @@ def find_model(tag: str) -> str:
         raise SystemExit(f"MODEL={tag}: {exc}") from None
 
 
-def build(model: str) -> str:
-    """Pack the service and a model, and give the bento's tag."""
+def build(models: Sequence[str]) -> str:
+    """Pack the service and models, the first as the default, and give the bento's tag."""
+    variables = {name: value for name, value in os.environ.items() if name != "SERVING_MODEL"}
     told = subprocess.run(
         [BENTOML, "build", "--output", "tag"],
         cwd=ROOT,
-        env=os.environ | {"SERVING_MODEL": model},
+        env=variables | {"SERVING_MODELS": ",".join(models)},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

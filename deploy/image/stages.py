@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Works inside of the stages of the image's build, in the folder of the bento.
 
-``install-for-model`` installs what the packed model needs beside the service's requirements;
+``install-for-model`` installs what the packed models need beside the service's requirements;
 ``gather FOLDER`` copies what serving takes, and nothing else, out of the build stage;
 ``try-out`` serves once in the image as it will be. Needs Python's own library alone.
 """
@@ -51,7 +51,7 @@ PATIENCE_S = 60.0
 
 
 def install_for_model() -> None:
-    """Install the packages that the description of the packed model names.
+    """Install the packages that the descriptions of the packed models name.
 
     The service's own pins hold for all that these need in turn.
     """
@@ -65,7 +65,7 @@ def install_for_model() -> None:
         done = subprocess.run([*pip, "-c", "env/python/requirements.txt", *sorted(needed)])
         if done.returncode:
             raise SystemExit(
-                f"the model needs {', '.join(sorted(needed))}, which pip can't install"
+                f"what is packed needs {', '.join(sorted(needed))}, which pip can't install"
             )
 
 
@@ -148,8 +148,10 @@ def keep_packages_of(libraries: set[Path], image: Path) -> None:
 
 def try_out() -> None:
     """Serve the bento, ask all that it answers, and end it; leaves the byte code of all imports."""
-    (description,) = Path("models").glob("*/*/description.json")
-    example = [feature["example"] for feature in json.loads(description.read_bytes())["features"]]
+    models = map(json.loads, map(Path.read_bytes, Path("models").glob("*/*/description.json")))
+    examples = {
+        model["name"]: [feature["example"] for feature in model["features"]] for model in models
+    }
     # nothing listens there: imports what counts in Redis, and then counts alone
     settings = {"SERVING_RATE_LIMIT_STORAGE": "redis://127.0.0.1:9/0"}
     port = str(free_port())
@@ -158,8 +160,9 @@ def try_out() -> None:
     ) as server:
         try:
             await_ready(server, port)
-            ask(port, "/predict", {"data": example})
-            ask(port, "/predict/batch", {"data": [example, example]})
+            for name, example in examples.items():
+                ask(port, f"/models/{name}/predict", {"data": example})
+                ask(port, f"/models/{name}/predict/batch", {"data": [example, example]})
             for path in ("/model/info", "/model/card", "/metrics", "/docs.json", "/", "/docs.js"):
                 ask(port, path)
         finally:
@@ -178,7 +181,7 @@ def await_ready(server: subprocess.Popen[bytes], port: str) -> None:
             return ask(port, "/readyz")
         except URLError:
             if server.poll() is not None:
-                raise SystemExit("the service does not start with this model") from None
+                raise SystemExit("the service does not start with what is packed") from None
             if time.monotonic() > until:
                 raise
         time.sleep(0.1)

@@ -77,6 +77,9 @@ def test_an_unknown_engine_is_refused(programs: Path, monkeypatch: pytest.Monkey
     [
         ({"MODEL": "nothing:latest"}, ["no model nothing:latest", "make train"]),
         ({"MODEL": "no such"}, ["MODEL=no such"]),
+        ({"MODEL": "nothing:latest,other"}, ["no model nothing:latest", "make train"]),
+        ({"MODEL": "iris,penguins,iris:v1"}, ["MODEL=iris,penguins,iris:v1", "twice"]),
+        ({"MODEL": "iris@best"}, ["MODEL=iris@best", "no iris@best"]),
         ({"MODEL": "a:b:c"}, ["MODEL=a:b:c"]),
         ({"IMAGE": "model-api:v1"}, ["IMAGE=model-api:v1", "without a tag"]),
         ({"IMAGE": "Model-API"}, ["IMAGE=Model-API", "small letters"]),

@@ -30,3 +30,20 @@ def test_a_bento_serves_the_model_that_was_packed_into_it(home: Path, tmp_path: 
         assert server.metric("serving_predictions_total", **{"class": "2"}) == 1
     with serving(own, tmp_path / "named", bento.parent, SERVING_MODEL="iris") as server:
         assert server.http.get("/model/info").json()["name"] == "iris"
+
+
+def test_a_bento_serves_all_models_that_were_packed_into_it_in_their_order(
+    home: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "home"
+    own.mkdir()
+    (own / "models").symlink_to(home / "models")
+    packed = environment(own, {"SERVING_MODELS": "numbered,iris"})
+    subprocess.run([BIN / "bentoml", "build", ROOT], env=packed, check=True, capture_output=True)
+    (bento,) = (own / "bentos" / "model_api").glob("*/bento.yaml")
+    with serving(own, tmp_path / "output", bento.parent) as server:
+        names = [each["name"] for each in server.http.get("/models").json()["models"]]
+        assert names == ["numbered", "iris"]
+        answers = [server.ask(ROW, f"/models/{name}/predict").json() for name in names]
+        assert [answer["prediction"] for answer in answers] == [0, "setosa"]
+        assert server.ask(ROW).json()["model"]["name"] == "numbered"

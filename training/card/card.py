@@ -70,7 +70,7 @@ def command(description: Description) -> str:
     values = {feature.name: feature.example for feature in description.features}
     body = json.dumps({"data": values}, indent=2, ensure_ascii=False)
     return (
-        "curl -X POST http://localhost:8000/predict \\\n"
+        f"curl -X POST http://localhost:8000/models/{description.name}/predict \\\n"
         f'  -H "Content-Type: application/json" \\\n  -d {shlex.quote(body)}'
     )
 

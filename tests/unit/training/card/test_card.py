@@ -49,7 +49,9 @@ def test_a_card_is_a_page_that_stands_alone(kind: str) -> None:
     for attribute in ("src", "href", "xlink:href"):
         assert all(value.startswith(("#", "data:image/png")) for value in page.values(attribute))
     assert all(url.startswith("#") for url in re.findall(r"url\(([^)]*)\)", text))
-    assert set(re.findall(r"\w+://[^\s\"']*", text)) == {"http://localhost:8000/predict"}
+    assert set(re.findall(r"\w+://[^\s\"']*", text)) == {
+        "http://localhost:8000/models/mail/predict"
+    }
     assert "@import" not in text
     assert len(text.encode()) < 300_000
 
@@ -208,7 +210,14 @@ def test_the_command_asks_for_the_example(model: Any) -> None:  # noqa: ANN401 (
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     *options, body, end = done.stdout.split("\0")
     header = "Content-Type: application/json"
-    assert options == ["-X", "POST", "http://localhost:8000/predict", "-H", header, "-d"]
+    assert options == [
+        "-X",
+        "POST",
+        f"http://localhost:8000/models/{description.name}/predict",
+        "-H",
+        header,
+        "-d",
+    ]
     assert end == ""
     assert json.loads(body) == {
         "data": {feature.name: feature.example for feature in description.features}
