@@ -2,8 +2,8 @@
 
 ``bentoml build`` packs a bento, ``bentoml containerize`` builds the image from Dockerfile.template,
 and a software bill of materials of what is in it is left beside. From the environment: ``MODEL`` is
-the model's tag, or those of several with commas between, ``IMAGE`` the image's name, ``ENGINE`` what
-builds it.
+the model's tag, or those of several with commas between, ``IMAGE`` the image's name, ``ENGINE``
+what builds it.
 """
 
 import os
