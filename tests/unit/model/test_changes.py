@@ -1,0 +1,306 @@
+"""What clients would notice of another version, held against what is really taken and answered."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.model.changes import changes
+from serving.model.description import Description
+from serving.model.domains import Choices, Lengths
+from serving.model.features import Feature
+from serving.model.rows import Rows
+from serving.problems import Problem
+from tests.unit.drawn import NAMES, features, instances
+from tests.unit.samples import (
+    EACH_TASK,
+    PROBABILITIES,
+    SCORES,
+    asked,
+    boolean,
+    category,
+    closed_category,
+    clustering,
+    description,
+    integer,
+    number,
+    outlier_detection,
+    regression,
+    several_labels,
+    text,
+)
+
+MORE = ("id", "kind")
+CODES = integer("x", (1, 3)).model_copy(
+    update={"known": (1, 2, 3), "domain": Choices(values=(1, 2), rare=1)}
+)
+
+
+def told(old: Description, new: Description) -> list[str]:
+    """Give what is told, marked with `!` where it breaks."""
+    return ["!" * noticed.breaking + noticed.text for noticed in changes(old, new)]
+
+
+def of(*features: Feature, **more: Any) -> Description:  # noqa: ANN401 (any field)
+    """Describe a model of these features."""
+    return description(features=features, **more)
+
+
+@pytest.mark.parametrize("task", EACH_TASK)
+def test_of_the_same_model_trained_again_nothing_is_noticed(task: str) -> None:
+    again = EACH_TASK[task].model_copy(update={"requirements": ("numpy",)})
+    assert told(EACH_TASK[task], again) == []
+
+
+# What is sent
+
+
+@st.composite
+def another(draw: st.DrawFn, feature: Feature) -> Feature:
+    """Draw a feature that is like another, more or less."""
+    drawn = draw(features(draw(st.sampled_from([feature.name] * 6 + ["new"]))))
+    keep = draw(st.sampled_from(["it", "it", "all but null", "none"]))
+    if keep == "none":
+        return drawn
+    update = {"name": drawn.name}
+    return feature.model_copy(
+        update=update if keep == "it" else update | {"nullable": drawn.nullable}
+    )
+
+
+@st.composite
+def versions(draw: st.DrawFn) -> tuple[Description, Description]:
+    """Draw two versions of a model, and give what they take."""
+    names = draw(st.lists(st.sampled_from(NAMES), unique=True, min_size=1, max_size=3))
+    old = [draw(features(name)) for name in names]
+    new = {feature.name: feature for feature in [draw(another(feature)) for feature in old]}
+    order = list(new.values())
+    match draw(st.sampled_from(["same", "same", "same", "other order", "one less"])):
+        case "other order":
+            order = draw(st.permutations(order))
+        case "one less":
+            order = order[:-1] or order
+    ignored = st.lists(st.sampled_from([*MORE, *NAMES]), unique=True)
+    left = [
+        tuple(name for name in draw(ignored) if name not in {f.name for f in each})
+        for each in (old, order)
+    ]
+    return of(*old, ignored=left[0]), of(*order, ignored=left[1])
+
+
+def taken(description: Description, item: object) -> bool:
+    """Tell whether a version takes an instance."""
+    try:
+        Rows(description.features, 1, description.ignored).one(item, ())
+    except Problem:
+        return False
+    return True
+
+
+@settings(max_examples=200)
+@given(versions(), st.data())
+def test_what_one_version_takes_and_another_refuses_is_never_called_harmless(
+    drawn: tuple[Description, Description], data: st.DataObject
+) -> None:
+    old, new = drawn
+    breaks = any(noticed.breaking for noticed in changes(old, new))
+    for like in (old, new):
+        for _ in range(4):
+            item = data.draw(instances(like.features, (*MORE, *old.ignored)))
+            if taken(old, item) and not taken(new, item):
+                assert breaks, item
+
+
+@settings(max_examples=100)
+@given(features(), features(), st.data())
+def test_where_nothing_is_noticed_of_a_feature_it_takes_and_warns_alike(
+    old: Feature, new: Feature, data: st.DataObject
+) -> None:
+    if not changes(of(old), of(new)):
+        for _ in range(4):
+            item = data.draw(instances([old]))
+            assert taken(of(old), item) == taken(of(new), item)
+            if isinstance(item, list) and taken(of(old), item):
+                assert bool(old.unlike(item[0])) == bool(new.unlike(item[0]))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            number("x", domain=(0, 9)),
+            number("x", domain=(0, 8.5)),
+            "!takes numbers from 0 to 8.5 (before: numbers from 0 to 9)",
+        ),
+        (
+            number("x", domain=(0, 9)),
+            number("x", domain=(-1, 9)),
+            "takes numbers from -1 to 9 (before: numbers from 0 to 9)",
+        ),
+        (
+            integer("x", domain=(0, 9)),
+            number("x", domain=(0, 9)),
+            "takes numbers from 0 to 9 (before: whole numbers from 0 to 9)",
+        ),
+        (
+            number("x", domain=(0, 9)),
+            integer("x", domain=(0, 9)),
+            "!takes whole numbers from 0 to 9 (before: numbers from 0 to 9)",
+        ),
+        (
+            integer("x", (1, 3), domain=(0, 9)),
+            CODES,
+            "!takes 1, 2 and 1 that few rows had (before: whole numbers from 0 to 9)",
+        ),
+        (
+            CODES,
+            integer("x", (1, 3), domain=(0, 9)),
+            "takes whole numbers from 0 to 9 (before: 1, 2 and 1 that few rows had)",
+        ),
+        (
+            text("x"),
+            text("x", nullable=True),
+            "takes strings of 0 to 30 characters, or null (before: strings of 0 to 30 characters)",
+        ),
+        (
+            boolean("x", nullable=True),
+            boolean("x"),
+            "!takes booleans (before: booleans, or null)",
+        ),
+        (
+            category("x", domain=Lengths(min_length=0, max_length=30)),
+            text("x"),
+            "is of type text, not category",
+        ),
+        (
+            boolean("x"),
+            integer("x", domain=(0, 1)),
+            "!takes whole numbers from 0 to 1 (before: booleans)",
+        ),
+        (
+            closed_category("x", ("red", "blue", "rare")),
+            closed_category("x", ("red", "blue", "seldom")),
+            "!takes other rare values",
+        ),
+        (
+            closed_category("x", ("red", "blue"), ("red", "blue")),
+            closed_category("x", ("red", "blue", "green"), ("red", "blue", "green")),
+            "takes red, blue, green (before: red, blue)",
+        ),
+    ],
+)
+def test_what_a_feature_takes_is_compared(old: Feature, new: Feature, expected: str) -> None:
+    noticed = [line for line in told(of(old), of(new)) if "unlike those of training" not in line]
+    mark = "!" * expected.startswith("!")
+    assert noticed == [f"{mark}feature 'x' {expected.removeprefix('!')}"]
+
+
+LENGTH, COUNT, FLAG = number("length"), integer("count"), boolean("flag")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (of(LENGTH), of(LENGTH, COUNT), ["!feature 'count' has to be given"]),
+        (
+            of(LENGTH, ignored=("count",)),
+            of(LENGTH, COUNT),
+            ["!feature 'count' has to be given, which was ignored"],
+        ),
+        (of(LENGTH, COUNT), of(LENGTH), ["!'count' is no feature any more"]),
+        (
+            of(LENGTH, COUNT),
+            of(LENGTH, ignored=("count",)),
+            ["!'count' is no feature any more; objects may go on naming it"],
+        ),
+        (of(COUNT), of(LENGTH), ["!feature 'count' is called 'length'"]),
+        (
+            of(COUNT),
+            of(FLAG),
+            ["!'count' is no feature any more", "!feature 'flag' has to be given"],
+        ),
+        (
+            of(LENGTH, COUNT),
+            of(COUNT, LENGTH),
+            ["!arrays of values go by another order: count, length"],
+        ),
+        (
+            of(LENGTH, ignored=("id",)),
+            of(LENGTH, ignored=("day",)),
+            [
+                "!column 'id' is not ignored any more, but refused",
+                "column 'day' may be sent, and is ignored",
+            ],
+        ),
+        (
+            of(LENGTH),
+            of(number("length", trained=(1, 2))),
+            ["warnings of values unlike those of training are others: length"],
+        ),
+    ],
+)
+def test_names_order_and_ignored_columns_are_compared(
+    old: Description, new: Description, expected: list[str]
+) -> None:
+    assert told(old, new) == expected
+
+
+# What is answered
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (description(), clustering(), ["!the task is clustering, not classification"]),
+        (description(), description(name="post"), ["!it calls itself post, not mail"]),
+        (regression("a", "b"), regression("b", "a"), ["!it predicts b, a, not a, b"]),
+        (description(), description(("ham", "spam", "ünï")), ['!classes that are new: "ünï"']),
+        (description(), description(("ham",)), ['classes that are answered no more: "spam"']),
+        (
+            description(asked=PROBABILITIES),
+            description(("ham",), asked=PROBABILITIES),
+            ['!classes that are answered no more: "spam"'],
+        ),
+        (
+            description((0, 1)),
+            description((False, 1)),
+            ["!classes that are new: false", "classes that are answered no more: 0"],
+        ),
+        (
+            description(asked=PROBABILITIES),
+            description(("spam", "ham"), asked=PROBABILITIES),
+            ['!classes stand in another order: "spam", "ham"'],
+        ),
+        (
+            several_labels((0, 1), ("a", "b")),
+            several_labels((0, 1), ("a", "c")),
+            [
+                '!classes of label 1 that are new: "c"',
+                'classes of label 1 that are answered no more: "b"',
+            ],
+        ),
+        (
+            description(asked=PROBABILITIES),
+            description(),
+            ["!answers have no probabilities"],
+        ),
+        (description(), description(asked=SCORES), ["answers have scores by class, too"]),
+        (
+            description(asked=SCORES),
+            description(asked=asked(scored_by="decision_function")),
+            ["!answers have list of scores (before: scores by class)"],
+        ),
+        (
+            outlier_detection(),
+            outlier_detection(asked=asked()),
+            ["!answers have no score"],
+        ),
+    ],
+)
+def test_answers_are_compared(old: Description, new: Description, expected: list[str]) -> None:
+    noticed = told(old, new)
+    if "!the task" in expected[0]:
+        assert noticed[0] == expected[0]
+    else:
+        assert noticed == expected
