@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from serving.model.changes import changes
 from serving.model.description import Description
 from serving.model.domains import Choices, Lengths
-from serving.model.features import Feature
+from serving.model.features import Feature, Number
 from serving.model.rows import Rows
 from serving.problems import Problem
-from tests.unit.drawn import NAMES, features, instances
+from tests.unit.drawn import NAMES, features, instances, near
 from tests.unit.samples import (
     EACH_TASK,
     PROBABILITIES,
@@ -58,15 +58,23 @@ def test_of_the_same_model_trained_again_nothing_is_noticed(task: str) -> None:
 
 @st.composite
 def another(draw: st.DrawFn, feature: Feature) -> Feature:
-    """Draw a feature that is like another, more or less."""
-    drawn = draw(features(draw(st.sampled_from([feature.name] * 6 + ["new"]))))
-    keep = draw(st.sampled_from(["it", "it", "all but null", "none"]))
-    if keep == "none":
-        return drawn
-    update = {"name": drawn.name}
-    return feature.model_copy(
-        update=update if keep == "it" else update | {"nullable": drawn.nullable}
-    )
+    """Draw a feature that is like another but for one thing, or altogether another."""
+    drawn = draw(features(feature.name))
+    match draw(st.sampled_from(["it", "it", "name", "null", "type", "domain", "any"])):
+        case "it":
+            return feature
+        case "name":
+            return feature.model_copy(update={"name": "new"})
+        case "null":
+            return feature.model_copy(update={"nullable": not feature.nullable})
+        case "type" if isinstance(feature, Number):
+            kind = "number" if feature.type == "integer" else "integer"
+            return feature.model_copy(update={"type": kind})
+        case "domain" if isinstance(feature, Number) and isinstance(drawn, Number):
+            some = draw(st.sampled_from([feature, drawn]))
+            known = drawn.known if isinstance(some.domain, Choices) else feature.known
+            return feature.model_copy(update={"domain": some.domain, "known": known})
+    return drawn
 
 
 @st.composite
@@ -98,7 +106,7 @@ def taken(description: Description, item: object) -> bool:
     return True
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(versions(), st.data())
 def test_what_one_version_takes_and_another_refuses_is_never_called_harmless(
     drawn: tuple[Description, Description], data: st.DataObject
@@ -112,17 +120,19 @@ def test_what_one_version_takes_and_another_refuses_is_never_called_harmless(
                 assert breaks, item
 
 
-@settings(max_examples=100)
-@given(features(), features(), st.data())
-def test_where_nothing_is_noticed_of_a_feature_it_takes_and_warns_alike(
-    old: Feature, new: Feature, data: st.DataObject
+@settings(max_examples=400)
+@given(features().flatmap(lambda old: st.tuples(st.just(old), another(old))), st.data())
+def test_of_a_feature_all_that_it_takes_no_more_is_told(
+    pair: tuple[Feature, Feature], data: st.DataObject
 ) -> None:
-    if not changes(of(old), of(new)):
-        for _ in range(4):
-            item = data.draw(instances([old]))
-            assert taken(of(old), item) == taken(of(new), item)
-            if isinstance(item, list) and taken(of(old), item):
-                assert bool(old.unlike(item[0])) == bool(new.unlike(item[0]))
+    old, new = pair
+    noticed = changes(of(old), of(new.model_copy(update={"name": old.name})))
+    breaks = any(each.breaking for each in noticed)
+    for value in [*data.draw(st.lists(near(old) | near(new), min_size=6, max_size=6)), None]:
+        if not old.mistake(value):
+            assert breaks or not new.mistake(value), value
+            if not noticed:
+                assert bool(old.unlike(value)) == bool(new.unlike(value)), value
 
 
 @pytest.mark.parametrize(
@@ -157,6 +167,16 @@ def test_where_nothing_is_noticed_of_a_feature_it_takes_and_warns_alike(
             CODES,
             integer("x", (1, 3), domain=(0, 9)),
             "takes whole numbers from 0 to 9 (before: 1, 2 and 1 that few rows had)",
+        ),
+        (
+            text("x"),
+            text("x", domain=(1, 40)),
+            "!takes strings of 1 to 40 characters (before: strings of 0 to 30 characters)",
+        ),
+        (
+            number("x", domain=(0, 9)),
+            number("x", domain=(1, 99)),
+            "!takes numbers from 1 to 99 (before: numbers from 0 to 9)",
         ),
         (
             text("x"),
@@ -237,6 +257,11 @@ LENGTH, COUNT, FLAG = number("length"), integer("count"), boolean("flag")
             of(LENGTH),
             of(number("length", trained=(1, 2))),
             ["warnings of values unlike those of training are others: length"],
+        ),
+        (
+            of(CODES.model_copy(update={"domain": LENGTH.domain})),
+            of(CODES.model_copy(update={"domain": LENGTH.domain, "known": (1, 3)})),
+            ["warnings of values unlike those of training are others: x"],
         ),
     ],
 )
