@@ -32,7 +32,7 @@ def wanted(
     state = read_state(settings.state_path)
     is_set = settings.model_fields_set & {"model", "models"}
     tags = settings.tags if is_set or not packed else tuple(packed)
-    models = tuple(_exact(tag, state, served) for tag in tags)
+    models = tuple(exact(tag, state, served) for tag in tags)
     return Wanted(settings, state.revision, tags, models)
 
 
@@ -46,7 +46,12 @@ def versions(models: Sequence[str]) -> dict[str, str]:
     return dict(tag.split(":", 1) for tag in models)
 
 
-def _exact(tag: str, state: State, served: Mapping[str, str]) -> str:
+def exact(tag: str, state: State, served: Mapping[str, str]) -> str:
+    """Give the exact tag that one means to a server that serves these versions.
+
+    Raises:
+        ModelError: there is no such model, or no such alias.
+    """
     name = name_of(tag)
     if follows_promotion(tag) and name in served and not state.of(name).promoted:
         return f"{name}:{served[name]}"

@@ -7,6 +7,7 @@ score that can't be computed of some rows is left out.
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Literal
 
 import numpy as np
 from sklearn.metrics import (
@@ -24,6 +25,21 @@ from serving.model.description import Task
 from serving.model.outputs import Array, Outputs
 
 Scores = Mapping[str, Callable[[], float]]
+
+# Which way each score is better, also those of clusters; of others nobody can say.
+BETTER: Mapping[str, Literal["higher", "lower"]] = {
+    "accuracy": "higher",
+    "balanced_accuracy": "higher",
+    "f1_macro": "higher",
+    "roc_auc": "higher",
+    "subset_accuracy": "higher",
+    "mean_accuracy": "higher",
+    "r2": "higher",
+    "silhouette": "higher",
+    "log_loss": "lower",
+    "mean_absolute_error": "lower",
+    "root_mean_squared_error": "lower",
+}
 
 
 def computed(scores: Scores) -> dict[str, float]:

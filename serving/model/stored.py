@@ -8,6 +8,7 @@ installed.
 import hashlib
 import platform
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -104,14 +105,34 @@ def described(tag: str) -> Description:
         ModelError: there is none of this very tag, or its description can't be read.
     """
     try:
-        found = bentoml.models.get(tag)
-        if str(found.tag) == tag:  # BentoML takes another that begins so
-            return Description.model_validate_json((Path(found.path) / DESCRIPTION).read_bytes())
+        file = Path(found(tag).path) / DESCRIPTION
+        return Description.model_validate_json(file.read_bytes())
     except ValidationError as exc:
         raise _unreadable(tag, exc) from exc
-    except (BentoMLException, FileNotFoundError, ValueError):  # the last: it can't be a tag
-        pass
-    raise ModelError(f"model {tag} is gone from the model store")
+    except FileNotFoundError:
+        raise _not_there(tag) from None
+
+
+def found(tag: str) -> bentoml.Model:
+    """Find a model of the store, by its exact tag.
+
+    Raises:
+        ModelError: there is none of this very tag.
+    """
+    with suppress(BentoMLException, ValueError):  # the last: it can't be a tag
+        model = bentoml.models.get(tag)
+        if str(model.tag) == tag:  # BentoML takes another that begins so
+            return model
+    raise _not_there(tag)
+
+
+def kept() -> list[bentoml.Model]:
+    """Give all models of the store, the oldest first."""
+    return sorted(bentoml.models.list(), key=lambda model: model.info.creation_time)
+
+
+def _not_there(tag: str) -> ModelError:
+    return ModelError(f"model {tag} is not in the model store")
 
 
 def _unreadable(tag: bentoml.Tag | str, exc: ValidationError) -> ModelError:

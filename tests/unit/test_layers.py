@@ -25,6 +25,7 @@ WINGS = {
     "bento",
     "outcomes": "reading versions joining report __main__",
     "shadowing": "comparison shadow __main__",
+    "versions": "deciding servers listing commands options __main__",
 }
 SIBLINGS = {"prediction", "dialects"}
 TOP = ("auth", "service")  # `python -m serving.auth`, and the composition root
@@ -49,6 +50,8 @@ KNOWN_BY = {
     "outcomes": "model.description model.features model.outputs model.scores model.stored",
     "shadowing": "host.logs model.about model.description model.features model.outputs model.rows "
     "model.store model.stored prediction.frames prediction.predictor prediction.sinks",
+    "versions": "host.letters host.wanted model.changes model.description model.scores model.state "
+    "model.stored",
 }
 
 # Who of serving may import a package that few may know.

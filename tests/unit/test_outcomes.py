@@ -197,7 +197,7 @@ def test_each_version_is_told_beside_its_training_and_one_left_out_with_the_reas
     assert desk.run().splitlines() == [
         "6 predictions",
         "5 labels",
-        f"2 predictions not scored: model mail:{gone.version} is gone from the model store",
+        f"2 predictions not scored: model mail:{gone.version} is not in the model store",
         f"1 predictions not scored: model letters:{other.version} predicts sender, {once}",
         f"1 predictions not scored: model groups:{groups.version} predicts no target, {once}",
         "3 labels without a prediction",

@@ -16,6 +16,7 @@ from matplotlib import style
 
 from serving.model.description import Description, label_key
 from serving.model.outputs import Outputs
+from serving.model.scores import BETTER
 from training.card.drawing import STYLE
 from training.card.findings import Findings
 from training.card.importance import Bar
@@ -53,6 +54,7 @@ def card(
         plots = list(plots_of(description, evaluation, found.outputs))
     return environment.get_template("card.html").render(
         description=description,
+        better=BETTER,
         steps=steps,
         notes=notes,
         plots=plots,

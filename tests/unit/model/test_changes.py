@@ -164,6 +164,11 @@ def test_of_a_feature_all_that_it_takes_no_more_is_told(
             "!takes 1, 2 and 1 that few rows had (before: whole numbers from 0 to 9)",
         ),
         (
+            integer("x", (1, 3), domain=(1, 3)),
+            CODES.model_copy(update={"known": (1, 3), "domain": Choices(values=(1, 3), rare=0)}),
+            "!takes 1, 3 (before: whole numbers from 1 to 3)",
+        ),
+        (
             CODES,
             integer("x", (1, 3), domain=(0, 9)),
             "takes whole numbers from 0 to 9 (before: 1, 2 and 1 that few rows had)",

@@ -1,0 +1,1 @@
+"""The command that decides which versions are served: `python -m serving.versions`."""
