@@ -114,7 +114,7 @@ class Versions:
                 status.models[name] for status in servers.concerned(there, name, after).values()
             }
             self._compare(name, sorted(others), version, new, may_break=may_break)
-            self._decide(name, version, state, after, there, what=alias_tag)
+            self._decide(name, version, state, after, there, alias)
 
     def shadow(self, tag: str, share: float) -> None:
         """Let a version be asked as well.
@@ -201,10 +201,9 @@ class Versions:
         state: State,
         after: State,
         there: Servers,
-        what: str = "",
+        alias: str = CHAMPION,
     ) -> None:
         """Write the state, and wait until servers have taken it; or take it back."""
-        what = what or name
         waiting = servers.concerned(there, name, after)
         write_state(self._file, after)
         has_done = servers.has_switched(after.revision, wholly=self._waits)
@@ -218,18 +217,18 @@ class Versions:
             raise VersionsError(
                 f"{name}:{version} does not serve, all is as before: {exc}"
             ) from exc
+        self._tell(f"{name}:{version} is {name}@{alias}")
         if not there:
             self._tell(
-                f"{what} is {name}:{version}; no server is running on this machine with "
-                f"{self._file}: the next one to start serves it"
+                f"no server is running on this machine with {self._file}: the next one to start "
+                "takes it up"
             )
-            return
         for folder, status in there.items():
             if folder in waiting:
-                self._tell(f"{what} is {name}:{version}: {servers.named(status)} serves it")
+                self._tell(f"{servers.named(status)} serves it")
             elif name in status.models:
-                told = f"{servers.named(status)} serves {name}:{status.models[name]}"
-                self._tell(f"{what} is {name}:{version}: {told}, as before")
+                told = f"{name}:{status.models[name]}"
+                self._tell(f"{servers.named(status)} goes on with {told}")
 
     def _take_back(self, name: str, before: State, reason: str) -> None:
         """Give back what was wanted of a model.

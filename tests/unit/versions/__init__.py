@@ -1,0 +1,1 @@
+"""Tests of the command that decides which versions are served."""
