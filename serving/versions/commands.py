@@ -105,7 +105,9 @@ class Versions:
             version = None if tag is None else _version(tag, state)
             after = deciding.alias(state, name, alias, version, self._by)
             if version is None:
-                servers.concerned(there, name, after)  # who serves it could serve nothing
+                for status in there.values():
+                    if alias_tag in status.tags:
+                        raise VersionsError(f"{servers.named(status)} serves {alias_tag}")
                 write_state(self._file, after)
                 self._tell(f"{alias_tag} is gone")
                 return

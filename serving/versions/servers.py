@@ -5,6 +5,7 @@ They tell it in their letters. One that ends has no say any more.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -43,19 +44,13 @@ def served(servers: Servers, name: str) -> set[str]:
 
 
 def concerned(servers: Servers, name: str, state: State) -> dict[Path, Status]:
-    """Give the servers that would serve another version of a model in this state.
-
-    Raises:
-        VersionsError: one could serve none.
-    """
+    """Give the servers that would serve another version of a model in this state."""
 
     def differences(status: Status) -> Iterator[bool]:
         for tag in status.tags:
             if name_of(tag) == name:
-                try:
+                with suppress(ModelError):  # it means nothing: this one goes on as it is
                     yield exact(tag, state, status.models) != f"{name}:{status.models[name]}"
-                except ModelError:
-                    raise VersionsError(f"{named(status)} serves {tag}") from None
 
     return {folder: status for folder, status in servers.items() if any(differences(status))}
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from serving.host.letters import Status
+from serving.host.wanted import exact
 from serving.model.state import read_state
+from serving.settings import name_of
 from serving.versions.servers import Watch
 
 TAKES, REFUSES, SILENT, ENDS, DRAINS = "takes", "refuses", "silent", "ends", "drains"
@@ -59,8 +61,8 @@ class Machine:
             if before.revision == state.revision:
                 continue
             wanted = {
-                name: state.version_of(next(t for t in before.tags if t.startswith(name)))
-                for name in before.models
+                name_of(tag): exact(tag, state, before.models).partition(":")[2]
+                for tag in before.tags
             }
             update: dict[str, Any] = {"revision": state.revision}
             match self.fates[folder]:
@@ -72,7 +74,7 @@ class Machine:
                 case "refuses" if wanted != before.models:
                     update |= {"phase": "refused", "reason": "a new worker ended with 1"}
                 case "drains":
-                    workers = before.workers | {"999": wanted}
+                    workers = {**before.workers, "999": wanted}
                     update |= {"phase": "draining", "models": wanted, "workers": workers}
                 case _:
                     update |= {"phase": "done", "models": wanted, "workers": {"999": wanted}}
