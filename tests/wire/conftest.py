@@ -1,14 +1,19 @@
 """One model store for all tests over the wire, and the servers that most of them share."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.server import Server, run_python, serving
 from tests.trained import copy_of
 from tests.wire.gate import Gate
+
+if TYPE_CHECKING:
+    from tests.wire.versions import Versions
 
 ORIGIN = "https://app.example"
 
@@ -119,3 +124,19 @@ def gate(tmp_path: Path) -> Gate:
     folder = tmp_path / "gate"
     folder.mkdir()
     return Gate(folder)
+
+
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a store with versions of one model."""
+    from tests.wire.versions import make  # with BentoML, which warns before pytest is configured
+
+    return copy_of(make, "versions", tmp_path_factory.mktemp("versions"))
+
+
+@pytest.fixture
+def versions(_made: Path, tmp_path: Path) -> "Versions":
+    """Give them in a store of the test's own, in which nobody has decided anything."""
+    from tests.wire.versions import Versions
+
+    return Versions.of(Path(shutil.copytree(_made, tmp_path / "home", symlinks=True)))

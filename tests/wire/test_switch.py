@@ -1,7 +1,6 @@
 """A version takes the place of another, and whatever happens meanwhile, what serves goes on."""
 
 import os
-import shutil
 import signal
 import threading
 from collections import Counter
@@ -16,32 +15,11 @@ import pytest
 from serving.host.letters import Status, live_servers
 from serving.model.state import ModelState, State, read_state, write_state
 from tests.server import PATIENCE_S, ROW, TWO_WORKERS, Server, eventually, serving
-from tests.trained import copy_of
 from tests.wire.gate import Gate
-from tests.wire.versions import Versions, make
+from tests.wire.versions import Versions
 
 ONE_WORKER: Mapping[str, str] = {}
 BOTH = pytest.mark.parametrize("workers", [ONE_WORKER, TWO_WORKERS], ids=["one", "two"])
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a store with versions of one model."""
-    return copy_of(make, "versions", tmp_path_factory.mktemp("versions"))
-
-
-@pytest.fixture
-def versions(made: Path, tmp_path: Path) -> Versions:
-    """Give them in a store of the test's own, in which nobody has decided anything."""
-    return Versions.of(Path(shutil.copytree(made, tmp_path / "home", symlinks=True)))
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    """Give the gate of the version that hangs while it is closed."""
-    folder = tmp_path / "gate"
-    folder.mkdir()
-    return Gate(folder)
 
 
 class Switching:
