@@ -129,7 +129,7 @@ def test_what_can_be_no_shadow_is_refused_in_words() -> None:
     with pytest.raises(ModelError, match="can't be its shadow: its tasks are others"):
         shadow_of(MAIL, regression("kind", name="shadowed"))
     tag = str(stored(Moody(), MAIL).tag)
-    with pytest.raises(ModelError, match="is gone from the model store"):
+    with pytest.raises(ModelError, match="is not in the model store"):
         Shadow(Settings(), tag, tag[:-2])
     damaged = stored(Moody(), MAIL)
     rewrite_description(damaged, artifact_sha256="0")
