@@ -326,7 +326,7 @@ def test_the_dashboard_is_laid_out_and_explained() -> None:
     assert named <= by_name().keys()
 
 
-def test_of_two_versions_the_panels_of_drift_can_show_one() -> None:
+def test_of_several_models_and_versions_the_panels_of_drift_can_show_one() -> None:
     asked = [query.expr for panel in panels() for query in panel.queries]
     recorded = [
         matchers
@@ -336,7 +336,8 @@ def test_of_two_versions_the_panels_of_drift_can_show_one() -> None:
     ]
     assert recorded
     for matchers in recorded:
-        assert ("version", "=~", "$version") in MATCHER.findall(matchers), matchers
+        chosen = {("model_name", "=~", "$model"), ("version", "=~", "$version")}
+        assert chosen <= set(MATCHER.findall(matchers)), matchers
 
 
 def test_thresholds_of_the_dashboard_are_those_of_the_alerts() -> None:
