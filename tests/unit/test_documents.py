@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from serving.metrics import MODEL_LABELS
 from serving.model.description import Description
 from serving.problems import PROBLEM_TYPES, ProblemType
 from serving.settings import Settings, variable_of
@@ -122,17 +123,27 @@ def test_the_document_on_errors_tells_status_and_title(kind: ProblemType) -> Non
     assert told[kind.slug] == (kind.status, kind.title)
 
 
+def labels_in(node: ast.expr) -> Iterator[str]:
+    """Give the labels of a metric; those that BentoML's metrics share are told once."""
+    match node:
+        case ast.Tuple(elts=elements):
+            for element in elements:
+                yield from labels_in(element)
+        case ast.Starred(value=named):
+            yield from labels_in(named)
+        case ast.Name(id="MODEL_LABELS"):
+            yield from MODEL_LABELS
+        case ast.Constant(value=str(label)):
+            yield label
+
+
 def test_the_metrics_and_labels_that_are_listed_are_those_that_there_are() -> None:
     declared = {}
     for name, arguments in calls():
         if name in METRIC_TYPES:
-            labels = [
-                text_of(label)
-                for argument in arguments[2:3]
-                for label in getattr(argument, "elts", [])
-                if is_text(label)  # those that BentoML's metrics share are told once
+            declared[text_of(arguments[0])] = [
+                label for argument in arguments[2:3] for label in labels_in(argument)
             ]
-            declared[text_of(arguments[0])] = labels
     listed = {
         metric.strip("`"): [label for label in labels.split(", ") if label]
         for metric, labels, _ in table("docs/monitoring.md", "metric | labels | counts")
