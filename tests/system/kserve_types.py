@@ -1,4 +1,4 @@
-"""Holds InferenceServices against the types of the package `kserve`, with that package's Python.
+"""Holds objects of KServe's against the types of the package `kserve`, with that package's Python.
 
 A list comes as JSON on stdin, and for each a list of faults goes: what is unknown, missing or of
 another type, and where. What KServe tells a cluster of it is made of the same types. Those of
@@ -15,7 +15,10 @@ from typing import Any
 
 # Not imported by name: the project's environment, where types are checked, has neither.
 PACKAGES = [import_module("kserve"), import_module("kubernetes.client")]
-ROOT_TYPE = "V1beta1InferenceService"
+ROOT_TYPES = {
+    "InferenceService": "V1beta1InferenceService",
+    "ServingRuntime": "V1alpha1ServingRuntime",
+}
 PLAIN = {"str": str, "int": int, "bool": bool, "float": float, "object": object}
 LIST = re.compile(r"list\[(.+)\]", re.IGNORECASE)
 MAP = re.compile(r"dict\(?\[?str, (.+?)[)\]]", re.IGNORECASE)
@@ -63,4 +66,5 @@ def of_object(value: Any, kind: str, place: str) -> Iterator[str]:  # noqa: ANN4
 
 
 if __name__ == "__main__":
-    print(json.dumps([list(faults(each, ROOT_TYPE, "")) for each in json.load(sys.stdin)]))
+    documents = json.load(sys.stdin)
+    print(json.dumps([list(faults(each, ROOT_TYPES[each["kind"]], "")) for each in documents]))

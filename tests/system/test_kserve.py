@@ -1,4 +1,4 @@
-"""The InferenceService: it is of KServe's own types, and its pods are those of deploy/kubernetes.
+"""The InferenceServices: they are of KServe's own types, and their pods those of deploy/kubernetes.
 
 A cluster it has not seen. KServe makes a Deployment of it whose pods are as the predictor says
 (checked here as the other manifests are), and its agreement with the service is checked by asking.
@@ -18,6 +18,7 @@ from tests.kubernetes import Object, Rendered, copy, render
 from tests.server import BIN, ROOT, Server
 
 FILE = ROOT / "deploy" / "kserve" / "inferenceservice.yaml"
+CANARY = FILE.with_name("canary.yaml")
 PYTHON = ROOT / ".venv" / "clients" / "kserve" / "bin" / "python"  # of the package `kserve`
 TYPES = Path(__file__).with_name("kserve_types.py")
 NEWEST = "1.37"  # of Kubernetes that is known
@@ -91,6 +92,51 @@ def test_it_is_of_kserves_own_types_and_whatever_is_not_is_found(document: Objec
         (line,) = each
         assert line.startswith(f"/{place}: ")
         assert fault in line
+
+
+def test_two_versions_are_of_kserves_own_types() -> None:
+    runtime, service = yaml.safe_load_all(CANARY.read_text())
+    canary = "spec/canary/0"
+    wrong = [
+        set_in(service, f"{canary}/trafficPercent", "10"),
+        set_in(service, f"{canary}/predictor/models", {}),
+        set_in(runtime, "spec/protocolVersions", "v2"),
+    ]
+    *sound, percent, models, versions = faults([runtime, service, *wrong])
+    assert sound == [[], []]
+    assert percent == [f"/{canary}/trafficPercent: int expected"]
+    assert models == [f"/{canary}/predictor/models: unknown in V1beta1PredictorSpec"]
+    assert versions == ["/spec/protocolVersions: list expected"]
+
+
+def test_pods_of_two_versions_are_those_of_one(document: Object, container: Object) -> None:
+    runtime, service = yaml.safe_load_all(CANARY.read_text())
+    (own,) = runtime["spec"]["containers"]
+    predictor, one = service["spec"]["predictor"], document["spec"]["predictor"]
+    image = predictor["model"].pop("image")
+    variables = [each for each in container["env"] if each["name"] != "PROTOCOL"]
+    assert {**own, "image": image} == {**container, "env": variables}
+    assert runtime["spec"]["volumes"] == one["volumes"]
+    del one["containers"], one["volumes"]
+    assert predictor.pop("model")["runtime"] == runtime["metadata"]["name"]
+    assert predictor == one
+    for name in ("apiVersion", "kind", "metadata"):
+        assert service[name] == document[name], name
+
+
+def test_kserve_takes_the_canary() -> None:
+    """What its webhook asks for (validateCanarySpecs in inference_service_validation.go, 0.21)."""
+    runtime, service = yaml.safe_load_all(CANARY.read_text())
+    stable, (canary,) = service["spec"]["predictor"], service["spec"]["canary"]
+    assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
+    assert "model" in stable  # and no container
+    assert canary["predictor"].keys() == {"name", "model"}  # nothing that scales
+    assert canary["predictor"]["name"] != stable.get("name")
+    formats = [each["name"] for each in runtime["spec"]["supportedModelFormats"]]
+    for model in (stable["model"], canary["predictor"]["model"]):
+        assert model["modelFormat"]["name"] in formats
+    assert canary["predictor"]["model"]["image"] != stable["model"]["image"]
+    assert stable["model"]["protocolVersion"] in runtime["spec"]["protocolVersions"]
 
 
 def test_the_deployment_that_becomes_of_it_is_valid(document: Object, tmp_path: Path) -> None:
