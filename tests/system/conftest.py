@@ -11,12 +11,13 @@ from tests.trained import copy_of
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a model store with the default model and the slow one."""
+    """Give a model store with the default model, a poorer version of it, and the slow one."""
     return copy_of(train, "system", tmp_path_factory.mktemp("session"))
 
 
 def train(folder: Path) -> None:
-    """Train the default model, and save the slow one beside it."""
+    """Train the poorer version and the default model, and save the slow one beside them."""
+    run_python(folder, "train.py", "--estimator", "DecisionTreeClassifier", "--param", "max_depth=1")
     run_python(folder, "train.py")
     run_python(folder, "-c", "from tests.system.slow import save_slow; save_slow()")
 

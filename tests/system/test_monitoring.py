@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from serving.model.state import ModelState, Shadow, State, write_state
 from serving.settings import Settings
 from tests.server import ROOT, ROW, Server, eventually, serving
 from tests.system.monitoring import (
@@ -153,13 +154,24 @@ def mixed_traffic(server: Server, seconds: float) -> None:
             time.sleep(0.1)
 
 
+def shadow_state(home: Path, folder: Path) -> Path:
+    """Write a desired state in which the other version is the shadow of the default model."""
+    models = home / "models" / "iris"
+    served = (models / "latest").read_text()
+    (other,) = (file.parent.name for file in models.glob("*/model.yaml") if served not in str(file))
+    wanted = State(revision=1, models={"iris": ModelState(shadow=Shadow(version=other))})
+    write_state(folder / "serving.json", wanted)
+    return folder / "serving.json"
+
+
 @pytest.fixture(scope="module")
 def watched(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """Serve with a quota in Redis and the prediction log, and watch that under mixed traffic."""
+    """Serve with a shadow, a quota in Redis and the prediction log, under mixed traffic."""
     folder = tmp_path_factory.mktemp("watched")
     storage = RedisServer(folder)
     storage.start()
     settings = {
+        "SERVING_STATE_FILE": str(shadow_state(home, folder)),
         "SERVING_RATE_LIMIT": f"{QUOTA}/minute",
         "SERVING_RATE_LIMIT_STORAGE": storage.url,
         "SERVING_PREDICTION_LOG": str(folder / "predictions.jsonl"),
