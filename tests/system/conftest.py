@@ -17,7 +17,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(folder: Path) -> None:
     """Train the poorer version and the default model, and save the slow one beside them."""
-    run_python(folder, "train.py", "--estimator", "DecisionTreeClassifier", "--param", "max_depth=1")
+    run_python(
+        folder, "train.py", "--estimator", "DecisionTreeClassifier", "--param", "max_depth=1"
+    )
     run_python(folder, "train.py")
     run_python(folder, "-c", "from tests.system.slow import save_slow; save_slow()")
 
