@@ -26,7 +26,7 @@ from serving.model.stored import ModelError, compiled_form, described, found, ke
 from serving.settings import Settings, name_of
 from serving.versions import deciding, servers
 from serving.versions.deciding import By, VersionsError
-from serving.versions.servers import Servers, Watch
+from serving.versions.servers import Judge, Servers, Watch
 
 REACTION_S = 10.0  # for a server to look at the state, and for workers that are ended to end
 MAX_TOLD = 3  # of what would break, in one line
@@ -134,8 +134,18 @@ class Versions:
                 if reason := deciding.why_no_shadow(described(f"{name}:{each}"), new):
                     raise VersionsError(f"{name}:{version} can't shadow {name}:{each}: {reason}")
             after = deciding.shadow(state, name, Shadow(version=version, share=share), self._by)
-            write_state(self._file, after)
-            self._tell(f"{name}:{version} shadows {name} from now on")
+            waiting = {
+                folder: status
+                for folder, status in there.items()
+                if status.models.get(name, version) != version
+            }
+            has_done = servers.has_shadow(name, version, after.revision)
+            failing = f"{name}:{version} is no shadow"
+            self._carry_out(name, state, after, waiting, has_done, failing)
+            self._tell(f"{name}:{version} is the shadow of {name}")
+            self._tell_without(there)
+            for status in waiting.values():
+                self._tell(f"{servers.named(status)} asks it, too")
 
     def stop(self, name: str) -> None:
         """Let no version be asked as well.
@@ -167,8 +177,8 @@ class Versions:
         now = servers.served(there, name)
         if not now:
             own = [tag for tag in self._settings.tags if name_of(tag) == name]
-            bare = [tag for tag in own if not split_alias(tag)[1]]
-            now = {state.version_of(tag) for tag in (name, *bare)}
+            own = [tag for tag in own if not split_alias(tag)[1]] or [name]
+            now = {*map(state.version_of, own), *state.of(name).promoted[-1:]}
         ages = {str(model.tag): age for age, model in enumerate(kept())}
         return sorted(now, key=lambda version: ages.get(f"{name}:{version}", -1))
 
@@ -207,30 +217,47 @@ class Versions:
     ) -> None:
         """Write the state, and wait until servers have taken it; or take it back."""
         waiting = servers.concerned(there, name, after)
-        write_state(self._file, after)
         has_done = servers.has_switched(after.revision, wholly=self._waits)
-        try:
-            self._watch.until(waiting, has_done, self._patience_for(waiting))
-        except (VersionsError, KeyboardInterrupt) as exc:
-            reason = str(exc) or "interrupted"
-            self._take_back(name, state, reason)
-            if isinstance(exc, KeyboardInterrupt):
-                raise
-            raise VersionsError(
-                f"{name}:{version} does not serve, all is as before: {exc}"
-            ) from exc
+        self._carry_out(name, state, after, waiting, has_done, f"{name}:{version} does not serve")
         self._tell(f"{name}:{version} is {name}@{alias}")
-        if not there:
-            self._tell(
-                f"no server is running on this machine with {self._file}: the next one to start "
-                "takes it up"
-            )
+        self._tell_without(there)
         for folder, status in there.items():
             if folder in waiting:
                 self._tell(f"{servers.named(status)} serves it")
             elif name in status.models:
                 told = f"{name}:{status.models[name]}"
                 self._tell(f"{servers.named(status)} goes on with {told}")
+
+    def _carry_out(
+        self,
+        name: str,
+        state: State,
+        after: State,
+        waiting: Servers,
+        has_done: Judge,
+        otherwise: str,
+    ) -> None:
+        """Write the state, and wait for servers; or take it back.
+
+        Raises:
+            VersionsError, StateError, KeyboardInterrupt: it was taken back, or never written.
+        """
+        try:
+            write_state(self._file, after)
+            self._watch.until(waiting, has_done, self._patience_for(waiting))
+        except KeyboardInterrupt:
+            self._take_back(name, state, "interrupted")
+            raise
+        except VersionsError as exc:
+            self._take_back(name, state, str(exc))
+            raise VersionsError(f"{otherwise}, all is as before: {exc}") from exc
+
+    def _tell_without(self, there: Servers) -> None:
+        if not there:
+            self._tell(
+                f"no server is running on this machine with {self._file}: the next one to start "
+                "takes it up"
+            )
 
     def _take_back(self, name: str, before: State, reason: str) -> None:
         """Give back what was wanted of a model.
@@ -240,6 +267,8 @@ class Versions:
         """
         try:
             state = read_state(self._file)
+            if state.revision == before.revision:  # it was never written
+                return
             back = deciding.taken_back(state, name, before.of(name), reason, self._by)
             write_state(self._file, back)
         except StateError as exc:

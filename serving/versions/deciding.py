@@ -52,6 +52,7 @@ def promote(state: State, name: str, version: str, served: Sequence[str], by: By
         _change("promote", before, version, by),
         # The first stays: who has set it in a server has set where that began.
         promoted=(first, *rest[-(MAX_PROMOTED - 1) :]),
+        shadow=_but(model.shadow, version),
     )
 
 
@@ -62,8 +63,14 @@ def rollback(state: State, name: str, by: By) -> State:
         VersionsError: there is none.
     """
     before, after = way_back(state, name)
-    promoted = state.of(name).promoted[:-1]
-    return _with(state, name, _change("rollback", before, after, by), promoted=promoted)
+    model = state.of(name)
+    update = {"promoted": model.promoted[:-1], "shadow": _but(model.shadow, after)}
+    return _with(state, name, _change("rollback", before, after, by), **update)
+
+
+def _but(shadow: Shadow | None, version: str) -> Shadow | None:
+    """Give a shadow, if it is none of what answers by now."""
+    return None if shadow is None or shadow.version == version else shadow
 
 
 def way_back(state: State, name: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from serving.host.letters import Status, live_servers
+from serving.host.letters import Letters, Status, live_servers
 from serving.host.wanted import exact
 from serving.model.state import CHAMPION, State, split_alias
 from serving.model.stored import ModelError
@@ -113,6 +113,28 @@ def has_switched(revision: int, *, wholly: bool) -> Judge:
     return judge
 
 
+def has_shadow(name: str, version: str, revision: int) -> Judge:
+    """Judge whether all workers of a server have a version as the shadow of a model.
+
+    Raises:
+        VersionsError: one can't have it.
+    """
+
+    def judge(folder: Path, status: Status, _: Status) -> bool:
+        letters = [
+            letter
+            for letter in Letters(folder).shadows()
+            if (letter.model, letter.version) == (name, version) and letter.revision >= revision
+        ]
+        for letter in letters:
+            if letter.reason:  # it was refused, or has died before it ever ran
+                raise VersionsError(f"{named(status)} can't have it: {letter.reason}")
+        have = {str(letter.worker) for letter in letters if letter.state == "running"}
+        return bool(status.workers) and status.workers.keys() <= have
+
+    return judge
+
+
 def named(status: Status) -> str:
     """Name a server by the process that people know."""
     return f"server {status.parent}"
@@ -126,4 +148,4 @@ def _silent(waiting: Servers, there: Servers, patience_s: float) -> str:
     """Tell who has not done it, and what they said last that may be why."""
     reasons = {there[folder].reason for folder in waiting if folder in there} - {""}
     said = f" (it said: {'; '.join(sorted(reasons))})" if reasons else ""
-    return f"{_all([*waiting.values()])} has not done it within {patience_s:g} s{said}"
+    return f"{_all([*waiting.values()])} did not do it within {patience_s:g} s{said}"

@@ -42,7 +42,8 @@ class Machine:
     def serve(self, *tags: str, fate: str = TAKES, **models: str) -> Path:
         """Start a server, and give the folder of its letters."""
         number = 100 * (len(self.servers) + 1)
-        folder = Path(f"letters-{number}")
+        folder = self.file.parent / f"letters-{number}"
+        folder.mkdir(exist_ok=True)
         workers = {str(number + 1): models}
         self.servers[folder] = status(self.file, tags, models, parent=number, workers=workers)
         self.fates[folder] = fate
@@ -76,6 +77,6 @@ class Machine:
                 case "drains":
                     workers = {**before.workers, "999": wanted}
                     update |= {"phase": "draining", "models": wanted, "workers": workers}
-                case _:
+                case _ if wanted != before.models:
                     update |= {"phase": "done", "models": wanted, "workers": {"999": wanted}}
             self.servers[folder] = before.model_copy(update=update)

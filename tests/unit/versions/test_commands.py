@@ -1,15 +1,25 @@
 """What the command does, and that all is as before where it is refused, by whomever."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import bentoml
 import pytest
 
+from serving.host.letters import Letters
 from serving.model.description import Metrics
-from serving.model.state import ModelState, State, StateError, one_at_a_time, read_state
+from serving.model.state import (
+    ModelState,
+    Shadow,
+    ShadowLetter,
+    State,
+    StateError,
+    one_at_a_time,
+    read_state,
+)
 from serving.model.state import write_state as really_write
 from serving.model.stored import ARTIFACT, ModelError
 from serving.settings import Settings
@@ -48,6 +58,11 @@ class Desk:
     def tag(self, version: str) -> str:
         """Name a version."""
         return f"{self.name}:{version}"
+
+    @property
+    def first(self) -> Path:
+        """Where the letters of the first server are."""
+        return self.file.parent / "letters-100"
 
     def command(self, **options: Any) -> Versions:  # noqa: ANN401 (any option)
         """Give the command."""
@@ -112,7 +127,7 @@ def test_a_server_whose_settings_name_a_version_takes_what_is_promoted_over_it(d
     old, new, _ = desk.versions
     desk.machine.serve(desk.tag(old), **{desk.name: old})
     desk.command().promote(desk.tag(new))
-    assert desk.machine.servers[Path("letters-100")].models == {desk.name: new}
+    assert desk.machine.servers[desk.first].models == {desk.name: new}
 
 
 def test_what_is_the_champion_already_is_told(desk: Desk) -> None:
@@ -129,7 +144,7 @@ def test_what_a_server_has_not_taken_can_be_promoted_once_more(desk: Desk) -> No
     really_write(desk.file, State(models={desk.name: ModelState(promoted=(old, new))}))
     desk.machine.serve(desk.name, **{desk.name: old})
     desk.command().promote(desk.tag(new))
-    assert desk.machine.servers[Path("letters-100")].models == {desk.name: new}
+    assert desk.machine.servers[desk.first].models == {desk.name: new}
     assert desk.wanted().promoted == (old, new)
 
 
@@ -223,7 +238,7 @@ def test_nobody_else_changes_the_state_meanwhile(desk: Desk) -> None:
     ("fate", "reason"),
     [
         (REFUSES, "server 100 has refused it: a new worker ended with 1"),
-        (SILENT, "server 100 has not done it within 7 s"),
+        (SILENT, "server 100 did not do it within 7 s"),
         (ENDS, "server 100 ended meanwhile"),
     ],
 )
@@ -256,7 +271,7 @@ def test_who_waits_does_so_until_no_old_worker_is_left(desk: Desk) -> None:
     desk.machine.serve(desk.name, **{desk.name: old}, fate=DRAINS)
     desk.command().promote(desk.tag(new))
     assert desk.wanted().promoted == (old, new)
-    with pytest.raises(VersionsError, match="server 100 has not done it within"):
+    with pytest.raises(VersionsError, match="server 100 did not do it within"):
         desk.command(waits=True).promote(desk.tag(newest))
     assert desk.machine.now_s > Settings().start_timeout_s
 
@@ -307,7 +322,7 @@ def test_a_rollback_is_told_but_not_asked_about(desk: Desk) -> None:
     desk.command().promote(desk.tag(new), may_break=True)
     desk.command().rollback(desk.name)
     assert "  breaking: feature 'a/b ~c' has to be given" in desk.told
-    assert desk.machine.servers[Path("letters-100")].models == {desk.name: old}
+    assert desk.machine.servers[desk.first].models == {desk.name: old}
     with pytest.raises(VersionsError, match="can't be rolled back"):
         desk.command().rollback(desk.name)
 
@@ -347,14 +362,14 @@ def test_servers_of_an_alias_take_what_it_stands_for(desk: Desk) -> None:
     desk.command().alias(alias, desk.tag(old))
     desk.machine.serve(alias, **{desk.name: old})
     desk.command().alias(alias, desk.tag(new))
-    assert desk.machine.servers[Path("letters-100")].models == {desk.name: new}
+    assert desk.machine.servers[desk.first].models == {desk.name: new}
     with pytest.raises(VersionsError, match=f"server 100 serves {alias}"):
         desk.command().alias(alias, None)
-    desk.machine.fates[Path("letters-100")] = REFUSES
+    desk.machine.fates[desk.first] = REFUSES
     with pytest.raises(VersionsError, match="has refused it"):
         desk.command().alias(alias, desk.tag(old))
     assert desk.wanted().aliases == {"next": new}
-    desk.machine.fates[Path("letters-100")] = TAKES
+    desk.machine.fates[desk.first] = TAKES
     other = desk.save(classes=("ham", "x"))
     with pytest.raises(VersionsError, match="would break clients"):
         desk.command().alias(alias, desk.tag(other))
@@ -372,7 +387,10 @@ def test_a_shadow_is_another_version_of_the_same_contract(desk: Desk) -> None:
     with pytest.raises(VersionsError, match="it has other features: 'a/b ~c' is no feature"):
         desk.command().shadow(desk.tag(other), 100)
     assert not desk.file.exists()
+    desk.machine.servers.clear()
+    desk.settings["model"] = desk.tag(old)
     desk.command().shadow(desk.tag(new), 25)
+    assert desk.told[-1].startswith("no server is running on this machine")
     shadow = desk.wanted().shadow
     assert shadow is not None
     assert (shadow.version, shadow.share) == (new, 25)
@@ -380,3 +398,72 @@ def test_a_shadow_is_another_version_of_the_same_contract(desk: Desk) -> None:
     assert desk.wanted().shadow is None
     with pytest.raises(VersionsError, match="has no shadow"):
         desk.command().stop(desk.name)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [("running", ""), ("refused", "it can't be unpickled"), ("starting", "it ended with 3")],
+)
+def test_a_shadow_is_waited_for_and_taken_back_where_a_worker_can_t_have_it(
+    desk: Desk, state: Literal["running", "refused", "starting"], reason: str
+) -> None:
+    old, new, newest = desk.versions
+    folder = desk.machine.serve(desk.name, **{desk.name: old})
+    workers = {str(os.getpid()): {desk.name: old}}
+    desk.machine.servers[folder] = desk.machine.servers[folder].model_copy(
+        update={"workers": workers}
+    )
+    desk.command().alias(f"{desk.name}@next", desk.tag(new))
+    desk.machine.serve(f"{desk.name}@next", **{desk.name: new})  # which it can't shadow
+    stale = ShadowLetter(
+        worker=os.getpid(), revision=1, model=desk.name, version=new, state="running"
+    )
+    told = [
+        stale,
+        stale.model_copy(update={"revision": 2, "state": "starting"}),
+        stale.model_copy(update={"revision": 2, "state": state, "reason": reason}),
+    ]
+    desk.machine.happens = lambda: Letters(folder).tell_shadow(told.pop(0))
+    if not reason:
+        desk.command().shadow(desk.tag(new), 100)
+        assert desk.told[-2:] == [
+            f"{desk.tag(new)} is the shadow of {desk.name}",
+            "server 100 asks it, too",
+        ]
+        desk.machine.happens = lambda: None
+        with pytest.raises(
+            VersionsError, match="server 100 and server 200 did not do it within 5 s"
+        ):
+            desk.command(patience_s=5).shadow(desk.tag(newest), 50)
+        assert desk.wanted().shadow == Shadow(version=new, share=100)
+        return
+    with pytest.raises(VersionsError) as caught:
+        desk.command().shadow(desk.tag(new), 100)
+    why = f"server 100 can't have it: {reason}"
+    assert str(caught.value) == f"{desk.tag(new)} is no shadow, all is as before: {why}"
+    assert desk.wanted().shadow is None
+    assert desk.history()[1:] == [("shadow", None, new), ("refused", new, None)]
+
+
+def test_what_shadowed_and_is_promoted_shadows_no_more(desk: Desk) -> None:
+    old, new, _ = desk.versions
+    desk.command().shadow(desk.tag(new), 100)
+    desk.command().promote(desk.tag(old))
+    assert desk.wanted().shadow is not None
+    desk.command().promote(desk.tag(new))
+    assert desk.wanted().shadow is None
+    desk.command().shadow(desk.tag(old), 100)
+    desk.command().rollback(desk.name)
+    assert desk.wanted().shadow is None
+
+
+def test_who_interrupts_before_anything_is_written_leaves_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "write_state", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        desk.command().promote(desk.tag(desk.versions[0]))
+    assert not desk.file.exists()

@@ -69,6 +69,6 @@ def test_what_a_silent_server_said_last_may_be_why() -> None:
     watch = Watch(lambda: {FOLDER: says}, lambda: now_s[0], sleep)
     with pytest.raises(VersionsError) as caught:
         watch.until({FOLDER: says}, has_switched(1, wholly=False), 3)
-    told = "server 100 has not done it within 3 s (it said: SERVING_THREADS: not a number)"
+    told = "server 100 did not do it within 3 s (it said: SERVING_THREADS: not a number)"
     assert str(caught.value) == told
     watch.until({}, has_switched(1, wholly=False), 3)
