@@ -46,7 +46,7 @@ def test_its_errors_are_problems(running: Container, path: str, body: object, st
 def test_its_metrics_count_and_name_the_bento(running: Container, image: Image) -> None:
     running.http.post("/predict", json={"data": ROW}).raise_for_status()
     metrics = running.http.get("/metrics").text
-    assert 'serving_predictions_total{class="setosa"}' in metrics
+    assert 'serving_predictions_total{class="setosa",model_name="iris"' in metrics
     assert f'service_version="{image.bento.name}"' in metrics
 
 

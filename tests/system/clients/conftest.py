@@ -104,12 +104,13 @@ def train(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def served(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Served]]:
-    """Serve each model."""
+    """Serve each model as a server's default: the first alone, the others beside each other."""
     home = copy_of(train, "clients", tmp_path_factory.mktemp("clients"))
     with ExitStack() as stack:
         servers = {"iris": server}
         for name in TARGETS:
-            started = serving(home, home / f"{name}.log", SERVING_MODEL=name)
+            models = ",".join([name, *(TARGETS.keys() - {name})])
+            started = serving(home, home / f"{name}.log", SERVING_MODELS=models)
             servers[name] = stack.enter_context(started)
         yield {name: Served(known(name, each), each) for name, each in servers.items()}
 

@@ -94,9 +94,10 @@ def test_tritonclient_finds_out_what_the_model_is(
     if model.is_classifier:
         classes = served[name].server.http.get("/model/info").json()["classes"]
         assert json.loads(about["model"]["properties"]["classes"]) == classes
-    (indexed,) = about["index"]
-    assert (indexed["name"], indexed["version"]) == (name, model.version)
-    assert indexed["state"] == "READY"
+    models = served[name].server.http.get("/models").json()["models"]
+    index = {(each["name"], each["version"]): each["state"] for each in about["index"]}
+    assert index == {(each["name"], each["version"]): "READY" for each in models}
+    assert (name, model.version) in index
     over_asyncio = told[name][V2]["about, over asyncio"]
     assert over_asyncio == {question: about[question] for question in over_asyncio}
 

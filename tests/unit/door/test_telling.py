@@ -10,6 +10,7 @@ from serving.door.edge import Edge
 from serving.door.routes import Operation, Route
 from serving.door.telling import telling
 from serving.model.about import About
+from serving.prediction.loaded import Loaded
 from serving.prediction.shelf import Shelf
 from serving.problems import (
     INVALID_INPUT,
@@ -19,6 +20,7 @@ from serving.problems import (
     Wording,
 )
 from tests.unit.door.doors import FakeLoaded, api_key, assert_problem, door, get
+from tests.unit.samples import description
 
 TEXT = {"type": "string"}
 LOUD = Wording("Loud", "text/loud", {422: 400})
@@ -97,6 +99,29 @@ def test_who_is_unready_says_so_where_that_is_asked_and_tells_the_rest() -> None
     assert answer.json()["detail"] == "it is shutting down"
     assert answer.headers["retry-after"]
     assert_problem(get(edge, "/of/mail/v2"), 404, "not-found")  # that will not change
+
+
+def test_one_model_may_be_unready_while_the_server_and_its_neighbours_are_ready() -> None:
+    post = FakeLoaded(About(description(name="post"), "v2")).as_loaded
+    tells = [
+        Telling("/all", "all", "Tell", names, {}, ready=True),
+        Telling("/of/{model}", "of", "Tell", names, {}, ready=True),
+        Telling("/default", "default", "Tell", names, {}, ready=True, of_default=True),
+    ]
+
+    def edge_of(hangs: Loaded) -> Edge:
+        def unready(loaded: Loaded | None) -> str | None:
+            return "it hangs" if loaded is hangs else None
+
+        return door(*telling(Dialect(tells=tells), Shelf([mail, post]), unready))
+
+    mail = FakeLoaded().as_loaded
+    paths = ("/all", "/of/mail", "/of/post", "/default")
+    assert [get(edge_of(post), path).status for path in paths] == [200, 200, 503, 200]
+    assert [get(edge_of(mail), path).status for path in paths] == [200, 503, 200, 503]
+    answers = [get(edge_of(mail), path).json() for path in ("/all", "/of/post")]
+    assert answers == [["mail v1", "post v2"], ["post v2"]]
+    assert get(edge_of(post), "/default").json() == ["mail v1"]
 
 
 def test_with_keys_only_what_is_open_is_told_without_one() -> None:
