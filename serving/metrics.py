@@ -220,10 +220,10 @@ class Metrics(Listener):
         self._in_progress = cache(lambda route: IN_PROGRESS.labels(endpoint=route, **common))
         self._answered = cache(
             lambda route, status, model: _request_series(
-                {"endpoint": route, "http_response_code": status, **common, **_named(model)}
+                {"endpoint": route, "http_response_code": status, **common, **_labels_of(model)}
             )
         )
-        self._models = cache(lambda model: ModelMetrics(_named(model), common, worker_index))
+        self._models = cache(lambda model: ModelMetrics(_labels_of(model), common, worker_index))
 
     def of(self, model: Any) -> ModelMetrics:  # noqa: ANN401 (see `Predicted`)
         """Give the metrics of a model."""
@@ -244,7 +244,7 @@ class Metrics(Listener):
         total.inc()
         duration.observe(event.duration_s)
         if event.problem is not None:
-            ERRORS.labels(type=event.problem, **_named(event.model)).inc()
+            ERRORS.labels(type=event.problem, **_labels_of(event.model)).inc()
         for feature, count in event.unusual.items():
             self._models(event.model).by_feature.count(feature, count)
 
@@ -259,7 +259,7 @@ def _request_series(labels: Mapping[str, str]) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(**labels), DURATION.labels(**labels)
 
 
-def _named(model: Any) -> dict[str, str]:  # noqa: ANN401
+def _labels_of(model: Any) -> dict[str, str]:  # noqa: ANN401
     """Give the labels of a model, or of none."""
     return {
         "model_name": "" if model is None else model.name,

@@ -6,7 +6,6 @@ each model, in which its name stands, with what that model takes and answers.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeAlias
 
 from serving.door.openapi import of_model
@@ -31,12 +30,17 @@ def found(shelf: Shelf, parts: Mapping[str, Any]) -> Loaded:
     return shelf.find(parts.get(MODEL[1:-1]), parts.get(VERSION[1:-1]))
 
 
-def meant(shelf: Shelf, parts: Mapping[str, Any]) -> About | None:
-    """Tell which model a request is for, if there is such a one."""
-    try:
-        return found(shelf, parts).about
-    except Problem:
-        return None
+def meant_at(path: str, shelf: Shelf) -> Callable[[Mapping[str, Any]], About | None]:
+    """Give what tells of a request to a path which model it is for, if there is such a one."""
+    default = shelf.default.about
+
+    def named(parts: Mapping[str, Any]) -> About | None:
+        try:
+            return found(shelf, parts).about
+        except Problem:
+            return None
+
+    return named if MODEL in path else lambda _: default
 
 
 def shown(path: str, shelf: Shelf, describe: Callable[[Loaded], Operation]) -> Told:
@@ -69,13 +73,13 @@ def of_each_model(
 
     ``describe`` is given the path that is shown.
     """
-    model = partial(meant, shelf)
     path = f"/model/{part}"
-    yield Route("GET", path, answer, {path: describe(shelf.default, path)}, model=model)
+    tells_default = {path: describe(shelf.default, path)}
+    yield Route("GET", path, answer, tells_default, model=meant_at(path, shelf))
     path = f"/models/{MODEL}/{part}"
 
     def tells(loaded: Loaded) -> Operation:
         told = describe(loaded, path.replace(MODEL, loaded.about.name))
         return replace(told, name=f"{part}OfModel", problems=(*told.problems, NOT_FOUND))
 
-    yield Route("GET", path, answer, shown(path, shelf, tells), model=model)
+    yield Route("GET", path, answer, shown(path, shelf, tells), model=meant_at(path, shelf))

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from serving.dialects.dialect import Conversation, Dialect, Sent
 from serving.door.bodies import read_body
-from serving.door.naming import MODEL, found, meant, shown
+from serving.door.naming import MODEL, found, meant_at, shown
 from serving.door.negotiation import media_type_for, weights
 from serving.door.openapi import header
 from serving.door.routes import Operation, Route
@@ -79,7 +79,7 @@ class Predicting:
             path,
             partial(self.answer, conversation),
             shown(path, self._shelf, partial(_operation, path, conversation)),
-            model=partial(meant, self._shelf),
+            model=meant_at(path, self._shelf),
             counts=True,
             wording=conversation.wording,
         )

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.dialects.dialect import Dialect, Telling
-from serving.door.naming import MODEL, Unready, found, meant, shown
+from serving.door.naming import MODEL, Unready, found, meant_at, shown
 from serving.door.routes import Operation, Route, answer_of, for_none
 from serving.prediction.loaded import Loaded
 from serving.prediction.shelf import Shelf
@@ -23,7 +23,7 @@ def telling(dialect: Dialect, shelf: Shelf, unready: Unready) -> Iterator[Route]
             told.path,
             partial(_answer, told, shelf, unready),
             shown(told.path, shelf, partial(_operation, told, shelf)),
-            model=partial(meant, shelf) if _is_of_one(told) else for_none,
+            model=meant_at(told.path, shelf) if _is_of_one(told) else for_none,
             is_open=told.is_open,
             wording=told.wording,
         )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.door.naming import found, meant, of_each_model, shown
+from serving.door.naming import found, meant_at, of_each_model, shown
 from serving.door.routes import Operation, answer_of
 from serving.model.about import About
 from serving.prediction.loaded import Loaded
@@ -35,19 +35,19 @@ def described(loaded: Loaded) -> Operation:
         ({"model": "mail"}, MAIL),
         ({"model": "post"}, POST),
         ({"model": "post", "version": "v2"}, POST),
-        ({"path": "fax"}, MAIL),
     ],
 )
 def test_a_request_is_for_the_model_that_its_path_names_or_for_the_default(
     parts: dict[str, str], loaded: Loaded
 ) -> None:
     assert found(SHELF, parts) is loaded
-    assert meant(SHELF, parts) is loaded.about
+    path = "/of/{model}" if parts else "/of"
+    assert meant_at(path, SHELF)(parts) is loaded.about
 
 
 @pytest.mark.parametrize("parts", [{"model": "wire"}, {"model": "post", "version": "v1"}])
 def test_a_request_for_a_model_that_is_not_there_is_for_none(parts: dict[str, str]) -> None:
-    assert meant(SHELF, parts) is None
+    assert meant_at("/of/{model}", SHELF)(parts) is None
     with pytest.raises(Problem) as caught:
         found(SHELF, parts)
     assert caught.value.kind is NOT_FOUND
