@@ -164,25 +164,25 @@ SHADOW_ROWS = Counter(
     "serving_shadow_rows_total",
     "Rows that a shadow was to answer as well: same, different, failed, or dropped for want of "
     "room.",
-    ("model_name", "version", "shadow", "result"),
+    (*MODEL_LABELS, "shadow", "result"),
 )
 SHADOW_DIFFERENCE = Histogram(
     "serving_shadow_difference",
     "By how much a shadow's numbers differ from those that were answered: the largest of a row's "
     "probabilities or scores, or of numbers relative to them.",
-    ("model_name", "version", "shadow"),
+    (*MODEL_LABELS, "shadow"),
     buckets=DIFFERENCES,
 )
 SHADOW_LABELS = Counter(
     "serving_shadow_labels_total",
     f"Labels that were answered, with those of the shadow; pairs beyond the first "
     f"{MAX_NAMED_SERIES} as one.",
-    ("model_name", "version", "shadow", "served", "shadowed"),
+    (*MODEL_LABELS, "shadow", "served", "shadowed"),
 )
 SHADOW_DURATION = Histogram(
     "serving_shadow_duration_seconds",
     "Time that a shadow takes for a row, of up to 100 that it is asked at once.",
-    ("model_name", "version", "shadow"),
+    (*MODEL_LABELS, "shadow"),
     buckets=ROW_SECONDS,
 )
 
