@@ -23,6 +23,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 from prometheus_client.values import MultiProcessValue
 
 from serving.settings import metrics_folder
@@ -98,7 +99,7 @@ def totals(counters: Iterable[Counter]) -> dict[Series, float]:
     families = (
         [family for counter in counters for family in counter.collect()]
         if folder is None
-        else _read(folder, partial(_merged, folder))
+        else _read(folder, partial(_merged, folder, "counter"))
     )
     return {
         (family.name, frozenset(sample.labels.items())): sample.value
@@ -109,8 +110,20 @@ def totals(counters: Iterable[Counter]) -> dict[Series, float]:
     }
 
 
-def _merged(folder: Path) -> Iterable[Metric]:
-    files = [str(file) for file in folder.glob("counter_*.db")]
+def samples(folder: Path, metrics: Iterable[Counter | Histogram]) -> Iterator[Sample]:
+    """Give what the workers of a server have counted, summed, whichever server it is.
+
+    Raises:
+        OSError: its folder can't be read.
+    """
+    names = {_name(metric) for metric in metrics}
+    for family in _read(folder, partial(_merged, folder, "counter", "histogram")):
+        if family.name in names:
+            yield from family.samples
+
+
+def _merged(folder: Path, *kinds: str) -> Iterable[Metric]:
+    files = [str(file) for kind in kinds for file in folder.glob(f"{kind}_*.db")]
     merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
     return merged
 
@@ -140,8 +153,8 @@ def series_key(counter: Counter, labels: Mapping[str, str]) -> Series:
     return _name(counter), frozenset(labels.items())
 
 
-def _name(counter: Counter) -> str:
-    return next(iter(counter.describe())).name
+def _name(metric: Counter | Histogram) -> str:
+    return next(iter(metric.describe())).name
 
 
 def forget_dead_workers(folder: Path) -> None:

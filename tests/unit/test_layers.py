@@ -25,7 +25,7 @@ WINGS = {
     "bento",
     "outcomes": "reading versions joining report __main__",
     "shadowing": "comparison shadow __main__",
-    "versions": "deciding servers listing commands options __main__",
+    "versions": "deciding servers listing comparing commands options __main__",
 }
 SIBLINGS = {"prediction", "dialects"}
 TOP = ("auth", "service")  # `python -m serving.auth`, and the composition root
