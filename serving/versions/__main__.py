@@ -15,12 +15,13 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from serving.console import show
 from serving.model.state import StateError, read_state
 from serving.model.stored import ModelError
 from serving.settings import Settings, load_settings, name_of
-from serving.versions import listing
+from serving.versions import comparing, listing
 from serving.versions.commands import Versions
 from serving.versions.deciding import By, VersionsError
 from serving.versions.options import PROGRAM, parser
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.error(f"{args.alias} can't stand for {args.tag}, of another model")
     settings = load_settings()
     try:
-        if args.command in {"list", "history"}:
+        if args.command in {"compare", "list", "history"}:
             _tell(settings, args)
         else:
             _decide(settings, args)
@@ -52,12 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _tell(settings: Settings, args: argparse.Namespace) -> None:
     state = read_state(settings.state_path)
-    if args.command == "history":
-        told = listing.history(state, args.name)
-        lines = listing.history_lines(told)
-    else:
-        told = listing.versions(state, running(settings.state_path), args.name)
-        lines = listing.version_lines(told)
+    there = running(settings.state_path)
+    match args.command:
+        case "history":
+            told = listing.history(state, args.name)
+            lines = listing.history_lines(told)
+        case "compare":
+            folders = [Path(status.metrics) for status in there.values()]
+            told = comparing.Comparison(args.name, folders).documents()
+            lines = comparing.lines(args.name, told)
+        case _:
+            told = listing.versions(state, there, args.name)
+            lines = listing.version_lines(told)
     show(json.dumps(told, indent=2) if args.json else "\n".join(lines))
 
 

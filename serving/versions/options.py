@@ -49,6 +49,10 @@ def parser() -> argparse.ArgumentParser:
     add("name", type=_name, metavar="NAME")
     _deciding(add)
 
+    add = commands.add_parser("compare", help="tell what a shadow has said").add_argument
+    add("name", type=_name, metavar="NAME")
+    add("--json", action="store_true", help="print JSON")
+
     add = commands.add_parser("list", help="tell what there is, and who serves it").add_argument
     add("name", type=_name, nargs="?", metavar="NAME")
     add("--json", action="store_true", help="print JSON")
