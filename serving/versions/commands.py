@@ -75,6 +75,8 @@ class Versions:
             others = [each for each in now if each != version]
             self._compare(name, others, version, new, may_break=may_break)
             if margin is not None:
+                if reason := deciding.why_not_again(state, name, version):
+                    raise VersionsError(f"{name}:{version} is not promoted: {reason}")
                 for each in others:
                     if reason := deciding.why_worse(described(f"{name}:{each}"), new, margin):
                         raise VersionsError(f"{name}:{version} is not promoted: {reason}")

@@ -33,7 +33,7 @@ def promote(state: State, name: str, version: str, served: Sequence[str], by: By
     """Make a version the champion.
 
     What is ``served`` now, the oldest first, comes to stand on the way back: also a version that a
-    server's settings name, as this one is promoted over it.
+    server's settings name, as this one is promoted over it. What answers is no shadow any more.
     """
     model = state.of(name)
     champion = model.promoted[-1:]
@@ -134,6 +134,16 @@ def _with(state: State, name: str, change: Change, **update: Any) -> State:  # n
     history = (*model.history, change)[-MAX_HISTORY:]
     decided = model.model_copy(update={**update, "history": history})
     return State(revision=state.revision + 1, models={**state.models, name: decided})
+
+
+def why_not_again(state: State, name: str, version: str) -> str:
+    """Tell why nobody but a person may promote a version: one has rolled it back."""
+    for change in reversed(state.of(name).history):
+        if change.after == version:
+            return ""
+        if change.action == "rollback" and change.before == version:
+            return f"{change.who} has rolled it back, at {change.time:%Y-%m-%d %H:%M}"
+    return ""
 
 
 def why_worse(old: Description, new: Description, margin: float) -> str:

@@ -18,6 +18,7 @@ from serving.versions.deciding import (
     shadow,
     taken_back,
     why_no_shadow,
+    why_not_again,
     why_worse,
 )
 from tests.unit.samples import (
@@ -250,3 +251,19 @@ def test_a_version_is_held_against_the_score_of_another(
 )
 def test_a_shadow_is_of_the_same_contract(new: Description, reason: str) -> None:
     assert why_no_shadow(description(features=(LENGTH, COLOURS)), new) == reason
+
+
+def test_what_answers_is_no_shadow_any_more() -> None:
+    asked = Shadow(version="new", share=20.0)
+    assert promote(of("a", shadow=asked), "mail", "new", ["a"], BY).of("mail").shadow is None
+    assert promote(of("a", shadow=asked), "mail", "b", ["a"], BY).of("mail").shadow == asked
+
+
+def test_what_a_person_has_rolled_back_a_person_alone_promotes_again() -> None:
+    state = promote(of("a"), "mail", "new", ["a"], BY)
+    assert why_not_again(state, "mail", "new") == ""
+    state = rollback(state, "mail", BY)
+    told = "ann@host has rolled it back, at 2026-01-02 00:00"
+    assert why_not_again(state, "mail", "new") == told
+    assert why_not_again(state, "mail", "a") == why_not_again(state, "mail", "other") == ""
+    assert why_not_again(promote(state, "mail", "new", ["a"], BY), "mail", "new") == ""
