@@ -54,8 +54,9 @@ def rewrite_scikit_learn_version(home: Path, change: Callable[[list[str]], list[
 
 
 def test_a_model_that_is_not_there_is_named_with_what_to_do(home: Path, tmp_path: Path) -> None:
-    assert_one_clear_line(refused(home, SERVING_MODEL="nothing:latest"), "nothing:latest", "train")
-    assert_one_clear_line(refused(tmp_path), "iris:latest", "python train.py")
+    for name in ("nothing:latest", "nothing:v1"):
+        assert_one_clear_line(refused(home, SERVING_MODEL=name), "no model nothing", "train")
+    assert_one_clear_line(refused(tmp_path), "no model iris", "python train.py")
 
 
 def test_each_wrong_value_is_refused_by_the_name_of_its_variable(home: Path) -> None:
