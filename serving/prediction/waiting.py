@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from random import random
-from typing import NamedTuple
+from typing import TypeAlias
 
 from serving.model.features import Row
 from serving.model.outputs import Prediction
@@ -18,11 +18,8 @@ from serving.telemetry import Predicted
 MAX_WAITING_ROWS = 1000
 
 
-class _Entry(NamedTuple):
-    request_id: str
-    first: int  # of its rows, in the request
-    rows: Sequence[Row]
-    predictions: Sequence[Prediction]
+# Rows of a request: its id, the place of the first of them there, the rows, and their predictions.
+_Entry: TypeAlias = tuple[str, int, Sequence[Row], Sequence[Prediction]]
 
 
 class Waiting:
@@ -49,16 +46,19 @@ class Waiting:
 
     def take(self, event: Predicted) -> None:
         """Take the rows of a request, if it is chosen; those that find no room are dropped."""
-        count = len(event.rows)
+        request_id, _, rows, predictions = event
+        count = len(rows)
         with self._lock:
-            if not (count and self._is_open and self._is_chosen()):
+            if not (count and self._is_open and (self._stride == 1 or self._is_chosen())):
                 return
-            taken = min(count, MAX_WAITING_ROWS - self.rows)
-            if taken:
-                rows, predictions = event.rows[:taken], event.predictions[:taken]
-                self._entries.append(_Entry(event.request_id, 0, rows, predictions))
-            self.rows += taken
-            self._dropped += count - taken
+            room = MAX_WAITING_ROWS - self.rows
+            if count > room:
+                self._dropped += count - room
+                rows, predictions = rows[:room], predictions[:room]
+                count = room
+            if count:
+                self._entries.append((request_id, 0, rows, predictions))
+                self.rows += count
 
     def _is_chosen(self) -> bool:
         is_chosen = self._asked >= self._next
@@ -70,25 +70,28 @@ class Waiting:
 
     def frame(self, room: int) -> list[Part]:
         """Give the first rows that wait, so many at most."""
-        parts = []
-        while room and (entry := self._first(room)) is not None:
-            told = [(each.value, each.probabilities, each.scores) for each in entry.predictions]
-            parts.append((entry.request_id, entry.first, list(entry.rows), told))
-            room -= len(entry.rows)
-        return parts
+        return [
+            (request_id, first, list(rows), [(p.value, p.probabilities, p.scores) for p in told])
+            for request_id, first, rows, told in self._first(room)
+        ]
 
-    def _first(self, room: int) -> _Entry | None:
-        """Take what waits first out of line, or so much of it as there is room for."""
+    def _first(self, room: int) -> list[_Entry]:
+        """Take what waits first out of line, and of the last of it as much as there is room for."""
+        entries: list[_Entry] = []
         with self._lock:
-            if not self._entries:
-                return None
-            request_id, first, rows, predictions = self._entries.popleft()
-            if len(rows) > room:
-                rest = _Entry(request_id, first + room, rows[room:], predictions[room:])
-                self._entries.appendleft(rest)
-                rows, predictions = rows[:room], predictions[:room]
-            self.rows -= len(rows)
-        return _Entry(request_id, first, rows, predictions)
+            while room and self._entries:
+                entry = self._entries.popleft()
+                count = len(entry[2])
+                if count > room:
+                    request_id, first, rows, predictions = entry
+                    rest = request_id, first + room, rows[room:], predictions[room:]
+                    self._entries.appendleft(rest)
+                    entry = request_id, first, rows[:room], predictions[:room]
+                    count = room
+                entries.append(entry)
+                self.rows -= count
+                room -= count
+        return entries
 
     def dropped(self) -> int:
         """Tell how many rows were dropped since this was asked last."""
