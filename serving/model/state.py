@@ -22,8 +22,11 @@ CHAMPION = "champion"  # the alias of what was promoted last
 LATEST = "latest"
 
 
-class StateError(Exception):
-    """The file can't be read or written; the message says why and what to do."""
+class StateError(ModelError):
+    """The file can't be read or written, so that nobody knows which version to serve.
+
+    The message says why and what to do.
+    """
 
 
 class Change(Frozen):

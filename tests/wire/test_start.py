@@ -59,6 +59,13 @@ def test_a_model_that_is_not_there_is_named_with_what_to_do(home: Path, tmp_path
     assert_one_clear_line(refused(tmp_path), "no model iris", "python train.py")
 
 
+def test_a_desired_state_that_can_not_be_read_is_told_in_a_line(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "serving.json"
+    file.write_text("{")
+    refusal = refused(home, SERVING_STATE_FILE=str(file))
+    assert_one_clear_line(refusal, str(file), "mend it, or remove it")
+
+
 def test_each_wrong_value_is_refused_by_the_name_of_its_variable(home: Path) -> None:
     refusal = refused(home, SERVING_THREADS="x", SERVING_LOG_LEVEL="x")
     assert refusal.exit_code != 0
