@@ -21,7 +21,7 @@ from serving.gathering import GATHER_S, gather
 from serving.host.letters import Letters, Phase, Status
 from serving.host.process import pinned_models, run_own_program
 from serving.host.wanted import Wanted, versions
-from serving.model.state import CHAMPION, StateError, split_alias
+from serving.model.state import CHAMPION, StateError, read_state, split_alias
 from serving.model.stored import ModelError, newest
 from serving.settings import Follow, name_of
 from serving.telemetry import log, stack_trace
@@ -86,18 +86,18 @@ class Succession:
     async def keep_up(self) -> None:
         """Look, and follow, until cancelled: then a worker that is not ready yet ends."""
         try:
+            # Those that start first have no one before them.
+            while not self._letters.has_served:  # noqa: ASYNC110 (other processes set no event)
+                await asyncio.sleep(POLL_S)
             while True:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._asked.wait(), LOOK_S)
-                if not self._letters.has_served:  # those that start first have no one before them
-                    await asyncio.sleep(LOOK_S)
-                    continue
                 try:
                     await self._turn()
                 except Exception as exc:  # whatever it is, what serves goes on
                     if type(exc) not in self._failures:
                         self._failures.add(type(exc))
                         log.error("succession.failed", exception=stack_trace(exc))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._asked.wait(), LOOK_S)
         finally:
             self._dismiss()
 
@@ -120,16 +120,18 @@ class Succession:
         self._seen = self._stamp()
         try:
             wanted = self._wanted = self._look(versions(self._models))
-        except (SystemExit, ModelError, StateError) as exc:
+        except (SystemExit, ModelError) as exc:
             self._refuse(str(exc), is_reload=is_reload)
             return
-        if is_reload or wanted.models != self._models:
+        old = self._staff.pids() if is_reload else self._stale((), (), wanted.models)
+        if old:
             log.info("switch.started", models=wanted.models)
             self._tell("starting")
-            if reason := await self._replace(self._staff.pids(), wanted.models):
+            if reason := await self._replace(old, wanted.models):
                 self._refuse(reason, is_reload=is_reload)
                 return
             log.info("switch.done", models=wanted.models)
+        self._models = wanted.models
         self._reason = ""
         self._tell("done")
 
@@ -192,6 +194,8 @@ class Succession:
                 return fate
             if self._letters.is_ready(pid):
                 return ""
+            if self._stamp() != self._seen:
+                return "something else is wanted by now"
             if loop.time() > end_s:
                 return f"a new worker was not ready within {limit_s:g} s (SERVING_START_TIMEOUT_S)"
             await asyncio.sleep(POLL_S)
@@ -207,6 +211,10 @@ class Succession:
         else:
             log.error("switch.refused", reason=reason)
         self._reason = reason
+        if self._wanted is not None:
+            with suppress(StateError):  # by which it would have been wanted
+                revision = read_state(self._wanted.settings.state_path).revision
+                self._wanted = self._wanted._replace(revision=revision)
         self._tell("refused")
 
     def _tell(self, phase: Phase) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from serving.console import show
-from serving.model.state import StateError, read_state
+from serving.model.state import read_state
 from serving.model.stored import ModelError
 from serving.settings import Settings, load_settings, name_of
 from serving.versions import comparing, listing
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _tell(settings, args)
         else:
             _decide(settings, args)
-    except (VersionsError, ModelError, StateError) as exc:
+    except (VersionsError, ModelError) as exc:
         options.exit(1, f"{PROGRAM}: {exc}\n")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,22 +122,26 @@ class Server:
         assert status is not None
         return status
 
-    def run(
-        self, step: Callable[[], object] = lambda: None, until: Callable[[], bool] | None = None
-    ) -> None:
-        """Take a step, and end when what follows of it is done, or when something holds."""
+    def run(self, *steps: Callable[[], object], until: Callable[[], bool] | None = None) -> None:
+        """Take steps, and after each see what follows of it done; or of the first, something."""
 
         async def story() -> None:
             keeping = asyncio.create_task(self.succession.keep_up())
             await self._until(lambda: self._turns > 1)
-            step()
-            end = self._turns + 2  # the first may have begun before
-            await self._until(until or (lambda: self._turns >= end))
+            awaited = until
+            for step in steps:
+                step()
+                # Of two turns the first may have begun before.
+                await self._until(awaited or partial(self._has_turned, self._turns + 2))
+                awaited = None
             keeping.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await keeping
 
         asyncio.run(story())
+
+    def _has_turned(self, times: int) -> bool:
+        return self._turns >= times
 
     @staticmethod
     async def _until(holds: Callable[[], bool]) -> None:
@@ -231,6 +236,21 @@ def test_where_a_later_worker_can_not_serve_the_first_gives_its_place_back(tmp_p
     assert server.staff.later == OLD
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_not_wanted_any_more_is_not_waited_for(tmp_path: Path, workers: int) -> None:
+    server = Server(tmp_path, workers)
+    server.settings = Settings(state_file=tmp_path / "state.json")
+    server.staff.fates = iter([READY] * (workers - 1) + [HANGS])
+    server.run(
+        lambda: server.want(NEW),
+        lambda: server.want(OLD),
+        until=lambda: server.staff.beside == 2 * workers,
+    )
+    assert list(server.staff.models.values()) == [OLD] * workers
+    status = server.status
+    assert (status.phase, status.revision, status.models) == ("done", 2, {"iris": "old"})
+
+
 @pytest.mark.parametrize("reload", [False, True])
 @pytest.mark.parametrize(
     "mistake", [SystemExit("SERVING_THREADS: at least 1"), ModelError("no iris@champion")]
@@ -249,6 +269,7 @@ def test_what_can_not_be_made_out_changes_nothing(
 
     server.run(ask)
     assert server.staff.models == {1: OLD}
+    assert (server.status.phase, server.status.revision) == ("refused", server.revision)
     event = "reload.refused" if reload else "switch.refused"
     assert lines == [{"level": "error", "event": event, "reason": str(mistake)}]
 
@@ -284,7 +305,7 @@ def test_the_end_of_the_server_ends_who_is_not_ready_yet(tmp_path: Path) -> None
     server = Server(tmp_path, 1)
     server.settings = Settings(state_file=tmp_path / "state.json")
     server.staff.fates = iter([HANGS])
-    server.run(lambda: server.want(NEW), lambda: server.staff.beside is not None)
+    server.run(lambda: server.want(NEW), until=lambda: server.staff.beside is not None)
     assert (server.staff.models, server.staff.beside) == ({1: OLD}, None)
 
 
