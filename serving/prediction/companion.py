@@ -17,7 +17,7 @@ from serving.prediction.waiting import Waiting
 from serving.telemetry import log, stack_trace
 
 GATHER_S = 0.05  # a thread that woke for each request would take its time from answering them
-BUSY_S = 0.005  # until the model is looked at again
+BUSY_S = 0.01  # until the model is looked at again
 FRAME_S = 1.0  # that a frame may take, if it is not one row: so one that takes its time hangs
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # before a shadow that has died is started again
 

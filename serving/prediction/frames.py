@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 FRAME_ROWS = 100  # at most, in one frame
 _LENGTH_BYTES = 8
+_RECEIVED_BYTES = 2**16  # in one call
 
 # Rows of a request: its id, the place of the first of them there, the rows, and for each the value,
 # the probabilities and the scores that were answered.
@@ -64,22 +65,23 @@ class Channel:
         Raises:
             EOFError, OSError: the other end is closed.
         """
-        length = int.from_bytes(self._exactly(_LENGTH_BYTES, wait))
-        return marshal.loads(self._exactly(length, wait))  # noqa: S302 (from a process of ours)
-
-    def _exactly(self, count: int, wait: Callable[[], None]) -> bytes:
+        # At most as much as there is: nobody sends another before this is answered.
         data = bytearray()
-        while len(data) < count:
+        while len(data) < _LENGTH_BYTES or len(data) < _length(data):
             try:
-                part = self._end.recv(count - len(data))
+                part = self._end.recv(_RECEIVED_BYTES)
             except TimeoutError:
                 wait()
                 continue
             if not part:
                 raise EOFError
             data += part
-        return bytes(data)
+        return marshal.loads(memoryview(data)[_LENGTH_BYTES:])  # noqa: S302 (from a process of ours)
 
     def close(self) -> None:
         """Close this end."""
         self._end.close()
+
+
+def _length(data: bytearray) -> int:
+    return _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES])

@@ -96,7 +96,8 @@ class Watch:
 
     def _look(self, wait_s: float) -> Desired:
         """Tell what is wanted, after so many seconds at most; the file is read if it is new."""
-        self.closing.wait(min(wait_s, LOOK_S))
+        if wait_s:
+            self.closing.wait(min(wait_s, LOOK_S))
         now_s = time.monotonic()
         if now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s
