@@ -39,7 +39,7 @@ def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
     """Give what starts a process that does as it is told; all are gone in the end."""
     monkeypatch.setattr(room, "PROGRAM", "tests.unit.host.puppet")
     monkeypatch.setattr(room, "_TICK_S", 0.01)
-    monkeypatch.setattr(room, "_END_S", 0.5)
+    monkeypatch.setattr(room, "_END_S", 60.0)  # it gives way to all tests, too
     monkeypatch.setattr(room, "HANG_DELAY_S", 0.1)
     started: list[ShadowProcess] = []
 
@@ -93,14 +93,18 @@ def test_one_that_does_not_answer_is_told(begin: Begin, behaviour: str, told: st
         process.ask(FRAME, wait)
 
 
-def test_who_waits_for_one_that_hangs_may_give_up(begin: Begin) -> None:
+def test_who_waits_for_one_that_hangs_may_give_up(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_END_S", 0.1)
     process = begin("hangs", request_timeout_s=600)
     process.begin(wait)
     with pytest.raises(GivenUpError):
         process.ask(FRAME, give_up)
 
 
-def test_one_that_does_not_go_is_killed(begin: Begin) -> None:
+def test_one_that_does_not_go_is_killed(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_END_S", 0.1)
     process = begin("does not go")
     process.begin(wait)
     process.ask(FRAME, wait)
