@@ -1,8 +1,8 @@
 """What a worker and a shadow tell each other arrives whole, or somebody hears that it does not."""
 
 import socket
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -26,16 +26,14 @@ def test_messages_arrive_whole_however_large_they_are(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = map(Channel, ends)
-    messages = [[("id", 0, [(1.5, None, "ünï\ud800", True)], [("ham", [0.5], None)])], "x" * 10**6]
-    received: list[object] = []
-    thread = threading.Thread(target=lambda: received.extend(theirs.receive() for _ in messages))
-    thread.start()
-    for message in messages:
-        ours.send(message)
-    thread.join()
-    assert received == messages
-    theirs.send(received[0])
-    assert ours.receive() == messages[0]
+    few = [("id", 0, [(1.5, None, "ünï\ud800", True)], [("ham", [0.5], None)])]
+    with ThreadPoolExecutor(1) as other_side:
+        for message in (few, "x" * 10**6):
+            received = other_side.submit(theirs.receive)
+            ours.send(message)
+            assert received.result() == message
+    theirs.send(few)
+    assert ours.receive() == few
 
 
 def test_who_waits_is_told_again_and_again_and_may_give_up(
