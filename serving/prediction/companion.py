@@ -18,6 +18,7 @@ from serving.telemetry import log, stack_trace
 
 GATHER_S = 0.05  # a thread that woke for each request would take its time from answering them
 BUSY_S = 0.01  # until the model is looked at again
+SHARE_OF_TIME = 0.01  # that the thread may take from those that answer
 FRAME_S = 1.0  # that a frame may take, if it is not one row: so one that takes its time hangs
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # before a shadow that has died is started again
 
@@ -151,8 +152,11 @@ class Companion:
             log.info("shadow.started", **self._named, share=self._shadow.share)
             self._tell("running")
             while True:
+                began_s, spent_s = time.monotonic(), time.thread_time()
                 self._gather()
                 self._ask(process)
+                spent_s = time.thread_time() - spent_s
+                self._rest_until(began_s + spent_s / SHARE_OF_TIME)
         finally:
             process.end()
 
@@ -189,7 +193,9 @@ class Companion:
         """Wait until it may be started again."""
         log.error("shadow.died", **self._named, reason=reason, again_in_s=pause_s)
         self._tell("starting", reason)
-        end_s = time.monotonic() + pause_s
+        self._rest_until(time.monotonic() + pause_s)
+
+    def _rest_until(self, end_s: float) -> None:
         while (left_s := end_s - time.monotonic()) > 0:
             self._heed(left_s)
 
