@@ -1,16 +1,17 @@
 """Versions of one model, good and bad; run as a module it saves them, with BENTOML_HOME set.
 
-Beside those that training saves, of which one is damaged after that.
+One of them is damaged after that.
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import bentoml
 
-from serving.model.store import save
-from serving.model.stored import ARTIFACT, described
+from serving.model.store import ServedModel, save
+from serving.model.stored import ARTIFACT, GRAPH, verify
 from tests.server import run_python
 from tests.wire.estimators import Exiting, Gated, Other, Unloadable
 
@@ -38,29 +39,24 @@ class Versions(NamedTuple):
 
 
 def make(home: Path) -> None:
-    """Save them all."""
-    roles = {}
-    for role in ("old", "new", "damaged"):
-        run_python(home, "train.py")
-        roles[role] = _latest(home)
-    (home / "models" / NAME / roles["damaged"] / ARTIFACT).write_bytes(b"no pickle")
-    roles |= json.loads(run_python(home, "-m", "tests.wire.versions", roles["old"]))
+    """Train one, and save the others as if they had been trained too."""
     run_python(home, "train.py")
-    roles["newest"] = _latest(home)
+    (old,) = (file.parent.name for file in (home / "models" / NAME).glob("*/model.yaml"))
+    roles = {"old": old} | json.loads(run_python(home, "-m", "tests.wire.versions", old))
+    (home / "models" / NAME / roles["damaged"] / ARTIFACT).write_bytes(b"no pickle")
     (home / ROLES).write_text(json.dumps(roles), "utf-8")
 
 
-def _latest(home: Path) -> str:
-    return (home / "models" / NAME / "latest").read_text("utf-8").strip()
-
-
 def main(old: str) -> None:
-    """Save those that training would not."""
-    description = described(f"{NAME}:{old}").model_copy(update={"compiled": "it is a test's"})
-    inner = bentoml.sklearn.load_model(f"{NAME}:{old}")
+    """Save those that are like the old one, and such as training would not save."""
+    verified = verify(ServedModel(f"{NAME}:{old}").resolve())
+    inner, graph = bentoml.sklearn.load_model(verified.tag), (verified.path / GRAPH).read_bytes()
+    alike = partial(save, inner, verified.description, verified.card, graph)
+    asked = verified.description.model_copy(update={"compiled": "it is a test's"})
     kinds = {"other": Other, "hanging": Gated, "exiting": Exiting, "unloadable": Unloadable}
-    saved = {role: save(kind(inner), description, card="") for role, kind in kinds.items()}
-    print(json.dumps({role: tag.version for role, tag in saved.items()}))
+    tags = {role: save(kind(inner), asked, card="") for role, kind in kinds.items()}
+    tags |= {role: alike() for role in ("new", "damaged", "newest")}
+    print(json.dumps({role: tag.version for role, tag in tags.items()}))
 
 
 if __name__ == "__main__":
