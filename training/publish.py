@@ -3,13 +3,17 @@
 What was saved is told to the person who asked for it.
 """
 
+from contextlib import suppress
+
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.console import show
 from serving.model.about import About
 from serving.model.description import Compiled, Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
+from serving.model.state import StateError, read_state
 from serving.model.store import save
+from serving.settings import load_settings
 from training.card.card import card
 from training.card.findings import find
 from training.compiling.proof import compile_estimator
@@ -123,9 +127,17 @@ def summary(tag: str, description: Description, steps: str) -> str:
     lines["compiled"] = compiled_line(description.compiled)
     lines["needs"] = ", ".join(description.requirements)
     lines["scikit-learn"] = description.versions["scikit-learn"]
-    name = "" if tag.startswith("iris:") else f"SERVING_MODEL={tag.partition(':')[0]} "
     told = (f"  {label:<13}{value}" for label, value in lines.items() if value)
-    return "\n".join((f"Saved {tag}", *told, f"Serve it with: {name}bentoml serve"))
+    return "\n".join((f"Saved {tag}", *told, f"Serve it with: {what_serves(tag)}"))
+
+
+def what_serves(tag: str) -> str:
+    """Give the command that has a new version answer: a name means what was promoted last."""
+    name = tag.partition(":")[0]
+    with suppress(SystemExit, StateError):  # what is wrong there, who serves it is told
+        if read_state(load_settings().state_path).of(name).promoted:
+            return f"python -m serving.versions promote {tag}"
+    return "bentoml serve" if name == "iris" else f"SERVING_MODEL={name} bentoml serve"
 
 
 def compiled_line(proof: Compiled | str) -> str:

@@ -35,6 +35,7 @@ OF_SERVING = {
     "train": {"serving.host.process"},
     "describing.reference": {"serving.drift.bins", "serving.drift.watch"},
     "expected": {"serving.drift.comparison", "serving.drift.watch"},
+    "publish": {"serving.settings"},
 }
 
 # Who of training may import a package that few may know.

@@ -14,7 +14,7 @@ from serving.model.description import Compiled, Metrics
 from serving.model.stored import verify
 from tests.unit.training.pets import TABLE, run, text_of
 from training.fitting.evaluation import Evaluation
-from training.publish import warn_of_scores
+from training.publish import warn_of_scores, what_serves
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -63,6 +63,25 @@ def test_a_terminal_that_can_not_show_all_is_no_fault(quick: None) -> None:
     assert "dog, \\u732b" in told
     assert "compiled     no: it was not tried\n" in told.replace("\r\n", "\n")
     assert "Serve it with: SERVING_MODEL=blossom bentoml serve" in told
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("", "SERVING_MODEL=pets bentoml serve"),
+        ('{"models": {"others": {"promoted": ["v1"]}}}', "SERVING_MODEL=pets bentoml serve"),
+        (
+            '{"models": {"pets": {"promoted": ["v1"]}}}',
+            "python -m serving.versions promote pets:v2",
+        ),
+    ],
+)
+def test_a_new_version_of_what_was_promoted_is_served_when_it_is_promoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, told: str
+) -> None:
+    monkeypatch.setenv("SERVING_STATE_FILE", str(file := tmp_path / "state.json"))
+    file.write_text(state)
+    assert what_serves("pets:v2") == told
 
 
 @pytest.mark.parametrize(
