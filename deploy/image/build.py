@@ -20,7 +20,7 @@ import bentoml
 from deploy.image.engine import find_engine, has_buildx
 from deploy.image.sbom import write_sbom
 from serving.console import show
-from serving.model.state import State, StateError, read_state
+from serving.model.state import State, StateError, leaves_open, read_state
 from serving.model.stored import verify
 from serving.settings import load_settings, name_of
 
@@ -51,6 +51,7 @@ def find_models(tags: str) -> list[str]:
     """Give the tags, with their versions, of models in the store that can be served.
 
     A name means what `python -m serving.versions` has promoted; before that, the newest version.
+    A version that is named is taken, whatever was promoted over it.
 
     Raises:
         SystemExit: one is not there, or named twice; the message says what to do.
@@ -74,7 +75,7 @@ def find_model(tag: str, state: State) -> str:
     """
     name = name_of(tag)
     try:
-        if "@" in tag or state.of(name).promoted:
+        if "@" in tag or (leaves_open(tag) and state.of(name).promoted):
             tag = f"{name}:{state.version_of(tag)}"
         return str(verify(bentoml.models.get(tag), installed=False).tag)
     except bentoml.exceptions.NotFound:

@@ -23,7 +23,7 @@ from serving.host.protocol import install_protocol
 from serving.host.supervisor import install_workers
 from serving.host.wanted import Wanted, wanted
 from serving.metrics import Metrics
-from serving.model.state import read_state
+from serving.model.state import leaves_open, read_state
 from serving.model.store import ServedModel
 from serving.model.stored import compiled_form, verify
 from serving.prediction.sinks import check as check_prediction_log
@@ -62,14 +62,16 @@ class NamedModel(ServedModel):
 
     @property
     def tag(self) -> bentoml.Tag:
-        """The exact version.
+        """The exact version: one that is named is packed, whatever was promoted over it.
 
         Raises:
             ModelError: there is no such model, or no such alias.
             StateError: the desired state can't be read.
         """
         name = self.__dict__["name"]
-        version = read_state(self.__dict__["state_file"]).version_of(name)
+        version = name.partition(":")[2]
+        if leaves_open(name):
+            version = read_state(self.__dict__["state_file"]).version_of(name)
         return bentoml.Tag(name_of(name), version)
 
 

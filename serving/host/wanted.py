@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from serving.model.state import LATEST, State, read_state
+from serving.model.state import State, leaves_open, read_state, split_alias
 from serving.settings import Settings, name_of
 
 
@@ -36,11 +36,6 @@ def wanted(
     return Wanted(settings, state.revision, tags, models)
 
 
-def follows_promotion(tag: str) -> bool:
-    """Tell whether a tag leaves open which version it means."""
-    return tag in {name_of(tag), f"{name_of(tag)}:{LATEST}"}
-
-
 def versions(models: Sequence[str]) -> dict[str, str]:
     """Give the versions of exact tags, by the names of the models."""
     return dict(tag.split(":", 1) for tag in models)
@@ -53,6 +48,7 @@ def exact(tag: str, state: State, served: Mapping[str, str]) -> str:
         ModelError: there is no such model, or no such alias.
     """
     name = name_of(tag)
-    if follows_promotion(tag) and name in served and not state.of(name).promoted:
+    is_bare = leaves_open(tag) and not split_alias(tag)[1]
+    if is_bare and name in served and not state.of(name).promoted:
         return f"{name}:{served[name]}"
     return f"{name}:{state.version_of(tag)}"

@@ -115,6 +115,11 @@ class State(Frozen):
         return newest(name) if version in {"", LATEST} else version
 
 
+def leaves_open(tag: str) -> bool:
+    """Tell whether it depends on what people have decided which version a tag means."""
+    return tag.partition(":")[2] in {"", LATEST}
+
+
 def split_alias(tag: str) -> tuple[str, str]:
     """Take NAME@ALIAS apart; the alias is empty if the tag has none."""
     name, _, alias = tag.partition("@")

@@ -7,17 +7,21 @@ import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
+import bentoml
 import pytest
 from cyclonedx.model.bom import Bom
 from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from deploy.image.build import main
+from deploy.image import build
+from deploy.image.build import find_models, main
 from deploy.image.engine import find_engine
 from deploy.image.sbom import to_bom
 from deploy.image.stages import LEFT_OUT, copy
+from serving.model.state import ModelState, State, write_state
 from tests.server import ROOT, environment
 
 
@@ -99,6 +103,26 @@ def test_a_build_that_cannot_be_is_told_in_a_line(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tag", "packed"),
+    [
+        ("pets", "pets:v2"),
+        ("pets:latest", "pets:v2"),
+        ("pets@champion", "pets:v2"),
+        ("pets:v1", "pets:v1"),
+        ("others", "others"),
+    ],
+)
+def test_a_version_that_is_named_is_packed_whatever_was_promoted_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str, packed: str
+) -> None:
+    monkeypatch.setenv("SERVING_STATE_FILE", str(file := tmp_path / "state.json"))
+    write_state(file, State(models={"pets": ModelState(promoted=("v1", "v2"))}))
+    monkeypatch.setattr(bentoml.models, "get", lambda tag: SimpleNamespace(tag=tag))
+    monkeypatch.setattr(build, "verify", lambda model, installed: model)
+    assert find_models(tag) == [packed]
+
+
 def test_nothing_but_that_line_is_told(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "deploy.image.build"],

@@ -228,16 +228,17 @@ def test_what_is_packed_is_what_the_names_mean_then(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     service, file = SimpleNamespace(models=[]), tmp_path / "state.json"
-    names = ("iris", "wine:v3", "loans@best", "post@champion")
+    names = ("iris", "wine:v3", "loans@best", "post@champion", "pets:v1")
     pack_models(service, Settings(models=names, state_file=file))
     monkeypatch.setattr(state, "newest", lambda name: "v7")
     models = {
         "loans": ModelState(aliases={"best": "v4"}),
         "post": ModelState(promoted=("v1", "v5")),
+        "pets": ModelState(promoted=("v1", "v5")),
     }
     write_state(file, State(models=models))
     told = [str(model.tag) for model in service.models]
-    assert told == ["iris:v7", "wine:v3", "loans:v4", "post:v5"]
+    assert told == ["iris:v7", "wine:v3", "loans:v4", "post:v5", "pets:v1"]
     with pytest.raises(ModelError, match="no model iris:v7"):
         service.models[0].resolve()
     with pytest.raises(ModelError, match="no loans@worst"):
