@@ -41,7 +41,7 @@ class Change(Frozen):
 
 
 class Shadow(Frozen):
-    """A version that is asked as well, for so many of a hundred rows, and answers nobody."""
+    """A version that is asked as well, for so many of a hundred requests, and answers nobody."""
 
     version: str
     share: float = Field(100.0, gt=0, le=100)

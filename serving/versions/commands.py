@@ -224,7 +224,7 @@ class Versions:
         self._tell(f"{name}:{version} is {name}@{alias}")
         self._tell_without(there)
         for folder, status in there.items():
-            if folder in waiting:
+            if folder in waiting or status.models.get(name) == version:
                 self._tell(f"{servers.named(status)} serves it")
             elif name in status.models:
                 told = f"{name}:{status.models[name]}"

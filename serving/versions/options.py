@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("shadow", help="ask a version as well, unseen").add_argument
     add("tag", type=_tag, metavar="TAG")
     share = _number(0, 100, is_open=True)
-    add("--share", type=share, default=100.0, metavar="PERCENT", help="of all rows; 100")
+    add("--share", type=share, default=100.0, metavar="PERCENT", help="of all requests; 100")
     _deciding(add)
     _timeout(add)
 

@@ -101,6 +101,13 @@ def test_a_version_is_promoted_where_no_server_runs_and_the_next_takes_it_up(des
     assert desk.wanted().promoted == (newest, old, new, newest)
 
 
+def test_a_server_that_serves_already_what_is_promoted_is_said_to_serve_it(desk: Desk) -> None:
+    old, *_ = desk.versions
+    desk.machine.serve(desk.name, **{desk.name: old})
+    desk.command().promote(desk.tag(old))
+    assert desk.told == [f"{desk.tag(old)} is {desk.name}@champion", "server 100 serves it"]
+
+
 def test_servers_take_what_is_promoted_and_others_go_on(desk: Desk) -> None:
     old, new, newest = desk.versions
     desk.machine.serve(desk.name, **{desk.name: old})
