@@ -16,6 +16,9 @@ from serving.model.description import Description, Label
 from serving.model.domains import Choices, Interval, Lengths
 from serving.model.features import MAX_TOLD, Feature, Number, Value
 
+# Beyond this the arithmetic of estimators ends, elsewhere with each training (floats of 32 bits at
+# 3e38); nobody sends such numbers.
+FAR = 1e36
 _OF_JSON = {"integer": "number", "category": "string", "text": "string"}
 
 
@@ -100,6 +103,9 @@ def _taken(old: Feature, new: Feature) -> Iterator[Noticed]:
         now, before = _words(new), _words(old)
         told = f"{now} (before: {before})" if now != before else "other rare values"
         yield Noticed(f"feature {new.name!r} takes {told}", breaking=refuses_some)
+    elif isinstance(new.domain, Interval) and new.domain != old.domain:
+        told = f"{_words(new)} (before: {_words(old)})"
+        yield Noticed(f"feature {new.name!r} takes {told}", breaking=False)
     elif old.type != new.type:
         yield Noticed(f"feature {new.name!r} is of type {new.type}, not {old.type}", breaking=False)
 
@@ -123,6 +129,7 @@ def _told_of(feature: Feature) -> Sequence[Value]:
             known: Sequence[Value] = feature.known or ()
             return [value for value in known if not feature.mistake(value)]
         case Interval(minimum=low, maximum=high):
+            low, high = max(low, -FAR), min(high, FAR)
             return (ceil(low), floor(high)) if feature.type == "integer" else (low, high)
         case Lengths(min_length=shortest, max_length=longest):
             return ("x" * shortest, "x" * longest)

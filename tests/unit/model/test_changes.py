@@ -184,6 +184,16 @@ def test_of_a_feature_all_that_it_takes_no_more_is_told(
             "!takes numbers from 1 to 99 (before: numbers from 0 to 9)",
         ),
         (
+            number("x", domain=(-1e306, 1e306)),
+            number("x", domain=(-1e37, 1e37)),
+            "takes numbers from -1e+37 to 1e+37 (before: numbers from -1e+306 to 1e+306)",
+        ),
+        (
+            number("x", domain=(-1e306, 1e306)),
+            number("x", domain=(-1e35, 1e35)),
+            "!takes numbers from -1e+35 to 1e+35 (before: numbers from -1e+306 to 1e+306)",
+        ),
+        (
             text("x"),
             text("x", nullable=True),
             "takes strings of 0 to 30 characters, or null (before: strings of 0 to 30 characters)",
