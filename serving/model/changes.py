@@ -35,7 +35,20 @@ def changes(old: Description, new: Description) -> list[Noticed]:
     return sorted(told, key=lambda noticed: not noticed.breaking)
 
 
-def json_type(feature: Feature) -> str:
+def why_no_shadow(old: Description, new: Description) -> str:
+    """Tell why a version can't be asked for the rows of another, by name, and compared."""
+    if old.task != new.task:
+        return "it has another task"
+    if old.targets != new.targets:
+        return "it has other targets"
+    mine, its = ({f.name: _json_type(f) for f in each.features} for each in (old, new))
+    if mine != its:
+        told = [noticed.text for noticed in _sent(old, new) if noticed.breaking]
+        return f"it has other features: {'; '.join(told)}"
+    return ""
+
+
+def _json_type(feature: Feature) -> str:
     """Name the JSON type of a feature's values."""
     return _OF_JSON.get(feature.type, feature.type)
 
@@ -88,7 +101,7 @@ def _renamed(old: Description, new: Description) -> Iterator[tuple[str, str]]:
         before, after = ({f.name for f in d.features} for d in (old, new))
         for was, now in zip(old.features, new.features, strict=True):
             is_other = was.name not in after and now.name not in before
-            if is_other and json_type(was) == json_type(now):
+            if is_other and _json_type(was) == _json_type(now):
                 yield was.name, now.name
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from serving.model.about import About
-from serving.model.description import Description, label_key
+from serving.model.description import label_key
 from serving.model.outputs import Prediction
 
 TOLERANCE = 1e-12  # relative and absolute
@@ -86,19 +86,3 @@ def _absolute(a: float, b: float) -> float:
 
 def _relative(a: float, b: float) -> float:
     return abs(a - b) / max(abs(a), abs(b)) if a != b else 0.0
-
-
-def unlike(served: Description, shadow: Description) -> str:
-    """Tell why one version can't be a shadow of another, if it can't: it answers something else."""
-    for what, ours, theirs in (
-        ("tasks", served.task, shadow.task),
-        ("targets", served.targets, shadow.targets),
-        ("features", _names(served), _names(shadow)),
-    ):
-        if ours != theirs:
-            return f"its {what} are others than those of the version that answers"
-    return ""
-
-
-def _names(description: Description) -> set[str]:
-    return {feature.name for feature in description.features}

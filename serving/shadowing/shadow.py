@@ -14,6 +14,7 @@ import orjson
 
 from serving.metrics import DIFFERENCES
 from serving.model.about import About
+from serving.model.changes import why_no_shadow
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.model.rows import Rows
@@ -24,7 +25,7 @@ from serving.prediction.predictor import EstimatorError, compute
 from serving.prediction.sinks import sink_to
 from serving.problems import Problem
 from serving.settings import Settings
-from serving.shadowing.comparison import Compared, Comparison, unlike
+from serving.shadowing.comparison import Compared, Comparison
 from serving.telemetry import log, stack_trace, timestamp
 
 
@@ -47,7 +48,7 @@ class Shadow:
         about = described(served)
         described(shadow)  # of this very version
         verified = verify(ServedModel(shadow).resolve())
-        if reason := unlike(about, verified.description):
+        if reason := why_no_shadow(about, verified.description):
             raise ModelError(f"model {shadow} can't be its shadow: {reason}")
         model, _ = load(verified, settings.runtime)
         self._predict = model.predict

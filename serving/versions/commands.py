@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from serving.model.changes import Noticed, changes
+from serving.model.changes import Noticed, changes, why_no_shadow
 from serving.model.description import Description
 from serving.model.state import (
     CHAMPION,
@@ -133,7 +133,7 @@ class Versions:
             for each in self._served(name, state, there):
                 if each == version:
                     raise VersionsError(f"{name}:{version} is what answers: it can't shadow itself")
-                if reason := deciding.why_no_shadow(described(f"{name}:{each}"), new):
+                if reason := why_no_shadow(described(f"{name}:{each}"), new):
                     raise VersionsError(f"{name}:{version} can't shadow {name}:{each}: {reason}")
             after = deciding.shadow(state, name, Shadow(version=version, share=share), self._by)
             waiting = {

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from serving.model.changes import changes, json_type
 from serving.model.description import Description
 from serving.model.state import CHAMPION, Change, ModelState, Shadow, State
 
@@ -173,17 +172,3 @@ def why_worse(old: Description, new: Description, margin: float) -> str:
 def _manner(split: str) -> str:
     """Tell how rows were chosen, however many, and by whatever seed."""
     return re.sub(r"\d+", "", split)
-
-
-def why_no_shadow(old: Description, new: Description) -> str:
-    """Tell why a version can't be asked beside another, if it can't: it is of another contract."""
-    for what in ("task", "targets"):
-        if getattr(old, what) != getattr(new, what):
-            return f"it has other {what}" if what == "targets" else "it has another task"
-    mine, its = (
-        [(feature.name, json_type(feature)) for feature in each.features] for each in (old, new)
-    )
-    if mine != its:
-        told = [noticed.text for noticed in changes(old, new) if noticed.breaking]
-        return f"it has other features: {'; '.join(told)}"
-    return ""

@@ -48,8 +48,9 @@ KNOWN_BY = {
     "host": "door.edge door.windows model.domains model.state model.store model.stored "
     "prediction.companion prediction.frames prediction.shadow prediction.shelf prediction.sinks",
     "outcomes": "model.description model.features model.outputs model.scores model.stored",
-    "shadowing": "host.logs model.about model.description model.features model.outputs model.rows "
-    "model.store model.stored prediction.frames prediction.predictor prediction.sinks",
+    "shadowing": "host.logs model.about model.changes model.description model.features "
+    "model.outputs model.rows model.store model.stored prediction.frames prediction.predictor "
+    "prediction.sinks",
     "versions": "host.letters host.wanted model.changes model.description model.scores model.state "
     "model.stored",
 }

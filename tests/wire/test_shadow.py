@@ -294,7 +294,7 @@ def test_a_shadow_that_hangs_is_felt_by_nobody_and_goes_when_it_is_unwanted(
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("damaged", "is damaged"), ("of another target", "its targets are others than those")],
+    [("damaged", "is damaged"), ("of another target", "it has other targets")],
 )
 def test_a_version_that_can_be_no_shadow_is_refused_with_its_reason(
     server: Server, store: Store, name: str, reason: str

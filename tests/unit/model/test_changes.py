@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.model.changes import changes
+from serving.model.changes import changes, why_no_shadow
 from serving.model.description import Description
 from serving.model.domains import Choices, Lengths
 from serving.model.features import Feature, Number
@@ -344,3 +344,27 @@ def test_answers_are_compared(old: Description, new: Description, expected: list
         assert noticed[0] == expected[0]
     else:
         assert noticed == expected
+
+
+# What may be asked beside another
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [
+        (of(number("length"), boolean("new")), ""),
+        (of(integer("length"), boolean("new")), ""),
+        (of(boolean("new"), number("length")), ""),
+        (description(("other", "classes"), (number("length"), boolean("new"))), ""),
+        (of(number("length")), "it has other features: 'new' is no feature any more"),
+        (
+            of(number("length"), text("new")),
+            "it has other features: feature 'new' takes strings of 0 to 30 characters "
+            "(before: booleans)",
+        ),
+        (regression("kind", features=(number("length"), boolean("new"))), "it has another task"),
+        (of(number("length"), boolean("new"), targets=("x",)), "it has other targets"),
+    ],
+)
+def test_a_shadow_is_asked_for_the_same_and_answers_the_same(new: Description, reason: str) -> None:
+    assert why_no_shadow(of(number("length"), boolean("new")), new) == reason

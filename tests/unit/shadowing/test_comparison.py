@@ -7,15 +7,13 @@ import pytest
 from serving.model.about import About
 from serving.model.description import Description
 from serving.model.outputs import Prediction
-from serving.shadowing.comparison import Compared, Comparison, unlike
+from serving.shadowing.comparison import Compared, Comparison
 from tests.unit.samples import (
-    EACH_TASK,
     PROBABILITIES,
     SCORES,
     asked,
     clustering,
     description,
-    number,
     outlier_detection,
     regression,
     several_labels,
@@ -113,25 +111,3 @@ def test_scores_differ_by_class_or_as_one_number_or_not_comparably() -> None:
 
 def test_clusters_are_labels() -> None:
     assert compared(Prediction(1), Prediction(2), clustering())[2:] == (False, None, ("1", "2"))
-
-
-@pytest.mark.parametrize("name", EACH_TASK)
-def test_a_version_is_like_itself(name: str) -> None:
-    assert unlike(EACH_TASK[name], EACH_TASK[name]) == ""
-
-
-@pytest.mark.parametrize(
-    ("other", "what"),
-    [
-        (regression("kind"), "tasks"),
-        (description(targets=("sort",)), "targets"),
-        (description(features=(number("length"),)), "features"),
-    ],
-)
-def test_a_version_that_answers_something_else_is_no_shadow(other: Description, what: str) -> None:
-    told = f"its {what} are others than those of the version that answers"
-    assert unlike(CLASSIFIER, other) == told
-
-
-def test_features_may_stand_in_another_order() -> None:
-    assert unlike(CLASSIFIER, description(features=CLASSIFIER.features[::-1])) == ""

@@ -126,7 +126,7 @@ def test_lines_that_find_no_disk_are_lost_and_told_once(
 
 
 def test_what_can_be_no_shadow_is_refused_in_words() -> None:
-    with pytest.raises(ModelError, match="can't be its shadow: its tasks are others"):
+    with pytest.raises(ModelError, match="can't be its shadow: it has another task"):
         shadow_of(MAIL, regression("kind", name="shadowed"))
     tag = str(stored(Moody(), MAIL).tag)
     with pytest.raises(ModelError, match="is not in the model store"):

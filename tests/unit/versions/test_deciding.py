@@ -17,15 +17,12 @@ from serving.versions.deciding import (
     rollback,
     shadow,
     taken_back,
-    why_no_shadow,
     why_not_again,
     why_worse,
 )
 from tests.unit.samples import (
     boolean,
-    clustering,
     description,
-    integer,
     number,
     outlier_detection,
     regression,
@@ -228,29 +225,6 @@ def test_a_version_is_held_against_the_score_of_another(
 
 
 # Shadows
-
-
-@pytest.mark.parametrize(
-    ("new", "reason"),
-    [
-        (description(features=(LENGTH, COLOURS)), ""),
-        (description(features=(integer("length"), COLOURS)), ""),
-        (description(("other", "classes"), (LENGTH, COLOURS)), ""),
-        (
-            description(features=(LENGTH,)),
-            "it has other features: 'colours' is no feature any more",
-        ),
-        (
-            description(features=(COLOURS, LENGTH)),
-            "it has other features: arrays of values go by another order: colours, length",
-        ),
-        (regression("kind", features=(LENGTH, COLOURS)), "it has another task"),
-        (clustering(features=(LENGTH, COLOURS)), "it has another task"),
-        (description(features=(LENGTH, COLOURS), targets=("x",)), "it has other targets"),
-    ],
-)
-def test_a_shadow_is_of_the_same_contract(new: Description, reason: str) -> None:
-    assert why_no_shadow(description(features=(LENGTH, COLOURS)), new) == reason
 
 
 def test_what_answers_is_no_shadow_any_more() -> None:
