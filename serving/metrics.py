@@ -160,6 +160,7 @@ DRIFT_SHARE_CHI2 = Constant(
     "features in one of 1000 windows.",
     MODEL_LABELS,
 )
+SHADOW_RESULTS = ("same", "different", "failed", "dropped")
 SHADOW_ROWS = Counter(
     "serving_shadow_rows_total",
     "Rows that a shadow was to answer as well: same, different, failed, or dropped for want of "

@@ -21,7 +21,7 @@ from serving.gathering import GATHER_S, gather
 from serving.host.letters import Letters, Phase, Status
 from serving.host.process import pinned_models, run_own_program
 from serving.host.wanted import Wanted, versions
-from serving.model.state import CHAMPION, StateError, read_state, split_alias
+from serving.model.state import CHAMPION, StateError, read_state, split_alias, stamp
 from serving.model.stored import ModelError, newest
 from serving.settings import Follow, name_of
 from serving.telemetry import log, stack_trace
@@ -239,14 +239,7 @@ class Succession:
             self._told = status
 
     def _stamp(self) -> object:
-        """Tell one content of the state file from another, without reading it."""
-        if self._wanted is None:
-            return None
-        try:
-            found = self._wanted.settings.state_path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return None if self._wanted is None else stamp(self._wanted.settings.state_path)
 
 
 class Following:

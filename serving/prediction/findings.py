@@ -15,11 +15,10 @@ from serving.metrics import (
     SHADOW_DIFFERENCE,
     SHADOW_DURATION,
     SHADOW_LABELS,
+    SHADOW_RESULTS,
     SHADOW_ROWS,
 )
 from serving.prediction.frames import Findings
-
-RESULTS = ("same", "different", "failed", "dropped")
 
 
 class Counts:
@@ -28,13 +27,13 @@ class Counts:
     def __init__(self, model: str, version: str, shadow: str) -> None:
         """Take the model, the version that answers, and the one that does not."""
         self._owner = owner = {"model_name": model, "version": version, "shadow": shadow}
-        self._rows = {name: SHADOW_ROWS.labels(**owner, result=name) for name in RESULTS}
+        self._rows = {name: SHADOW_ROWS.labels(**owner, result=name) for name in SHADOW_RESULTS}
         self._difference = SHADOW_DIFFERENCE.labels(**owner)
         self._duration = SHADOW_DURATION.labels(**owner)
         self._pairs = {(OTHERS, OTHERS)}
 
     def ended(self, result: str, rows: int) -> None:
-        """Count rows that were not compared, or failed."""
+        """Count rows that have ended so."""
         if rows:
             self._rows[result].inc(rows)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serving.model.about import About
-from serving.model.state import State, StateError, read_state
+from serving.model.state import State, StateError, read_state, stamp
 from serving.prediction.companion import Companion, Desired, Letters, Start
 from serving.prediction.loaded import Loaded
 from serving.settings import Settings
@@ -76,7 +76,7 @@ class Watch:
         self._state_file = state_file
         self._start = start
         self._letters = letters
-        self._mark: object = None  # of the file, as it was when it was read
+        self._seen: object = None  # of the file, when it was read
         self._state = State()
         self._looked_s = -float("inf")
         name = f"shadow of {about.name}"
@@ -108,15 +108,9 @@ class Watch:
         return Desired(self._state.revision, shadow)
 
     def _read(self) -> None:
-        try:
-            told = self._state_file.stat()
-        except OSError:  # there is none, or none any more
-            mark = None
-        else:
-            mark = told.st_mtime_ns, told.st_ino, told.st_size
-        if mark == self._mark:
+        seen, self._seen = self._seen, stamp(self._state_file)
+        if self._seen == seen:
             return
-        self._mark = mark
         try:
             self._state = read_state(self._state_file)
         except StateError as exc:  # what was wanted stays

@@ -15,7 +15,6 @@ from serving.exposition import samples
 from serving.model.stored import ModelError
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
-RESULTS = ("same", "different", "failed", "dropped")
 _COUNTED = (
     metrics.SHADOW_ROWS,
     metrics.SHADOW_LABELS,
@@ -95,7 +94,7 @@ class Comparison:
             {
                 "version": version,
                 "shadow": shadow,
-                "rows": {result: pair.rows[result] for result in RESULTS},
+                "rows": {result: pair.rows[result] for result in metrics.SHADOW_RESULTS},
                 "different_ratio": _ratio(
                     pair.rows["different"], pair.rows["same"] + pair.rows["different"]
                 ),
