@@ -166,13 +166,18 @@ def forget_dead_workers(folder: Path) -> None:
 
 def is_dead(file: Path) -> bool:
     """Tell whether the process is no more that wrote a file."""
+    return not lives(_process_of(file))
+
+
+def lives(pid: int) -> bool:
+    """Tell whether there is such a process."""
     try:
-        os.kill(_process_of(file), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return True
+        return False
     except PermissionError:
         pass  # it lives, as another user
-    return False
+    return True
 
 
 def _process_of(file: Path) -> int:

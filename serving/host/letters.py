@@ -13,6 +13,7 @@ from typing import IO, Literal
 
 from pydantic import ValidationError
 
+from serving.exposition import lives
 from serving.host.process import LETTERS_PURPOSE, folders_in_use
 from serving.model.domains import Frozen
 from serving.model.state import ShadowLetter
@@ -137,7 +138,7 @@ class Letters:
         for place in sorted(self.folder.glob("shadow_*")):
             with suppress(OSError, ValidationError):
                 letters.append(ShadowLetter.model_validate_json(place.read_bytes()))
-        return [letter for letter in letters if _lives(letter.worker)]
+        return [letter for letter in letters if lives(letter.worker)]
 
     def _shadow(self, model: str) -> Path:
         return self.folder / f"shadow_{os.getpid()}_{model}"
@@ -163,18 +164,8 @@ def live_servers() -> Iterator[tuple[Letters, Status]]:
     for folder in folders_in_use(LETTERS_PURPOSE):
         letters = Letters(folder)
         status = letters.read_status()
-        if status is not None and _lives(status.parent):
+        if status is not None and lives(status.parent):
             yield letters, status
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it lives, as another user
-    return True
 
 
 def _taken(file: Path) -> str:

@@ -69,18 +69,6 @@ def pinned_models() -> tuple[str, ...]:
     return tuple(filter(None, os.environ.get(MODELS, "").split(",")))
 
 
-def run_own_program(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of this project, wherever this process was started, and wait for its end."""
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return subprocess.run(  # noqa: S603 (our own)
-        [sys.executable, "-m", module, *arguments],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-
-
 def letters_folder() -> Path | None:
     """Tell where the workers of this server leave letters to their supervisor, if they do."""
     folder = os.environ.get(LETTERS)
@@ -171,12 +159,22 @@ def _remove(folder: Path) -> None:
     folder.with_suffix(HELD).unlink(missing_ok=True)
 
 
+def run_own_program(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of this project, and wait for its end."""
+    return subprocess.run(  # noqa: S603 (our own)
+        [sys.executable, "-m", module, *arguments],
+        env=program_environment(),
+        capture_output=True,
+        text=True,
+    )
+
+
 def program_environment() -> dict[str, str]:
     """Give what a program of ours needs that is no worker: to find all code that this process does.
 
     It has no metrics of its own, which would stay when it has ended.
     """
-    code = os.pathsep.join(filter(None, sys.path))
+    code = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), *sys.path)))
     own = {name: value for name, value in os.environ.items() if name != METRICS_FOLDER}
     return own | {"PYTHONPATH": code}
 

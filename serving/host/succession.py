@@ -13,22 +13,20 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from time import monotonic
 from typing import Protocol, TypeAlias
 
 from serving.gathering import GATHER_S, gather
+from serving.host.following import Following
 from serving.host.letters import Letters, Phase, Status
-from serving.host.process import pinned_models, run_own_program
+from serving.host.process import pinned_models
 from serving.host.wanted import Wanted, versions
-from serving.model.state import CHAMPION, StateError, read_state, split_alias, stamp
-from serving.model.stored import ModelError, newest
-from serving.settings import Follow, name_of
+from serving.model.state import StateError, read_state, stamp
+from serving.model.stored import ModelError
 from serving.telemetry import log, stack_trace
 
 LOOK_S = 0.5  # between looks at the desired state
 POLL_S = 0.05
-FOLLOW_S = 2.0  # between looks at the model store
 
 Look: TypeAlias = Callable[[Mapping[str, str]], Wanted]
 
@@ -240,43 +238,3 @@ class Succession:
 
     def _stamp(self) -> object:
         return None if self._wanted is None else stamp(self._wanted.settings.state_path)
-
-
-class Following:
-    """Promotes what training has saved, by the command that people have for that."""
-
-    def __init__(self) -> None:
-        """Have seen nothing."""
-        self.thread: Thread | None = None  # that promotes
-        self._seen: dict[str, str] = {}  # the newest versions, by model
-        self._next_s = 0.0
-
-    def look(self, wanted: Wanted, served: Mapping[str, str]) -> None:
-        """See whether there is a newer version, if that is wanted and none is being promoted."""
-        settings = wanted.settings
-        is_busy = self.thread is not None and self.thread.is_alive()
-        if settings.follow is Follow.OFF or is_busy or monotonic() < self._next_s:
-            return
-        self._next_s = monotonic() + FOLLOW_S
-        for tag in wanted.tags:
-            name = name_of(tag)
-            if split_alias(tag)[1] not in {"", CHAMPION}:
-                continue
-            with suppress(ModelError):  # somebody has deleted them all
-                if (version := newest(name)) != self._seen.get(name, served[name]):
-                    self._seen[name] = version
-                    command = ("promote", f"{name}:{version}", "--who", "SERVING_FOLLOW")
-                    margin = ("--margin", str(settings.follow_margin))
-                    self.thread = Thread(target=_run, args=(*command, *margin), daemon=True)
-                    self.thread.start()
-                    return
-
-
-def _run(*arguments: str) -> None:
-    """Run `python -m serving.versions`, and log what it says."""
-    done = run_own_program("serving.versions", *arguments)
-    # circus reaps all children, so the exit code is lost; but only a refusal is on stderr.
-    if refusal := done.stderr.strip():
-        log.warning("follow.refused", model=arguments[1], reason=refusal)
-    else:
-        log.info("follow.promoted", model=arguments[1])

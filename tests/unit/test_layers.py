@@ -21,8 +21,8 @@ WINGS = {
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting pages "
     "models drift probes edge",
-    "host": "process logs letters protocol wanted life succession supervisor shadowed application "
-    "bento",
+    "host": "process logs letters protocol wanted following life succession supervisor shadowed "
+    "application bento",
     "outcomes": "reading versions joining report __main__",
     "shadowing": "comparison shadow __main__",
     "versions": "deciding servers listing comparing commands options __main__",

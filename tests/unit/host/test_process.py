@@ -4,6 +4,7 @@ import atexit
 import fcntl
 import gc
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,10 @@ from serving.host.process import (
     letters_folder,
     make_folder,
     make_letters_folder,
+    run_own_program,
 )
+from serving.settings import METRICS_FOLDER
+from tests.server import ROOT
 
 AtExit = list[tuple[Callable[..., object], tuple[object, ...]]]
 
@@ -111,6 +115,16 @@ def test_workers_are_told_the_folder_of_the_letters(
     folder = letters_folder()
     assert folder is not None
     assert folder.parent == memory
+
+
+def test_a_program_of_ours_finds_its_code_and_has_no_metrics(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(METRICS_FOLDER, str(tmp_path / "nowhere"))
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(ROOT)])
+    done = run_own_program("serving.versions", "compare", "iris")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_all_that_lives_by_now_is_left_out_of_garbage_collection() -> None:

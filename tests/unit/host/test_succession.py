@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from serving.host import succession
 from serving.host.letters import Letters, Status
 from serving.host.process import MODELS
-from serving.host.succession import Following, Succession
+from serving.host.succession import Succession
 from serving.host.wanted import Wanted
 from serving.model.state import State, write_state
 from serving.model.stored import ModelError
@@ -321,61 +320,3 @@ def test_before_any_worker_has_served_nobody_takes_a_place(tmp_path: Path) -> No
     asyncio.run(story())
     assert server.letters.read_status() is None
     assert server.staff.models == {1: OLD}
-
-
-class Training:
-    """Saves versions, and hears what is run to promote them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have saved what is served."""
-        self.newest = "old"
-        self.runs: list[tuple[str, ...]] = []
-        self.stderr = ""
-        monkeypatch.setattr(succession, "newest", lambda _: self.newest)
-        monkeypatch.setattr(succession, "run_own_program", self._run)
-        monkeypatch.setattr(succession, "FOLLOW_S", 0.0)
-        self._following = Following()
-
-    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        self.runs.append(command)
-        return subprocess.CompletedProcess(command, 0, "", self.stderr)
-
-    def look(self, tag: str = "iris", **settings: Any) -> None:  # noqa: ANN401
-        """Let the server look for what training has saved."""
-        wanted = Wanted(Settings(**settings), 0, (tag,), OLD)
-        self._following.look(wanted, {"iris": "old"})
-        if self._following.thread is not None:
-            self._following.thread.join(30)
-
-
-@pytest.mark.parametrize("refusal", ["", "it is worse"])
-def test_what_training_has_saved_is_promoted_once_by_the_command_for_people(
-    monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]], refusal: str
-) -> None:
-    training = Training(monkeypatch)
-    settings: dict[str, Any] = {"follow": "latest", "follow_margin": 0.01}
-    training.look(**settings)
-    assert training.runs == []
-    training.newest, training.stderr = "new", refusal
-    for _ in range(2):
-        training.look(**settings)
-    by = ("--who", "SERVING_FOLLOW", "--margin", "0.01")
-    assert training.runs == [("serving.versions", "promote", "iris:new", *by)]
-    told = (
-        {"event": "follow.refused", "reason": refusal} if refusal else {"event": "follow.promoted"}
-    )
-    (line,) = lines
-    assert line.items() >= {"model": "iris:new", **told}.items()
-
-
-@pytest.mark.parametrize(
-    ("tag", "follow", "runs"),
-    [("iris@champion", "latest", 1), ("iris@other", "latest", 0), ("iris", "off", 0)],
-)
-def test_what_training_has_saved_is_nothing_to_who_does_not_follow(
-    monkeypatch: pytest.MonkeyPatch, tag: str, follow: str, runs: int
-) -> None:
-    training = Training(monkeypatch)
-    training.newest = "new"
-    training.look(tag, follow=follow)
-    assert len(training.runs) == runs
