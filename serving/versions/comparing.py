@@ -1,6 +1,7 @@
 """What shadows have said so far, beside what was answered: of all servers, for people or programs.
 
-It is read from what their workers count, which is there until a server ends.
+It is read from what their workers count, which is there as long as a server runs and the version is
+served, and for a while after that (`serving.gathering`).
 """
 
 from collections import Counter, defaultdict

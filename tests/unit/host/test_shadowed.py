@@ -65,11 +65,16 @@ def test_it_answers_without_metrics_of_its_own_until_it_is_ended(begin: Begin) -
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "told"),
-    [("exits", "it ended with 7"), ("is silent", "it did not answer within 0.5 s, and was ended")],
+    ("behaviour", "patience_s", "told"),
+    [
+        ("exits", 60.0, "it ended with 7"),
+        ("is silent", 0.5, "it did not answer within 0.5 s, and was ended"),
+    ],
 )
-def test_one_that_does_not_come_to_be_is_told(begin: Begin, behaviour: str, told: str) -> None:
-    process = begin(behaviour, start_timeout_s=0.5)
+def test_one_that_does_not_come_to_be_is_told(
+    begin: Begin, behaviour: str, patience_s: float, told: str
+) -> None:
+    process = begin(behaviour, start_timeout_s=patience_s)
     with pytest.raises(ShadowDeathError, match=told):
         process.begin(wait)
 
