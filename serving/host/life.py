@@ -3,7 +3,8 @@
 Asked to end, a worker first says that it is unready, goes on answering for a while so that load
 balancers notice, and then lets uvicorn close its door and answer what is under way, for a bounded
 time. One whose place another has taken does the latter alone: the server goes on. A watchdog asks
-for such a successor when a model hangs, and ends the worker if none comes.
+for such a successor when a model hangs, and ends the worker if none comes and no other model
+answers.
 """
 
 import asyncio
@@ -100,13 +101,15 @@ class Life:
     @property
     def unready(self) -> str | None:
         """Why clients should ask another server, whichever model they ask; nothing, if not."""
-        models = self._models
-        hang = models is not None and len(models.hanging(self._deadline_s)) == len(models.all)
-        return self._reason(hangs=hang)
+        return self._reason(hangs=self._models is not None and self._all_hang(self._deadline_s))
 
     def unready_with(self, running_s: float) -> str | None:
         """Why clients of a model should, whose batch has run for so long."""
         return self._reason(hangs=running_s > self._deadline_s)
+
+    def _all_hang(self, longer_than_s: float) -> bool:
+        assert self._models is not None  # noqa: S101 (which `begin` has set)
+        return len(self._models.hanging(longer_than_s)) == len(self._models.all)
 
     def _reason(self, *, hangs: bool) -> str | None:
         if self.draining and not self._retires:
@@ -156,9 +159,10 @@ class Life:
     def _tick(self) -> None:
         """Let another worker take over if a model hangs, for there is no way to end its thread.
 
-        This one goes on for its neighbours meanwhile; if nobody comes, it ends. Native code may
-        hold the interpreter, so that not even this runs: a thread in C waits for the next tick, and
-        ends the process if there is none.
+        This one goes on for its neighbours meanwhile; if nobody comes, it ends, but not while one
+        of them answers: with the same model, another may never be ready. Native code may hold the
+        interpreter, so that not even this runs: a thread in C waits for the next tick, and ends the
+        process if there is none.
         """
         assert self._models is not None  # noqa: S101 (which `begin` has set)
         running_s = self._models.running_s
@@ -167,7 +171,7 @@ class Life:
             log.critical("model.hangs", running_s=round(running_s, 3), stack=self._models.stacks)
             if self._letters is not None:
                 self._letters.ask_for_successor()
-        if running_s > self._longest_s + (self._succession_s if self._letters else 0.0):
+        if self._all_hang(self._longest_s + (self._succession_s if self._letters else 0.0)):
             os._exit(1)
         stream = self._stacks or sys.__stderr__
         if stream is not None:

@@ -26,6 +26,7 @@ from serving.model.stored import ModelError
 from serving.telemetry import log, stack_trace
 
 LOOK_S = 0.5  # between looks at the desired state
+AGAIN_S = 20.0  # before another successor is tried, where one was refused
 POLL_S = 0.05
 
 Look: TypeAlias = Callable[[Mapping[str, str]], Wanted]
@@ -72,6 +73,7 @@ class Succession:
         self._phase: Phase = "done"
         self._reason = ""
         self._told: Status | None = None
+        self._successor_s = 0.0  # before then, none is tried
         self._beside: int | None = None  # the worker that is not ready yet
         self._following = Following()
         self._gathers_s = monotonic() + GATHER_S
@@ -104,9 +106,12 @@ class Succession:
         self._asked.clear()
         if is_reload or self._wanted is None or self._stamp() != self._seen:
             await self._follow(is_reload=is_reload)
-        elif hanging := self._letters.wants_successor(self._staff.pids()):
+        elif monotonic() > self._successor_s and (
+            hanging := self._letters.wants_successor(self._staff.pids())
+        ):
             if reason := await self._replace(hanging, self._models):
                 log.error("successor.refused", reason=reason)
+                self._successor_s = monotonic() + AGAIN_S
             self._tell("refused" if self._reason else "done")
         else:
             self._tell(self._phase)

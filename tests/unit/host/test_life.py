@@ -238,6 +238,23 @@ def test_a_worker_whose_model_hangs_asks_for_a_successor_and_ends_if_none_comes(
     assert [line["event"] for line in lines] == ["model.hangs"]
 
 
+def test_a_worker_in_which_another_model_answers_goes_on_if_none_comes(letters: Letters) -> None:
+    given_up_s = DEADLINE_S + 2 * HANG_DELAY_S + SETTINGS.start_timeout_s + 0.1
+    models = Models(given_up_s, others_s=(0.0,))
+
+    async def story(_: uvicorn.Server) -> None:
+        worker = Life(SETTINGS)
+        worker.take_signals()
+        worker.begin(models, lambda: None)
+        assert letters.wants_successor([os.getpid()]) == [os.getpid()]
+        models.others_s = (given_up_s,)
+        with pytest.raises(Exit, match="1"):
+            worker._tick()
+        worker.end()
+
+    in_uvicorn(story)
+
+
 def test_a_worker_that_retires_closes_its_door_at_once_and_calls_the_server_no_less_ready() -> None:
     async def story(server: uvicorn.Server) -> None:
         worker = Life(Settings(drain_delay_s=1000))

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -298,6 +299,21 @@ def test_a_worker_whose_model_hangs_gets_a_successor_and_its_neighbours_none(
     server.run((server.letters.folder / "successor_2").touch)
     assert server.staff.models == {1: OLD, 3: OLD}
     assert server.status.phase == "done"
+
+
+def test_where_a_successor_was_refused_another_is_tried_after_a_while(
+    tmp_path: Path, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(tmp_path, 1)
+    server.staff.fates = iter([DIES, READY])
+
+    def a_while_later() -> None:
+        assert server.staff.models == {1: OLD}
+        monkeypatch.setattr(succession, "monotonic", lambda: monotonic() + succession.AGAIN_S)
+
+    server.run((server.letters.folder / "successor_1").touch, a_while_later)
+    assert server.staff.models == {3: OLD}
+    assert events(lines) == ["successor.refused"]
 
 
 def test_the_end_of_the_server_ends_who_is_not_ready_yet(tmp_path: Path) -> None:
