@@ -16,6 +16,7 @@ from serving.door.auth import Keyring
 from serving.door.drift import drift_routes
 from serving.door.edge import Edge
 from serving.door.models import models
+from serving.door.naming import misnamed
 from serving.door.openapi import openapi_document
 from serving.door.pages import Document, assets, metrics_page, pages
 from serving.door.predicting import Predicting
@@ -105,6 +106,9 @@ class ModelApi:
             self.shelf = Shelf([Loaded(each, settings, metrics, heard) for each in stored])
         except ModelError as exc:
             self.life.refuse(str(exc))
+        paths = chain.from_iterable(dialect.paths for dialect in dialects)
+        if reason := misnamed(paths, self.shelf):
+            self.life.refuse(reason)
         for loaded in self.shelf.all:
             self.drift.watch(loaded.about)
             self.shadows.watch(loaded)

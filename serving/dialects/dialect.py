@@ -116,6 +116,12 @@ class Dialect:
     tells: Sequence[Telling] = ()
     alive: Mapping[str, Any] | None = None
 
+    @property
+    def paths(self) -> Iterator[str]:
+        """All paths at which it is spoken."""
+        yield from self.conversations
+        yield from (told.path for told in self.tells)
+
 
 def spoken(
     settings: Settings, known: Mapping[str, Callable[[Settings], Dialect]]

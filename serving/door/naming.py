@@ -1,10 +1,12 @@
 """Paths that name a model: which it is that a request is for, and how the document shows them.
 
 A route has one template for all models, and so one series in metrics. The document shows a path for
-each model, in which its name stands, with what that model takes and answers.
+each model, in which its name stands, with what that model takes and answers. A platform's own path
+that names a model other than the default, which would answer there, is refused.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -28,6 +30,19 @@ def found(shelf: Shelf, parts: Mapping[str, Any]) -> Loaded:
         Problem: 404, it is not there.
     """
     return shelf.find(parts.get(MODEL[1:-1]), parts.get(VERSION[1:-1]))
+
+
+def misnamed(paths: Iterable[str], shelf: Shelf) -> str | None:
+    """Tell of a path that says a model's name and means the default, as a platform's own might."""
+    others = {loaded.about.name for loaded in shelf.all} - {shelf.default.about.name}
+    for path in paths:
+        said = re.search("/models/([^/:]+)", path)
+        if said and said[1] in others:
+            return (
+                f"{path}, a path of the platform, would mean the first model, "
+                f"{shelf.default.about.name}: name {said[1]} first, or choose another path"
+            )
+    return None
 
 
 def meant_at(path: str, shelf: Shelf) -> Callable[[Mapping[str, Any]], About | None]:

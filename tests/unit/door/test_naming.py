@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.door.naming import found, meant_at, of_each_model, shown
+from serving.door.naming import found, meant_at, misnamed, of_each_model, shown
 from serving.door.routes import Operation, answer_of
 from serving.model.about import About
 from serving.prediction.loaded import Loaded
@@ -51,6 +51,19 @@ def test_a_request_for_a_model_that_is_not_there_is_for_none(parts: dict[str, st
     with pytest.raises(Problem) as caught:
         found(SHELF, parts)
     assert caught.value.kind is NOT_FOUND
+
+
+@pytest.mark.parametrize("path", ["/v1/models/post:predict", "/v1/models/post", "/models/post/ask"])
+def test_a_path_of_a_platform_that_names_another_model_than_it_means_is_refused(path: str) -> None:
+    assert misnamed(["/predict", path], SHELF) == (
+        f"{path}, a path of the platform, would mean the first model, mail: "
+        "name post first, or choose another path"
+    )
+
+
+def test_one_that_names_the_model_that_it_means_or_one_that_is_not_there_is_taken() -> None:
+    dialects = "/v1/models/{model}:predict", "/v1/models/mail:predict", "/v1/models/letter:predict"
+    assert misnamed(dialects, SHELF) is None
 
 
 def test_a_path_without_a_name_is_shown_once_with_what_the_default_takes() -> None:
