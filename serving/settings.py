@@ -268,11 +268,14 @@ class Settings(BaseSettings):
 
     @field_validator("models", "cors_origins", "trusted_proxies", "dialects", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split(cls, value: object, info: ValidationInfo) -> object:
         """Split a comma-separated variable."""
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+        if not isinstance(value, str):
+            return value
+        parts = tuple(part.strip() for part in value.split(",") if part.strip())
+        if info.field_name == "models" and not parts:  # it would not be said which are served
+            raise ValueError("names no model")
+        return parts
 
     @field_validator("api_keys_file")
     @classmethod

@@ -141,6 +141,7 @@ def test_a_variable_sets_the_field_of_its_name(
         ("SERVING_MODEL", "../iris", "tag of the model"),
         ("SERVING_MODEL", "iris:", "tag of the model"),
         ("SERVING_MODEL", "iris:latest\n", "tag of the model"),
+        ("SERVING_MODELS", " , ", "names no model"),
         ("SERVING_REQUEST_TIMEOUT_S", "0", "greater than 0"),
         ("SERVING_REQUEST_TIMEOUT_S", "nan", "less than or equal to 3600"),
         ("SERVING_REQUEST_TIMEOUT_S", "10s", "a valid number"),
