@@ -44,7 +44,8 @@ class ServedModel(bentoml.models.BentoModel):
         if self.stored is None:
             raise ModelError(
                 f"no model {self.tag} in the BentoML model store: train one with "
-                "`python train.py`, or name another with SERVING_MODEL (see `bentoml models list`)"
+                "`python train.py`, or name another with SERVING_MODEL or SERVING_MODELS (see "
+                "`bentoml models list`)"
             )
         return super().resolve(*args, **kwargs)
 

@@ -94,7 +94,7 @@ def newest(name: str) -> str:
     except (BentoMLException, ValueError):  # the last: it can't be a tag
         raise ModelError(
             f"no model {name} in the BentoML model store: train one with `python train.py`, or "
-            "name another with SERVING_MODEL (see `bentoml models list`)"
+            "name another with SERVING_MODEL or SERVING_MODELS (see `bentoml models list`)"
         ) from None
 
 
