@@ -4,16 +4,15 @@ By the command that people have for that, which refuses what is worse or would b
 log tells what it says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from threading import Thread
 from time import monotonic
 
 from serving.host.process import run_own_program
-from serving.host.wanted import Wanted
 from serving.model.state import CHAMPION, split_alias
 from serving.model.stored import ModelError, newest
-from serving.settings import Follow, name_of
+from serving.settings import Follow, Settings, name_of
 from serving.telemetry import log
 
 FOLLOW_S = 2.0  # between looks at the model store
@@ -28,14 +27,13 @@ class Following:
         self._seen: dict[str, str] = {}  # the newest versions, by model
         self._next_s = 0.0
 
-    def look(self, wanted: Wanted, served: Mapping[str, str]) -> None:
+    def look(self, settings: Settings, tags: Sequence[str], served: Mapping[str, str]) -> None:
         """See whether there is a newer version, if that is wanted and none is being promoted."""
-        settings = wanted.settings
         is_busy = self.thread is not None and self.thread.is_alive()
         if settings.follow is Follow.OFF or is_busy or monotonic() < self._next_s:
             return
         self._next_s = monotonic() + FOLLOW_S
-        for tag in wanted.tags:
+        for tag in tags:
             name = name_of(tag)
             if split_alias(tag)[1] not in {"", CHAMPION}:
                 continue

@@ -42,7 +42,11 @@ class Staff(Protocol):
         """Tell which models a worker was started with."""
 
     def start_beside(self, models: Sequence[str]) -> int:
-        """Start one more than there should be."""
+        """Start one more than there should be.
+
+        Raises:
+            RuntimeError: the system has no room for it.
+        """
 
     def fate_of(self, pid: int) -> str | None:
         """Tell why a worker has ended; nothing, if it lives."""
@@ -68,6 +72,7 @@ class Succession:
         self._metrics = metrics
         self._asked = asyncio.Event()
         self._models = pinned_models()
+        self._tags = self._models  # as settings name them
         self._wanted: Wanted | None = None
         self._seen: object = None  # of the state file, when it was looked at last
         self._phase: Phase = "done"
@@ -116,7 +121,7 @@ class Succession:
         else:
             self._tell(self._phase)
             self._gather()
-            self._following.look(self._wanted, versions(self._models))
+            self._following.look(self._wanted.settings, self._tags, versions(self._models))
 
     async def _follow(self, *, is_reload: bool) -> None:
         """Serve what is wanted, or tell why not."""
@@ -126,17 +131,28 @@ class Succession:
         except (SystemExit, ModelError) as exc:
             self._refuse(str(exc), is_reload=is_reload)
             return
+        if self._has_changed(is_reload=is_reload):
+            return
         old = self._staff.pids() if is_reload else self._stale((), (), wanted.models)
         if old:
             log.info("switch.started", models=wanted.models)
             self._tell("starting")
             if reason := await self._replace(old, wanted.models):
-                self._refuse(reason, is_reload=is_reload)
+                if not self._has_changed(is_reload=is_reload):
+                    self._refuse(reason, is_reload=is_reload)
                 return
             log.info("switch.done", models=wanted.models)
-        self._models = wanted.models
+        self._models, self._tags = wanted.models, wanted.tags
         self._reason = ""
         self._tell("done")
+
+    def _has_changed(self, *, is_reload: bool) -> bool:
+        """Tell whether something else is wanted by now, which the next turn looks at."""
+        if self._stamp() == self._seen:
+            return False
+        if is_reload:
+            self._asked.set()
+        return True
 
     def _gather(self) -> None:
         """Keep what dead workers have counted in one place, now and then."""
@@ -158,14 +174,18 @@ class Succession:
         before = self._models
         taken: set[int] = set()
         while leaving := self._stale(pids, taken, models):
-            self._beside = self._staff.start_beside(models)
-            if reason := await self._readiness(self._beside):
+            try:
+                self._beside = beside = self._staff.start_beside(models)
+                reason = await self._readiness(beside)
+            except RuntimeError as exc:
+                reason = str(exc)
+            if reason:
                 self._dismiss()
                 if taken and models != before:
                     self._settle(before)
                     await self._replace(taken, before)
                 return reason
-            taken.add(self._beside)
+            taken.add(beside)
             self._beside = None
             self._settle(models)
             self._tell("draining")
@@ -230,7 +250,7 @@ class Succession:
             parent=os.getpid(),
             state_file=str(wanted.settings.state_path.absolute()),
             metrics=str(self._metrics),
-            tags=wanted.tags,
+            tags=self._tags,
             revision=wanted.revision,
             phase=phase,
             reason=self._reason,

@@ -7,7 +7,6 @@ import pytest
 
 from serving.host import following
 from serving.host.following import Following
-from serving.host.wanted import Wanted
 from serving.settings import Settings
 from tests.unit.fakes import recorded
 
@@ -33,8 +32,7 @@ class Training:
 
     def look(self, tag: str = "iris", **settings: Any) -> None:  # noqa: ANN401
         """Let the server look for what training has saved."""
-        wanted = Wanted(Settings(**settings), 0, (tag,), OLD)
-        self._following.look(wanted, {"iris": "old"})
+        self._following.look(Settings(**settings), [tag], {"iris": "old"})
         if self._following.thread is not None:
             self._following.thread.join(30)
 

@@ -21,7 +21,7 @@ from serving.settings import Settings
 from tests.unit.fakes import recorded
 
 OLD, NEW = ("iris:old",), ("iris:new",)
-READY, DIES, HANGS = "ready", "dies", "hangs"
+READY, DIES, HANGS, NO_ROOM = "ready", "dies", "hangs", "no room"
 
 
 class FakeStaff:
@@ -49,11 +49,14 @@ class FakeStaff:
 
     def start_beside(self, models: Sequence[str]) -> int:
         """Start one, whose fate is the next."""
+        fate = next(self.fates, READY)
+        if fate == NO_ROOM:
+            raise RuntimeError("no worker could be started")
         self.beside = pid = self._next
         self._next += 1
         self.models[pid] = tuple(models)
         self.most = max(self.most, len(self.models))
-        match next(self.fates, READY):
+        match fate:
             case "ready":
                 (self._letters.folder / f"ready_{pid}").touch()
             case "dies":
@@ -95,6 +98,7 @@ class Server:
         self.staff = FakeStaff(self.letters, workers)
         self.settings = Settings(state_file=folder / "state.json", start_timeout_s=0.05)
         self.wanted: tuple[str, ...] | BaseException = OLD
+        self.tags: tuple[str, ...] = ("iris",)
         self.revision = 0
         self.succession = Succession(self.staff, self.letters, self._look, folder)
         self._turn, self.succession._turn = self.succession._turn, self._counted_turn  # type: ignore[method-assign]
@@ -107,7 +111,7 @@ class Server:
     def _look(self, served: Mapping[str, str]) -> Wanted:
         if isinstance(self.wanted, BaseException):
             raise self.wanted
-        return Wanted(self.settings, self.revision, ("iris",), self.wanted)
+        return Wanted(self.settings, self.revision, self.tags, self.wanted)
 
     def want(self, wanted: tuple[str, ...] | BaseException) -> None:
         """Change the desired state."""
@@ -211,6 +215,7 @@ def test_a_reload_replaces_all_whatever_they_serve(tmp_path: Path, wanted: tuple
     ("fate", "reason"),
     [
         (DIES, "it is damaged"),
+        (NO_ROOM, "no worker could be started"),
         (HANGS, "a new worker was not ready within 0.05 s (SERVING_START_TIMEOUT_S)"),
     ],
 )
@@ -241,14 +246,37 @@ def test_what_is_not_wanted_any_more_is_not_waited_for(tmp_path: Path, workers: 
     server = Server(tmp_path, workers)
     server.settings = Settings(state_file=tmp_path / "state.json")
     server.staff.fates = iter([READY] * (workers - 1) + [HANGS])
+    told: list[Status] = []
+    server.letters.write_status = told.append  # type: ignore[method-assign, assignment]
     server.run(
         lambda: server.want(NEW),
         lambda: server.want(OLD),
         until=lambda: server.staff.beside == 2 * workers,
     )
     assert list(server.staff.models.values()) == [OLD] * workers
+    assert (told[-1].phase, told[-1].revision, told[-1].models) == ("done", 2, {"iris": "old"})
+    assert "refused" not in {status.phase for status in told}
+
+
+def test_a_reload_is_not_forgotten_if_something_else_is_decided_meanwhile(tmp_path: Path) -> None:
+    server = Server(tmp_path, 1)
+    server.settings = Settings(state_file=tmp_path / "state.json")
+    server.staff.fates = iter([HANGS])
+    server.run(
+        server.succession.reload,
+        lambda: server.want(OLD),
+        until=lambda: server.staff.beside is not None,
+    )
+    assert server.staff.retired == [1]
+
+
+def test_of_models_that_are_refused_it_is_not_told_that_they_are_served(tmp_path: Path) -> None:
+    server = Server(tmp_path, 1)
+    server.tags, server.wanted = ("iris", "more"), (*OLD, "more:old")
+    server.staff.fates = iter([DIES])
+    server.run()
     status = server.status
-    assert (status.phase, status.revision, status.models) == ("done", 2, {"iris": "old"})
+    assert (status.phase, status.tags, status.models) == ("refused", OLD, {"iris": "old"})
 
 
 @pytest.mark.parametrize("reload", [False, True])
