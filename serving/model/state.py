@@ -6,17 +6,19 @@ One small JSON file beside the model store, written whole or not at all. The com
 
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from serving.model.domains import Frozen
 from serving.model.stored import ModelError, newest
+from serving.settings import TAG
 
 CHAMPION = "champion"  # the alias of what was promoted last
 LATEST = "latest"
@@ -27,6 +29,16 @@ class StateError(ModelError):
 
     The message says why and what to do.
     """
+
+
+def _exact(version: str) -> str:
+    """Check that it is a version: what is ``latest`` changes, and differs between workers."""
+    if version == LATEST or not re.fullmatch(TAG, f"name:{version}"):
+        raise ValueError(f"{version!r} is no exact version")
+    return version
+
+
+Version = Annotated[str, AfterValidator(_exact)]
 
 
 class Change(Frozen):
@@ -43,7 +55,7 @@ class Change(Frozen):
 class Shadow(Frozen):
     """A version that is asked as well, for so many of a hundred requests, and answers nobody."""
 
-    version: str
+    version: Version
     share: float = Field(100.0, gt=0, le=100)
 
 
@@ -69,8 +81,8 @@ class ModelState(Frozen):
     the first is what was served before anything was promoted.
     """
 
-    promoted: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = {}
+    promoted: tuple[Version, ...] = ()
+    aliases: Mapping[str, Version] = {}
     shadow: Shadow | None = None
     history: tuple[Change, ...] = ()
 
@@ -157,11 +169,12 @@ def read_state(file: Path) -> State:
 
 
 def write_state(file: Path, state: State) -> None:
-    """Write the file, whole or not at all.
+    """Write the file, whole or not at all; a link to it stays one.
 
     Raises:
         StateError: it can't be written; what was there is there.
     """
+    file = file.resolve()
     try:
         descriptor, unfinished = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
     except OSError as exc:
@@ -174,8 +187,9 @@ def write_state(file: Path, state: State) -> None:
             os.fsync(stream.fileno())
         Path(unfinished).replace(file)
     except OSError as exc:
-        Path(unfinished).unlink(missing_ok=True)
         raise _unwritable(file, exc) from exc
+    finally:  # whoever ends this process
+        Path(unfinished).unlink(missing_ok=True)
 
 
 def _unwritable(file: Path, exc: OSError) -> StateError:
@@ -189,13 +203,13 @@ def _unwritable(file: Path, exc: OSError) -> StateError:
 def one_at_a_time(file: Path) -> Iterator[None]:
     """Let nobody else change the file meanwhile.
 
-    It is the folder that is locked: the file is another after each change.
+    It is the file's own folder that is locked: the file is another after each change.
 
     Raises:
         StateError: somebody else is at it, or there is no such folder.
     """
     try:
-        folder = os.open(file.parent, os.O_RDONLY)
+        folder = os.open(file.resolve().parent, os.O_RDONLY)
     except OSError as exc:
         raise _unwritable(file, exc) from exc
     try:
@@ -205,6 +219,8 @@ def one_at_a_time(file: Path) -> Iterator[None]:
             raise StateError(
                 f"{file} is being changed by another command: try again when that has ended"
             ) from None
+        except OSError as exc:  # some network shares have no locks
+            raise _unwritable(file, exc) from exc
         yield
     finally:
         os.close(folder)

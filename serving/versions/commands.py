@@ -248,10 +248,10 @@ class Versions:
             write_state(self._file, after)
             self._watch.until(waiting, has_done, self._patience_for(waiting))
         except KeyboardInterrupt:
-            self._take_back(name, state, "interrupted")
+            self._take_back(name, state, after, "interrupted")
             raise
         except VersionsError as exc:
-            self._take_back(name, state, str(exc))
+            self._take_back(name, state, after, str(exc))
             raise VersionsError(f"{otherwise}, all is as before: {exc}") from exc
 
     def _tell_without(self, there: Servers) -> None:
@@ -261,16 +261,18 @@ class Versions:
                 "takes it up"
             )
 
-    def _take_back(self, name: str, before: State, reason: str) -> None:
+    def _take_back(self, name: str, before: State, after: State, reason: str) -> None:
         """Give back what was wanted of a model.
 
         Raises:
-            VersionsError: that can't be written.
+            VersionsError: that can't be written, or something else was, by other means.
         """
         try:
             state = read_state(self._file)
-            if state.revision == before.revision:  # it was never written
+            if state == before:  # it was never written
                 return
+            if state != after:
+                raise StateError(f"{self._file} was changed by others meanwhile")
             back = deciding.taken_back(state, name, before.of(name), reason, self._by)
             write_state(self._file, back)
         except StateError as exc:

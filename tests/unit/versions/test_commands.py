@@ -297,6 +297,21 @@ def test_who_gives_up_leaves_all_as_before(desk: Desk) -> None:
     assert desk.wanted().history[-1].why == "interrupted"
 
 
+@pytest.mark.parametrize("others", [None, State(revision=77)])
+def test_what_others_have_written_meanwhile_is_not_taken_back(
+    desk: Desk, others: State | None
+) -> None:
+    old, new, newest = desk.versions
+    desk.machine.serve(desk.name, **{desk.name: old}, fate=SILENT)
+    desk.machine.happens = lambda: (
+        desk.file.unlink(missing_ok=True) if others is None else really_write(desk.file, others)
+    )
+    really_write(desk.file, State(revision=1, models={desk.name: ModelState(promoted=(newest,))}))
+    with pytest.raises(VersionsError, match="was changed by others meanwhile"):
+        desk.command(patience_s=7).promote(desk.tag(new))
+    assert read_state(desk.file) == (others or State())
+
+
 def test_a_state_that_can_t_be_written_changes_nothing_or_is_told(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
