@@ -136,12 +136,17 @@ def _with(state: State, name: str, change: Change, **update: Any) -> State:  # n
 
 
 def why_not_again(state: State, name: str, version: str) -> str:
-    """Tell why nobody but a person may promote a version: one has rolled it back."""
+    """Tell why nobody but a person may promote a version: one has put another in its place."""
     for change in reversed(state.of(name).history):
         if change.after == version:
             return ""
-        if change.action == "rollback" and change.before == version:
-            return f"{change.who} has rolled it back, at {change.time:%Y-%m-%d %H:%M}"
+        if change.action in {"promote", "rollback"} and change.before == version:
+            how = (
+                "rolled it back"
+                if change.action == "rollback"
+                else f"promoted {change.after} over it"
+            )
+            return f"{change.who} has {how}, at {change.time:%Y-%m-%d %H:%M}"
     return ""
 
 

@@ -233,11 +233,15 @@ def test_what_answers_is_no_shadow_any_more() -> None:
     assert promote(of("a", shadow=asked), "mail", "b", ["a"], BY).of("mail").shadow == asked
 
 
-def test_what_a_person_has_rolled_back_a_person_alone_promotes_again() -> None:
+def test_what_a_person_has_replaced_a_person_alone_promotes_again() -> None:
     state = promote(of("a"), "mail", "new", ["a"], BY)
     assert why_not_again(state, "mail", "new") == ""
     state = rollback(state, "mail", BY)
     told = "ann@host has rolled it back, at 2026-01-02 00:00"
     assert why_not_again(state, "mail", "new") == told
     assert why_not_again(state, "mail", "a") == why_not_again(state, "mail", "other") == ""
-    assert why_not_again(promote(state, "mail", "new", ["a"], BY), "mail", "new") == ""
+    state = promote(state, "mail", "new", ["a"], BY)
+    assert why_not_again(state, "mail", "new") == ""
+    state = promote(state, "mail", "a", ["new"], BY)
+    told = "ann@host has promoted a over it, at 2026-01-02 00:00"
+    assert why_not_again(state, "mail", "new") == told

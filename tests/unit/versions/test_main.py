@@ -54,8 +54,8 @@ def test_what_is_promoted_is_listed_and_stands_in_history(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, new = saved(), saved()
-    main(["promote", old, "--who", "ann", "--why", "better"])
-    main(["promote", f"{NAME}:latest", "--margin", "0"])
+    main(["promote", old, "--who", "ann", "--why", "better", "--margin", "0"])
+    main(["promote", f"{NAME}:latest"])
     main(["alias", f"{NAME}@next", old])
     main(["shadow", old, "--share", "12.5"])
     main(["stop", NAME])
