@@ -10,7 +10,7 @@ from threading import Thread
 from time import monotonic
 
 from serving.host.process import run_own_program
-from serving.model.state import CHAMPION, split_alias
+from serving.model.state import BUSY, CHAMPION, split_alias
 from serving.model.stored import ModelError, newest
 from serving.settings import Follow, Settings, name_of
 from serving.telemetry import log
@@ -40,18 +40,20 @@ class Following:
             with suppress(ModelError):  # somebody has deleted them all
                 if (version := newest(name)) != self._seen.get(name, served[name]):
                     self._seen[name] = version
-                    command = ("promote", f"{name}:{version}", "--who", "SERVING_FOLLOW")
-                    margin = ("--margin", str(settings.follow_margin))
-                    self.thread = Thread(target=_run, args=(*command, *margin), daemon=True)
+                    command = (name, version, str(settings.follow_margin))
+                    self.thread = Thread(target=self._promote, args=command, daemon=True)
                     self.thread.start()
                     return
 
-
-def _run(*arguments: str) -> None:
-    """Run `python -m serving.versions`, and log what it says."""
-    done = run_own_program("serving.versions", *arguments)
-    # circus reaps all children, so the exit code is lost; but only a refusal is on stderr.
-    if refusal := done.stderr.strip():
-        log.warning("follow.refused", model=arguments[1], reason=refusal)
-    else:
-        log.info("follow.promoted", model=arguments[1])
+    def _promote(self, name: str, version: str, margin: str) -> None:
+        """Run `python -m serving.versions`, and log what it says."""
+        tag = f"{name}:{version}"
+        command = ("promote", tag, "--who", "SERVING_FOLLOW", "--margin", margin)
+        done = run_own_program("serving.versions", *command)
+        # circus reaps all children, so the exit code is lost; but only a refusal is on stderr.
+        if not (refusal := done.stderr.strip()):
+            log.info("follow.promoted", model=tag)
+            return
+        log.warning("follow.refused", model=tag, reason=refusal)
+        if BUSY in refusal:
+            del self._seen[name]

@@ -22,6 +22,7 @@ from serving.settings import TAG
 
 CHAMPION = "champion"  # the alias of what was promoted last
 LATEST = "latest"
+BUSY = "is being changed by another command"
 
 
 class StateError(ModelError):
@@ -216,9 +217,7 @@ def one_at_a_time(file: Path) -> Iterator[None]:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StateError(
-                f"{file} is being changed by another command: try again when that has ended"
-            ) from None
+            raise StateError(f"{file} {BUSY}: try again when that has ended") from None
         except OSError as exc:  # some network shares have no locks
             raise _unwritable(file, exc) from exc
         yield

@@ -21,7 +21,7 @@ from serving.console import show
 from serving.model.state import read_state
 from serving.model.stored import ModelError
 from serving.settings import Settings, load_settings, name_of
-from serving.versions import comparing, listing
+from serving.versions import listing
 from serving.versions.commands import Versions
 from serving.versions.deciding import By, VersionsError
 from serving.versions.options import PROGRAM, parser
@@ -59,6 +59,8 @@ def _tell(settings: Settings, args: argparse.Namespace) -> None:
             told = listing.history(state, args.name)
             lines = listing.history_lines(told)
         case "compare":
+            from serving.versions import comparing  # which brings metrics, and only this needs them
+
             folders = [Path(status.metrics) for status in there.values()]
             told = comparing.Comparison(args.name, folders).documents()
             lines = comparing.lines(args.name, told)

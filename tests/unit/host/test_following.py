@@ -7,6 +7,7 @@ import pytest
 
 from serving.host import following
 from serving.host.following import Following
+from serving.model.state import BUSY
 from serving.settings import Settings
 from tests.unit.fakes import recorded
 
@@ -37,9 +38,11 @@ class Training:
             self._following.thread.join(30)
 
 
-@pytest.mark.parametrize("refusal", ["", "it is worse"])
+@pytest.mark.parametrize(
+    ("refusal", "times"), [("", 1), ("it is worse", 1), (f"serving.json {BUSY}", 2)]
+)
 def test_what_training_has_saved_is_promoted_once_by_the_command_for_people(
-    monkeypatch: pytest.MonkeyPatch, refusal: str
+    monkeypatch: pytest.MonkeyPatch, refusal: str, times: int
 ) -> None:
     lines = recorded(monkeypatch, following).lines
     training = Training(monkeypatch)
@@ -50,12 +53,12 @@ def test_what_training_has_saved_is_promoted_once_by_the_command_for_people(
     for _ in range(2):
         training.look(**settings)
     by = ("--who", "SERVING_FOLLOW", "--margin", "0.01")
-    assert training.runs == [("serving.versions", "promote", "iris:new", *by)]
+    assert training.runs == [("serving.versions", "promote", "iris:new", *by)] * times
     told = (
         {"event": "follow.refused", "reason": refusal} if refusal else {"event": "follow.promoted"}
     )
-    (line,) = lines
-    assert line.items() >= {"model": "iris:new", **told}.items()
+    assert len(lines) == times
+    assert lines[0].items() >= {"model": "iris:new", **told}.items()
 
 
 @pytest.mark.parametrize(
