@@ -51,9 +51,10 @@ class Following:
         command = ("promote", tag, "--who", "SERVING_FOLLOW", "--margin", margin)
         done = run_own_program("serving.versions", *command)
         # circus reaps all children, so the exit code is lost; but only a refusal is on stderr.
-        if not (refusal := done.stderr.strip()):
-            log.info("follow.promoted", model=tag)
-            return
-        log.warning("follow.refused", model=tag, reason=refusal)
+        refusal = done.stderr.strip()
         if BUSY in refusal:
-            del self._seen[name]
+            del self._seen[name]  # somebody else decides: look again after that
+        elif refusal:
+            log.warning("follow.refused", model=tag, reason=refusal)
+        else:
+            log.info("follow.promoted", model=tag)

@@ -57,8 +57,9 @@ def test_what_training_has_saved_is_promoted_once_by_the_command_for_people(
     told = (
         {"event": "follow.refused", "reason": refusal} if refusal else {"event": "follow.promoted"}
     )
-    assert len(lines) == times
-    assert lines[0].items() >= {"model": "iris:new", **told}.items()
+    for line in lines:
+        assert line.items() >= {"model": "iris:new", **told}.items()
+    assert len(lines) == (1 if times == 1 else 0)
 
 
 @pytest.mark.parametrize(
