@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _tell(settings, args)
         else:
             _decide(settings, args)
-    except (VersionsError, ModelError) as exc:
+    except (VersionsError, ModelError, OSError) as exc:  # the last: a store that is another user's
         options.exit(1, f"{PROGRAM}: {exc}\n")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,5 +1,6 @@
 """The command's options, its exit codes and what it says where."""
 
+import errno
 import getpass
 import json
 import signal
@@ -12,7 +13,7 @@ import pytest
 
 from serving.model.state import read_state
 from serving.versions import __main__ as program
-from serving.versions import options
+from serving.versions import listing, options
 from serving.versions.__main__ import main
 from serving.versions.commands import Versions
 from tests.unit.fakes import SignEstimator
@@ -84,6 +85,18 @@ def test_what_is_refused_is_one_line_on_stderr_and_exit_code_1(
 ) -> None:
     assert ended("promote", f"{NAME}:none") == 1
     told = f"python -m serving.versions: model {NAME}:none is not in the model store\n"
+    assert capsys.readouterr() == ("", told)
+
+
+def test_a_store_that_can_t_be_read_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "model.yaml")
+
+    monkeypatch.setattr(listing, "kept", refuse)
+    assert ended("list") == 1
+    told = "python -m serving.versions: [Errno 13] Permission denied: 'model.yaml'\n"
     assert capsys.readouterr() == ("", told)
 
 
