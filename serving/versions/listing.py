@@ -18,6 +18,8 @@ _GAP = "  "
 def versions(state: State, servers: Servers, name: str | None = None) -> list[dict[str, Any]]:
     """Give all versions of the store, or those of one model, by model, the oldest first.
 
+    After them come those that are gone from it, and are served or wanted all the same.
+
     Raises:
         ModelError: there is no such model.
     """
@@ -36,13 +38,16 @@ def _versions(
     name: str, tags: Sequence[str], state: State, servers: Servers
 ) -> Iterator[dict[str, Any]]:
     wanted = state.of(name)
-    for tag in tags:
-        if name_of(tag) != name:
-            continue
+    shadow = wanted.shadow
+    own = [tag for tag in tags if name_of(tag) == name]
+    answering = [status.models.get(name) for status in servers.values()]
+    also = {*answering, *wanted.promoted[-1:], *wanted.aliases.values(), shadow and shadow.version}
+    gone = {f"{name}:{version}" for version in also if version} - {*own}
+    for tag in (*own, *sorted(gone)):
         version = tag.partition(":")[2]
-        shadow = wanted.shadow
         yield {
             "version": version,
+            "is_gone": tag in gone,
             **_told(tag),
             "champion": wanted.of_alias(CHAMPION) == version,
             "aliases": sorted(alias for alias, of in wanted.aliases.items() if of == version),
@@ -94,7 +99,7 @@ def _roles(version: Mapping[str, Any]) -> Iterator[str]:
     if version["shadow"] is not None:
         yield f"shadow of {version['shadow']:g} %"
     if version["problem"]:
-        yield "damaged"
+        yield "gone from the store" if version["is_gone"] else "damaged"
 
 
 def history(state: State, name: str) -> list[dict[str, Any]]:

@@ -23,18 +23,21 @@ def test_versions_are_told_with_their_roles_and_who_serves_them() -> None:
     unscored = clustering(name="grouped", metrics={"split": "none", "values": {}, "dummy": {}})
     other = str(stored(SignEstimator(), unscored).tag.version)
     wanted = ModelState(
-        promoted=(old, new), aliases={"next": new, "b": new}, shadow=Shadow(version=old, share=2.5)
+        promoted=(old, new),
+        aliases={"next": new, "b": new, "c": "x"},
+        shadow=Shadow(version=old, share=2.5),
     )
     state = State(models={"listed": wanted})
     file = Path("serving.json")
     servers = {
         Path(str(pid)): status(file, ["listed"], {"listed": version}, parent=pid)
-        for pid, version in ((30, new), (4, new), (5, old))
+        for pid, version in ((30, new), (4, new), (5, old), (6, "x"))
     }
     told = versions(state, servers, "listed")
     assert told == [{"name": "listed", "versions": told[0]["versions"]}]
     assert told[0]["versions"][1] == {
         "version": new,
+        "is_gone": False,
         "created": "2024-05-06T07:08:09+00:00",
         "score": {"name": "accuracy", "value": 0.75},
         "problem": None,
@@ -50,6 +53,7 @@ def test_versions_are_told_with_their_roles_and_who_serves_them() -> None:
         [f"listed:{old}", created, "accuracy", "0.7500", "shadow", "of", "2.5", "%", "5"],
         [f"listed:{new}", created, "accuracy", "0.7500", "champion,", "b,", "next", "4,", "30"],
         [f"listed:{bad}", "damaged"],
+        ["listed:x", "c,", "gone", "from", "the", "store", "6"],
         [f"grouped:{other}", created],
     ]
     assert {"listed", "grouped"} <= {model["name"] for model in versions(state, servers)}
