@@ -23,6 +23,7 @@ from serving.host.process import pinned_models
 from serving.host.wanted import Wanted, versions
 from serving.model.state import StateError, read_state, stamp
 from serving.model.stored import ModelError
+from serving.settings import name_of
 from serving.telemetry import log, stack_trace
 
 LOOK_S = 0.5  # between looks at the desired state
@@ -246,15 +247,16 @@ class Succession:
         if (wanted := self._wanted) is None:
             return
         serving = {pid: self._staff.serving(pid) for pid in self._staff.pids()}
+        models = versions(self._models)
         status = Status(
             parent=os.getpid(),
             state_file=str(wanted.settings.state_path.absolute()),
             metrics=str(self._metrics),
-            tags=self._tags,
+            tags=tuple(tag for tag in self._tags if name_of(tag) in models),
             revision=wanted.revision,
             phase=phase,
             reason=self._reason,
-            models=versions(self._models),
+            models=models,
             workers={str(pid): versions(tags) for pid, tags in serving.items()},
         )
         if status != self._told:

@@ -17,7 +17,7 @@ from serving.host.succession import Succession
 from serving.host.wanted import Wanted
 from serving.model.state import State, write_state
 from serving.model.stored import ModelError
-from serving.settings import Settings
+from serving.settings import Settings, name_of
 from tests.unit.fakes import recorded
 
 OLD, NEW = ("iris:old",), ("iris:new",)
@@ -268,6 +268,21 @@ def test_a_reload_is_not_forgotten_if_something_else_is_decided_meanwhile(tmp_pa
         until=lambda: server.staff.beside is not None,
     )
     assert server.staff.retired == [1]
+
+
+def test_of_a_model_that_goes_it_is_not_told_any_more_that_it_is_served(tmp_path: Path) -> None:
+    server = Server(tmp_path, 2)
+    server.tags, server.wanted = ("iris", "more"), (*OLD, "more:old")
+    told: list[Status] = []
+    server.letters.write_status = told.append  # type: ignore[method-assign, assignment]
+
+    def drop() -> None:
+        server.tags, server.wanted = ("iris",), OLD
+        server.succession.reload()
+
+    server.run(drop)
+    assert {("iris", "more"), ("iris",)} <= {status.tags for status in told}
+    assert all({*map(name_of, status.tags)} <= status.models.keys() for status in told)
 
 
 def test_of_models_that_are_refused_it_is_not_told_that_they_are_served(tmp_path: Path) -> None:
