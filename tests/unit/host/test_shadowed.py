@@ -37,18 +37,21 @@ def give_up() -> None:
 @pytest.fixture
 def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
     """Give what starts a process that does as it is told; all are gone in the end."""
+    gave_way: list[int] = []
     monkeypatch.setattr(room, "PROGRAM", "tests.unit.host.puppet")
     monkeypatch.setattr(room, "_TICK_S", 0.01)
-    monkeypatch.setattr(room, "_END_S", 60.0)  # it gives way to all tests, too
+    monkeypatch.setattr(room, "_END_S", 60.0)
+    monkeypatch.setattr(room, "give_way", gave_way.append)  # not to all other tests, too
     monkeypatch.setattr(room, "HANG_DELAY_S", 0.1)
     started: list[ShadowProcess] = []
 
     def start(behaviour: str = "answers", **settings: float) -> ShadowProcess:
-        patience = Settings(**{"request_timeout_s": 0.1} | settings)  # type: ignore[arg-type]
+        patience = Settings(**{"request_timeout_s": 600} | settings)  # type: ignore[arg-type]
         started.append(ShadowProcess(patience, "iris:a", behaviour))
         return started[-1]
 
     yield start
+    assert gave_way == [process._process.pid for process in started]
     for process in started:
         process.end()
         with suppress(psutil.NoSuchProcess):
@@ -92,7 +95,7 @@ def test_one_that_can_not_be_is_refused_with_its_reason(begin: Begin) -> None:
     ],
 )
 def test_one_that_does_not_answer_is_told(begin: Begin, behaviour: str, told: str) -> None:
-    process = begin(behaviour)
+    process = begin(behaviour, **({"request_timeout_s": 0.1} if behaviour == "hangs" else {}))
     process.begin(wait)
     with pytest.raises(ShadowDeathError, match=told):
         process.ask(FRAME, wait)
@@ -102,7 +105,7 @@ def test_who_waits_for_one_that_hangs_may_give_up(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "_END_S", 0.1)
-    process = begin("hangs", request_timeout_s=600)
+    process = begin("hangs")
     process.begin(wait)
     with pytest.raises(GivenUpError):
         process.ask(FRAME, give_up)

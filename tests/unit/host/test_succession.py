@@ -241,6 +241,15 @@ def test_where_a_later_worker_can_not_serve_the_first_gives_its_place_back(tmp_p
     assert server.staff.later == OLD
 
 
+def test_what_can_not_be_made_out_from_the_start_is_told_once(
+    tmp_path: Path, lines: list[dict[str, Any]]
+) -> None:
+    server = Server(tmp_path, 1)
+    server.wanted = ModelError("no state of models")
+    server.run()
+    assert events(lines) == ["switch.refused"]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_is_not_wanted_any_more_is_not_waited_for(tmp_path: Path, workers: int) -> None:
     server = Server(tmp_path, workers)
