@@ -95,6 +95,7 @@ def in_uvicorn(story: Callable[[uvicorn.Server], Awaitable[None]]) -> None:
             await story(server)
             server._captured_signals.clear()
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     before = [signal.getsignal(number) for number in STOP_SIGNALS]
     asyncio.run(serve())
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
