@@ -97,7 +97,9 @@ def test_a_certificate_is_read_anew_with_sighup(served: Served) -> None:
     make_certificate(served.folder)
     assert not served.answers()
     served.process.send_signal(signal.SIGHUP)
-    eventually("the new certificate", served.answers)
+    output = served.folder / "output"  # until no worker has the old one
+    eventually("that it is done", lambda: b'"event":"switch.done"' in output.read_bytes())
+    assert served.answers()
 
 
 def test_idle_connections_do_not_hold_up_the_end_of_a_server_with_tls(
