@@ -64,11 +64,10 @@ def _write(file: Path, values: dict[str, float]) -> None:
     """Write a file of series, whole or not at all."""
     unfinished = file.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
-    # Memory that can't be had when it is written to would end this process: ask for it first.
+    # Memory that can't be had when it is written to would end this process: take all of it first.
     size = 8 + sum(len(key.encode()) + 32 for key in values)
     with unfinished.open("wb") as stream:
         os.posix_fallocate(stream.fileno(), 0, size)
-        stream.truncate(0)
     written = MmapedDict(str(unfinished))  # type: ignore[no-untyped-call]
     try:
         for key, value in values.items():

@@ -21,6 +21,7 @@ from serving.host.letters import Letters
 from serving.host.life import RETIRE_SIGNAL
 from serving.host.process import LETTERS, MODELS
 from serving.host.succession import Look, Succession
+from serving.settings import METRICS_FOLDER
 from serving.telemetry import log
 
 MARGIN_S = 5.0  # beyond its two periods, for a worker that drains to end before it is killed
@@ -63,7 +64,7 @@ class Workers(circus.watcher.Watcher):
         """Listen to signals, once there is an event loop that they can be handed to."""
         super().initialize(evpub_socket, sockets, arbiter)
         self._loop = arbiter.loop.asyncio_loop
-        metrics = Path(self.env.get("PROMETHEUS_MULTIPROC_DIR", ""))
+        metrics = Path(self.env[METRICS_FOLDER])
         self._succession = Succession(self, self._letters, self.look, metrics)
         self._keeping_up = self._loop.create_task(self._succession.keep_up())
         handler = arbiter.ctrl.sys_hdl

@@ -14,6 +14,7 @@ from typing import Any
 from serving import metrics
 from serving.exposition import samples
 from serving.model.stored import ModelError
+from serving.versions.listing import aligned
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 _COUNTED = (
@@ -23,7 +24,6 @@ _COUNTED = (
     metrics.SHADOW_DURATION,
     metrics.DURATION,
 )
-_GAP = "  "
 
 
 @dataclass(slots=True)
@@ -142,14 +142,12 @@ def _lines(name: str, document: Mapping[str, Any]) -> Iterator[str]:
         f"{rows['failed']} failed, {rows['dropped']} dropped"
     )
     if document["labels"]:
-        table = [("ANSWERED", "SHADOW", "ROWS")]
-        table += [
-            (each["served"], each["shadowed"], str(each["rows"])) for each in document["labels"]
-        ]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        for served, shadowed, count in table:
-            cells = served.ljust(widths[0]), shadowed.ljust(widths[1]), count.rjust(widths[2])
-            yield f"  {_GAP.join(cells)}"
+        counts = ["ROWS", *[str(each["rows"]) for each in document["labels"]]]
+        labels = [(each["served"], each["shadowed"]) for each in document["labels"]]
+        width = max(map(len, counts))
+        pairs = zip([("ANSWERED", "SHADOW"), *labels], counts, strict=True)
+        for line in aligned([(*pair, count.rjust(width)) for pair, count in pairs]):
+            yield f"  {line}"
     if document["differences"]:
         told = ", ".join(
             f"{float(quantile):.0%} {'above 1' if bound is None else f'at most {bound:g}'}"

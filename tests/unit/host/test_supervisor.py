@@ -22,7 +22,7 @@ from serving.host.letters import Letters
 from serving.host.process import LETTERS
 from serving.host.supervisor import MARGIN_S, RETRY_S, Workers, install_workers
 from serving.host.wanted import Wanted
-from serving.settings import Settings
+from serving.settings import METRICS_FOLDER, Settings
 from tests.unit.fakes import recorded
 
 CHECK_S = 10.0
@@ -111,7 +111,7 @@ def arbiter() -> Iterator[FakeArbiter]:
 
 
 def watcher(arbiter: FakeArbiter, folder: Path = Path("nowhere"), **options: Any) -> Any:  # noqa: ANN401
-    env = {LETTERS: str(folder)}
+    env = {LETTERS: str(folder), METRICS_FOLDER: str(folder)}
     made = Workers(name="service", cmd="true", env=env, **options)
     made.look = lambda served: Wanted(Settings(), 0, (), ())
     made.initialize(None, None, arbiter)
