@@ -76,7 +76,7 @@ def take_an_estimator(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--estimator", metavar="CLASS", help="of scikit-learn; chosen by its score, if not given")
     add("--param", **SEVERAL, metavar="NAME=VALUE", help="of the estimator")
-    add("--model", type=Path, metavar="FILE", help="fitted estimator: .skops, .joblib or .pkl")
+    add("--model", metavar="FILE", help="fitted estimator: .skops, .joblib or .pkl")
     add("--reference", type=Path, metavar="FILE", help="table like the one it was fitted on")
     add(
         "--category",
@@ -136,7 +136,7 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("--param needs --estimator")
     if args.name is None:
         source = args.data or args.model
-        stem = source.name.partition(".")[0].lower() if source else "iris"
+        stem = Path(source).name.partition(".")[0].lower() if source else "iris"
         args.name = re.sub(r"[^a-z0-9_-]+", "-", stem)[:63].strip("-_") or "model"
 
 

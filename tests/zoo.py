@@ -16,7 +16,7 @@ from sklearn.utils._test_common.instance_generator import _construct_instances
 
 from serving.model.description import INLIER, OUTLIER, label_key
 from serving.model.estimator import Estimator
-from training.fitting.fitted import task_of
+from training.fitting.estimators import task_of
 from training.table.table import Table
 
 ROWS = 60

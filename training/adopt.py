@@ -18,7 +18,7 @@ from training.describing.evidence import Evidence
 from training.describing.told import agreed, told_by
 from training.errors import TrainingError
 from training.fitting.evaluation import Evaluation, score, truth_of
-from training.fitting.fitted import load_fitted
+from training.loading.fitted import load_fitted
 from training.options import Options, agreed_task
 from training.publish import described, publish
 from training.table.files import read_file
@@ -26,13 +26,13 @@ from training.table.names import check_names, listed
 from training.table.table import Table, to_table
 
 
-def adopt(model: Path, reference: Path, options: Options) -> Description:
+def adopt(model: str, reference: Path, options: Options) -> Description:
     """Take an estimator that was fitted elsewhere, and save it; ``reference`` is the table's file.
 
     Raises:
         TrainingError: it can't be done.
     """
-    estimator = load_fitted(model, trust=options.trust)
+    estimator = load_fitted(model, trust=options.trust).estimator
     table, evidence = reference_table(reference, options, estimator)
     for note in table.notes:
         tell(note)

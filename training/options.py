@@ -7,7 +7,7 @@ from pathlib import Path
 from serving.model.description import Task
 from serving.model.estimator import Estimator
 from training.errors import TrainingError
-from training.fitting.fitted import task_of
+from training.fitting.estimators import task_of
 from training.table.delimited import Format
 
 
@@ -30,7 +30,7 @@ class Options:
     task: Task | None
     estimator: str | None
     param: Sequence[str]
-    model: Path | None
+    model: str | None
     reference: Path | None
     category: Sequence[str] | None
     trust: bool
@@ -45,8 +45,8 @@ class Options:
         return Format(self.encoding, self.header, self.decimal, tuple(self.missing))
 
     @property
-    def fitted(self) -> tuple[Path, Path] | None:
-        """The files of an estimator that was fitted elsewhere and of its reference, if any."""
+    def fitted(self) -> tuple[str, Path] | None:
+        """An estimator that was fitted elsewhere, and the file of its reference, if any."""
         if self.model is None or self.reference is None:
             return None
         return self.model, self.reference

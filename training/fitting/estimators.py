@@ -3,12 +3,22 @@
 import ast
 import difflib
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from sklearn.base import ClassifierMixin, ClusterMixin, OutlierMixin, RegressorMixin
+from sklearn.base import (
+    ClassifierMixin,
+    ClusterMixin,
+    OutlierMixin,
+    RegressorMixin,
+    is_classifier,
+    is_clusterer,
+    is_outlier_detector,
+    is_regressor,
+)
 from sklearn.utils import all_estimators
 from sklearn.utils._param_validation import InvalidParameterError
 
+from serving.model.description import Task
 from serving.model.estimator import Estimator
 from training.errors import TrainingError
 
@@ -64,6 +74,23 @@ def make_estimator(name: str, params: Sequence[str], seed: int) -> Estimator:
     if not hasattr(estimator, "predict"):
         raise TrainingError(f"{estimator} can't predict for new rows")
     return estimator
+
+
+def task_of(estimator: Estimator) -> Task | None:
+    """Tell what an estimator does, if it says so."""
+    kinds: dict[Task, Callable[[Estimator], bool]] = {
+        "classification": is_classifier,
+        "regression": is_regressor,
+        "clustering": is_clusterer,
+        "outlier-detection": is_outlier_detector,
+    }
+    for task, check in kinds.items():
+        try:
+            if check(estimator):
+                return task
+        except AttributeError:  # an estimator of another library, without scikit-learn's tags
+            pass
+    return None
 
 
 def _value(text: str) -> object:

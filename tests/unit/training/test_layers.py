@@ -12,7 +12,8 @@ GROUND = ("errors", "advice", "console")
 WINGS = {
     "table": "columns names marks dates numerals cells records walk quotes header delimiter "
     "delimited files flaws faults tasks table",
-    "fitting": "estimators pipeline choice evaluation fitted",
+    "loading": "pickles fitted",
+    "fitting": "estimators pipeline choice evaluation",
     "describing": "columns tellers told loaded packages dtypes evidence asking comparing forms "
     "intervals domain boundary scores batches probe features example describe reference",
     "compiling": "company graph rounding trees preparation converters conversion hostile proof",
@@ -24,6 +25,7 @@ ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].s
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.
 KNOWN_BY = {
     "table": "",
+    "loading": "",
     "fitting": "table.columns table.table",
     "describing": "fitting.pipeline table.columns table.files table.names table.table",
     "compiling": "describing.asking describing.batches describing.boundary fitting.pipeline",
@@ -43,13 +45,13 @@ FOREIGN: dict[str, set[str]] = {
     "argparse": {"train"},
     "bentoml": set(),
     "jinja2": {"card.card"},
-    "joblib": {"fitting.fitted", "describing.loaded"},
+    "joblib": {"loading.pickles", "describing.loaded"},
     "matplotlib": {"card.drawing", "card.plots", "card.card"},
     "onnxruntime": set(),
     "pyarrow": {"describing.dtypes"},
     "pydantic": {"describing.probe"},
     "skl2onnx": {"compiling.conversion", "compiling.converters"},
-    "skops": {"fitting.fitted"},
+    "skops": {"loading.pickles"},
     "subprocess": {"describing.packages"},
 }
 

@@ -19,7 +19,7 @@ from serving.model.features import Row
 from training.adopt import reference_table
 from training.describing.describe import before_asking, rows_of
 from training.describing.forms import with_form
-from training.fitting.fitted import load_fitted
+from training.loading.fitted import load_fitted
 from training.options import Options
 from training.table.table import Table
 
@@ -165,7 +165,7 @@ def brought(
     file = folder / f"table.{kind}"
     getattr(frame.assign(sold=labels), f"to_{kind}")(file, index=False)
     parsed = train.build_parser().parse_args(["--target", "sold", *options.split()])
-    loaded = load_fitted(folder / "mine.joblib", trust=True)
+    loaded = load_fitted(str(folder / "mine.joblib"), trust=True).estimator
     found, evidence = reference_table(file, Options(**vars(parsed)), loaded)
     unasked = before_asking("mine", loaded, found, UNKNOWN)
     return with_form(loaded, unasked, rows_of(found), evidence), found

@@ -23,7 +23,8 @@ from sklearn.preprocessing import StandardScaler
 
 from serving.model.description import Task
 from training.errors import TrainingError
-from training.fitting.fitted import load_fitted, task_of
+from training.fitting.estimators import task_of
+from training.loading.fitted import load_fitted
 
 Estimator = Any  # scikit-learn has no type for it
 VALUES = np.arange(12.0).reshape(6, 2)
@@ -39,7 +40,7 @@ def fitted() -> Pipeline:
 def refusal(path: Path, *, trust: bool) -> str:
     """Give what tells why a file is not loaded."""
     with pytest.raises(TrainingError) as caught:
-        load_fitted(path, trust=trust)
+        load_fitted(str(path), trust=trust)
     return str(caught.value)
 
 
@@ -67,7 +68,7 @@ class Traitor(BaseEstimator):
 def test_skops_files_of_scikit_learns_own_types_are_loaded(tmp_path: Path, trust: bool) -> None:
     skops.io.dump(fitted(), tmp_path / "a.skops")
 
-    loaded = load_fitted(tmp_path / "a.skops", trust=trust)
+    loaded = load_fitted(str(tmp_path / "a.skops"), trust=trust).estimator
 
     assert (loaded.predict_proba(VALUES) == fitted().predict_proba(VALUES)).all()
 
@@ -77,13 +78,15 @@ def test_pickles_are_loaded_if_they_are_trusted(tmp_path: Path, ending: str) -> 
     path = tmp_path / f"a{ending}"
     path.write_bytes(pickle.dumps(fitted()))
 
-    assert list(load_fitted(path, trust=True).predict(VALUES)) == list(fitted().predict(VALUES))
+    assert list(load_fitted(str(path), trust=True).estimator.predict(VALUES)) == list(
+        fitted().predict(VALUES)
+    )
 
 
 def test_compressed_pickles_of_joblib_are_loaded(tmp_path: Path) -> None:
     joblib.dump(fitted(), tmp_path / "a.joblib", compress=3)
 
-    assert load_fitted(tmp_path / "a.joblib", trust=True).predict(VALUES) is not None
+    assert load_fitted(str(tmp_path / "a.joblib"), trust=True).estimator.predict(VALUES) is not None
 
 
 @pytest.mark.parametrize("ending", [".pkl", ".joblib", ".pickle", ".skops"])
@@ -95,7 +98,7 @@ def test_nothing_of_a_file_runs_without_trust(tmp_path: Path, ending: str) -> No
     assert "add --trust if you know who made it" in refusal(path, trust=False)
 
     assert Traitor.loaded == before
-    assert isinstance(load_fitted(path, trust=True), Traitor)
+    assert isinstance(load_fitted(str(path), trust=True).estimator, Traitor)
     assert Traitor.loaded == before + 1
 
 
@@ -116,7 +119,7 @@ def test_warnings_of_a_file_are_not_in_the_way(tmp_path: Path) -> None:
         patch.setitem(globals(), "Noisy", Noisy)
         Noisy.__qualname__ = "Noisy"
         joblib.dump(Noisy().fit(VALUES), tmp_path / "a.pkl")
-        assert load_fitted(tmp_path / "a.pkl", trust=True) is not None
+        assert load_fitted(str(tmp_path / "a.pkl"), trust=True).estimator is not None
 
 
 def as_fitted_with(version: str, path: Path) -> None:
@@ -149,7 +152,10 @@ def test_an_estimator_of_the_same_minor_version_is_taken(
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)
-        assert load_fitted(tmp_path / f"a{ending}", trust=True).predict(VALUES) is not None
+        assert (
+            load_fitted(str(tmp_path / f"a{ending}"), trust=True).estimator.predict(VALUES)
+            is not None
+        )
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def test_what_is_no_fitted_estimator_is_refused(
     joblib.dump(held, tmp_path / "a.pkl")
 
     with pytest.raises(TrainingError, match=message):
-        load_fitted(tmp_path / "a.pkl", trust=True)
+        load_fitted(str(tmp_path / "a.pkl"), trust=True)
 
 
 class Foreign:
@@ -202,7 +208,7 @@ class Fitting(Foreign):
 def test_an_estimator_of_another_library_is_taken_for_fitted(tmp_path: Path, held: Foreign) -> None:
     joblib.dump(held, tmp_path / "a.pkl")
 
-    assert isinstance(load_fitted(tmp_path / "a.pkl", trust=True), type(held))
+    assert isinstance(load_fitted(str(tmp_path / "a.pkl"), trust=True).estimator, type(held))
 
 
 @pytest.mark.parametrize("ending", [".pkl", ".joblib", ".pickle", ".skops"])

@@ -1,0 +1,63 @@
+"""A fitted estimator, in whatever kind of file it is brought."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from serving.model.estimator import Estimator
+from training.errors import TrainingError
+from training.loading.pickles import load_pickle, load_skops
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A fitted estimator, and what came with it."""
+
+    estimator: Estimator
+
+
+READERS: Mapping[str, Callable[..., Estimator]] = {
+    ".joblib": load_pickle,
+    ".pickle": load_pickle,
+    ".pkl": load_pickle,
+    ".skops": load_skops,
+}
+
+
+def load_fitted(source: str, *, trust: bool) -> Brought:
+    """Load a fitted estimator from what ``--model`` names.
+
+    Raises:
+        TrainingError: it may not be loaded, can't be, or is no fitted estimator of this
+            scikit-learn.
+    """
+    path = Path(source)
+    if not path.is_file():
+        raise TrainingError(f"there is no file {path}")
+    if path.suffix not in READERS:
+        raise TrainingError(f"{path} has none of the endings {', '.join(READERS)}")
+    estimator = READERS[path.suffix](path, trust=trust)
+    _check_fitted(estimator, source)
+    return Brought(estimator)
+
+
+def _check_fitted(estimator: Estimator, source: str) -> None:
+    """Refuse what is no fitted estimator.
+
+    Raises:
+        TrainingError: it has no ``predict``, or is not fitted.
+    """
+    if isinstance(estimator, type) or not hasattr(estimator, "predict"):
+        raise TrainingError(
+            f"{source} holds a {type(estimator).__name__} without predict, not an estimator that "
+            "can be served"
+        )
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        raise TrainingError(f"the {type(estimator).__name__} in {source} is not fitted") from None
+    except (TypeError, AttributeError):  # of another library; `describe` asks it anyhow
+        pass
