@@ -15,6 +15,8 @@ from serving.settings import Settings, variable_of
 
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 240  # of the README: what a person reads in five minutes
+ON_TRAINING = ("training", "tables", "bring", "models")
+MOST_LINES_OF_A_PAGE = 260  # of each of those: what is read in a sitting
 PROBLEM = re.compile(
     r"^## `([\w-]+)`$.*?Status: (\d+)\. Title: (.+?)\.?$", re.MULTILINE | re.DOTALL
 )
@@ -78,6 +80,11 @@ def default_of(name: str) -> str:
 
 def test_the_readme_is_read_in_five_minutes() -> None:
     assert len(read("README.md").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("page", ON_TRAINING)
+def test_a_page_on_training_is_read_in_a_sitting(page: str) -> None:
+    assert len(read(f"docs/{page}.md").splitlines()) <= MOST_LINES_OF_A_PAGE
 
 
 @pytest.mark.parametrize(
@@ -152,7 +159,7 @@ def test_the_metrics_and_labels_that_are_listed_are_those_that_there_are() -> No
 
 
 def test_the_members_of_the_description_that_are_listed_are_those_that_there_are() -> None:
-    rows = table("docs/training.md", "member | what it tells")
+    rows = table("docs/models.md", "member | what it tells")
     listed = {member for names, _ in rows for member in in_code(names)}
     assert listed == Description.model_fields.keys()
 
