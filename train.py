@@ -19,6 +19,7 @@ from serving.host.process import forbid_usage_reports
 from training.adopt import adopt
 from training.errors import TrainingError
 from training.learn import learn
+from training.loading.code import Code
 from training.options import Options
 
 SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
@@ -85,6 +86,13 @@ def take_an_estimator(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="columns of pandas' dtype category in the frame that it was fitted on; none, if alone",
     )
+    add(
+        "--code",
+        **SEVERAL,
+        type=Path,
+        metavar="PATH",
+        help="modules of your own, kept with the model: files of Python, folders of packages",
+    )
     add("--trust", action="store_true", help="load the model's file though it may run any code")
 
 
@@ -147,12 +155,14 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     check(parser, args)
     forbid_usage_reports()
-    options = Options(**vars(args))
     try:
-        if options.fitted is None:
-            learn(options)
-        else:
-            adopt(*options.fitted, options)
+        with Code() as code:
+            code.add(args.code)
+            options = Options(**vars(args) | {"code": code})
+            if options.fitted is None:
+                learn(options)
+            else:
+                adopt(*options.fitted, options)
     except (TrainingError, OSError) as exc:  # as where the store can't be written
         sys.exit(f"train.py: {exc}")
     except KeyboardInterrupt:

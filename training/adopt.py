@@ -32,7 +32,7 @@ def adopt(model: str, reference: Path, options: Options) -> Description:
     Raises:
         TrainingError: it can't be done.
     """
-    estimator = load_fitted(model, trust=options.trust).estimator
+    estimator = load_fitted(model, trust=options.trust, code=options.code).estimator
     table, evidence = reference_table(reference, options, estimator)
     for note in table.notes:
         tell(note)

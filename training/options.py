@@ -8,6 +8,7 @@ from serving.model.description import Task
 from serving.model.estimator import Estimator
 from training.errors import TrainingError
 from training.fitting.estimators import task_of
+from training.loading.code import Code
 from training.table.delimited import Format
 
 
@@ -16,7 +17,8 @@ class Options:
     """All options of the command line, named as there.
 
     ``model`` and ``reference`` are given both or not at all; without ``data`` too it is the iris.
-    ``category`` names none where it is empty, and says nothing where it is None.
+    ``code`` has what it names, and what else comes with the model. ``category`` names none where it
+    is empty, and says nothing where it is None.
     """
 
     data: Path | None
@@ -34,6 +36,7 @@ class Options:
     reference: Path | None
     category: Sequence[str] | None
     trust: bool
+    code: Code
     name: str
     seed: int
     test_size: float

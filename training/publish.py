@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.console import show
 from serving.model.about import About
+from serving.model.code import module_of
 from serving.model.description import Compiled, Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.state import StateError, read_state
@@ -68,9 +69,10 @@ def publish(
     Raises:
         TrainingError: it can't be loaded elsewhere.
     """
-    needed = needed_by(estimator, description)
+    description = description.model_copy(update={"code": options.code.files})
+    needed = needed_by(estimator, description, options.code.folder)
     for file in needed.files:
-        tell(f"the model needs {file}: name it under include in bentofile.yaml")
+        tell(f"the model needs {file}: bring it along with --code")
     with progress("compiling"), threadpool_limits(limits=1):
         proof, graph = compile_estimator(
             estimator, description, rows_of(table), options.tolerance, options.seed
@@ -87,7 +89,7 @@ def publish(
         description = description.model_copy(
             update={"reference": expected(estimator, description, table, evaluation, found)}
         )
-    tag = save(estimator, description, page, graph)
+    tag = save(estimator, description, page, graph, options.code.folder)
     show(summary(str(tag), description, steps))
     warn_of_scores(evaluation)
     return description
@@ -125,6 +127,7 @@ def summary(tag: str, description: Description, steps: str) -> str:
     lines["a dummy's"] = ", ".join(f"{name} {value:.3f}" for name, value in metrics.dummy.items())
     lines["measured on"] = metrics.split
     lines["compiled"] = compiled_line(description.compiled)
+    lines["code"] = ", ".join(sorted(set(map(module_of, description.code))))
     lines["needs"] = ", ".join(description.requirements)
     lines["scikit-learn"] = description.versions["scikit-learn"]
     told = (f"  {label:<13}{value}" for label, value in lines.items() if value)

@@ -141,10 +141,11 @@ class Description(Frozen):
     has the labels in ``classes_`` order, a list of them for each target if there are several, and
     is null where there are none. ``versions`` holds the Python and package versions that fitted
     the estimator, ``requirements`` the packages that it needs beside those of the service, and
-    ``artifact_sha256`` the digest of its file. ``compiled`` tells why it was not compiled, if it
-    was not. ``ignored`` names the columns of the table that are no features, the targets among
-    them: a client that sends its whole row may name them. ``reference`` is what requests can be
-    compared with; versions that kept none saved models without.
+    ``artifact_sha256`` the digest of its file. ``code`` has the digests of the modules that travel
+    with it, by their paths in the folder of that name. ``compiled`` tells why it was not compiled,
+    if it was not. ``ignored`` names the columns of the table that are no features, the targets
+    among them: a client that sends its whole row may name them. ``reference`` is what requests can
+    be compared with; versions that kept none saved models without.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Description(Frozen):
     requirements: tuple[str, ...]
     artifact_sha256: str
     asked: Asked
+    code: Mapping[str, str] = Field(default_factory=dict)
     compiled: Compiled | str = "it was saved by a version that compiled none"
     reference: References | None = None
 

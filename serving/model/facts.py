@@ -15,6 +15,7 @@ def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict
         exclude={
             "artifact_sha256": True,
             "asked": True,
+            "code": True,
             "compiled": True,
             "reference": True,
             "features": {"__all__": {"known"}},
@@ -56,7 +57,7 @@ def model_info_schemas() -> dict[str, Schema]:
     )
     parts = schema.pop("$defs")
     properties = schema["properties"]
-    for private in ("artifact_sha256", "asked", "compiled", "reference"):
+    for private in ("artifact_sha256", "asked", "code", "compiled", "reference"):
         del properties[private]
     for private in ("Asked", "Categories", "Compiled", "Reference", "References"):
         del parts[private]

@@ -4,6 +4,7 @@ A model in the store is what ``bentoml.sklearn.load_model`` reads, with a ``desc
 a model card beside the estimator.
 """
 
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from pickle import PicklingError
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias
 import bentoml
 import joblib
 
+from serving.model.code import CodeError, let_find
 from serving.model.compiled import CompiledEstimator, CompiledGraph
 from serving.model.description import Compiled, Description
 from serving.model.estimator import Estimator, FittedEstimator
@@ -19,6 +21,7 @@ from serving.model.outputs import Prediction
 from serving.model.stored import (
     ARTIFACT,
     CARD,
+    CODE,
     DESCRIPTION,
     GRAPH,
     SKLEARN,
@@ -51,11 +54,16 @@ class ServedModel(bentoml.models.BentoModel):
 
 
 def save(
-    estimator: Estimator, description: Description, card: str, graph: bytes | None = None
+    estimator: Estimator,
+    description: Description,
+    card: str,
+    graph: bytes | None = None,
+    code: Path | None = None,
 ) -> bentoml.Tag:
     """Save a fitted estimator with its description and card; the digest is filled in here.
 
-    ``graph`` is the ONNX graph of a compiled one. Returns the tag with the version that the store
+    ``graph`` is the ONNX graph of a compiled one, and ``code`` the folder of the modules that the
+    description says travel with it. Returns the tag with the version that the store
     gave.
     """
     with bentoml.models.create(
@@ -75,6 +83,8 @@ def save(
         (folder / CARD).write_text(card, "utf-8")
         if graph is not None:
             (folder / GRAPH).write_bytes(graph)
+        if code is not None:
+            shutil.copytree(code, folder / CODE)
     return stored.tag
 
 
@@ -130,6 +140,9 @@ def _graph(stored: VerifiedModel) -> CompiledGraph:
 
 def _unpickled(stored: VerifiedModel) -> Estimator:
     try:
+        let_find(stored.path / CODE, stored.description.code, f"model {stored.tag}")
         return joblib.load(stored.path / ARTIFACT)
+    except CodeError as exc:
+        raise ModelError(str(exc)) from None
     except Exception as exc:
         raise ModelError(f"model {stored.tag} can't be unpickled: {exc!r}") from exc

@@ -26,6 +26,7 @@ ARTIFACT = "saved_model.pkl"
 GRAPH = "model.onnx"
 DESCRIPTION = "description.json"
 CARD = "card.html"
+CODE = "code"  # the folder of its own modules
 SKLEARN = "scikit-learn"
 CLOUDPICKLE = "cloudpickle"
 
@@ -67,6 +68,7 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
         wanted = {ARTIFACT: description.artifact_sha256}
         if isinstance(description.compiled, Compiled):
             wanted[GRAPH] = description.compiled.sha256
+        wanted |= {f"{CODE}/{file}": digest for file, digest in description.code.items()}
         damaged = [name for name, digest in wanted.items() if sha256(path / name) != digest]
         (path / CARD).stat()
     except FileNotFoundError as exc:

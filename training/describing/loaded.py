@@ -51,12 +51,14 @@ def main() -> None:
     sys.meta_path.insert(0, Without(without))
     import joblib  # scikit-learn imports pandas if it finds it, so not before
 
+    from serving.model.code import let_find
     from serving.model.description import Description
     from serving.model.estimator import FittedEstimator
 
     before = set(sys.modules)
     folder = Path(sys.argv[1])
     description = Description.model_validate_json((folder / "description.json").read_bytes())
+    code = let_find(folder / "code", description.code, "the model").folder
     try:
         FittedEstimator(joblib.load(folder / "estimator"), description).warm_up()
     except BaseException as exc:
@@ -67,7 +69,8 @@ def main() -> None:
                 return
         sys.exit(f"{type(exc).__name__}: {exc}")
     files = [getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - before]
-    tell({"files": sorted(filter(None, files))})
+    own = [file for file in filter(None, files) if not Path(file).is_relative_to(code)]
+    tell({"files": sorted(own)})
 
 
 if __name__ == "__main__":

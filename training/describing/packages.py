@@ -5,6 +5,7 @@ Found by loading it in a process of its own, as serving does, without what may n
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from serving.model.description import Description
 from serving.model.estimator import Estimator
 from serving.model.store import pickle_estimator
-from serving.model.stored import CLOUDPICKLE
+from serving.model.stored import CLOUDPICKLE, CODE
 from training.errors import TrainingError
 
 ROOT = Path(__file__).parents[2]
@@ -30,8 +31,10 @@ class Needed:
     files: tuple[str, ...]
 
 
-def needed_by(estimator: Estimator, description: Description) -> Needed:
+def needed_by(estimator: Estimator, description: Description, code: Path | None = None) -> Needed:
     """Find what the service does not have by itself, by doing without all that it does not need.
+
+    ``code`` is the folder of the modules that the description says travel with it.
 
     Raises:
         TrainingError: the estimator can't be loaded in another process.
@@ -45,6 +48,8 @@ def needed_by(estimator: Estimator, description: Description) -> Needed:
                 needed.add(CLOUDPICKLE)
         except Exception as exc:  # what can't be pickled raises anything
             raise TrainingError(f"the estimator can't be pickled: {exc}") from None
+        if code is not None:
+            shutil.copytree(code, Path(folder, CODE))
         Path(folder, "description.json").write_text(description.model_dump_json(), "utf-8")
         while True:
             without = [

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from serving.model.estimator import Estimator
 from training.errors import TrainingError
+from training.loading.code import Code
 from training.loading.pickles import load_pickle, load_skops
 
 
@@ -27,8 +28,10 @@ READERS: Mapping[str, Callable[..., Estimator]] = {
 }
 
 
-def load_fitted(source: str, *, trust: bool) -> Brought:
+def load_fitted(source: str, *, trust: bool, code: Code) -> Brought:
     """Load a fitted estimator from what ``--model`` names.
+
+    Modules that come with it are added to the ``code``, before it is unpickled.
 
     Raises:
         TrainingError: it may not be loaded, can't be, or is no fitted estimator of this

@@ -12,7 +12,7 @@ GROUND = ("errors", "advice", "console")
 WINGS = {
     "table": "columns names marks dates numerals cells records walk quotes header delimiter "
     "delimited files flaws faults tasks table",
-    "loading": "pickles fitted",
+    "loading": "code pickles fitted",
     "fitting": "estimators pipeline choice evaluation",
     "describing": "columns tellers told loaded packages dtypes evidence asking comparing forms "
     "intervals domain boundary scores batches probe features example describe reference",

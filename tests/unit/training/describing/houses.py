@@ -19,6 +19,7 @@ from serving.model.features import Row
 from training.adopt import reference_table
 from training.describing.describe import before_asking, rows_of
 from training.describing.forms import with_form
+from training.loading.code import Code
 from training.loading.fitted import load_fitted
 from training.options import Options
 from training.table.table import Table
@@ -165,8 +166,8 @@ def brought(
     file = folder / f"table.{kind}"
     getattr(frame.assign(sold=labels), f"to_{kind}")(file, index=False)
     parsed = train.build_parser().parse_args(["--target", "sold", *options.split()])
-    loaded = load_fitted(str(folder / "mine.joblib"), trust=True).estimator
-    found, evidence = reference_table(file, Options(**vars(parsed)), loaded)
+    loaded = load_fitted(str(folder / "mine.joblib"), trust=True, code=Code()).estimator
+    found, evidence = reference_table(file, Options(**vars(parsed) | {"code": Code()}), loaded)
     unasked = before_asking("mine", loaded, found, UNKNOWN)
     return with_form(loaded, unasked, rows_of(found), evidence), found
 

@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from serving.model.description import Task
 from training.errors import TrainingError
 from training.fitting.estimators import task_of
+from training.loading.code import Code
 from training.loading.fitted import load_fitted
 
 Estimator = Any  # scikit-learn has no type for it
@@ -37,10 +38,15 @@ def fitted() -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression()).fit(VALUES, LABELS)
 
 
+def loaded(path: Path, *, trust: bool) -> Estimator:
+    """Load what a file holds."""
+    return load_fitted(str(path), trust=trust, code=Code()).estimator
+
+
 def refusal(path: Path, *, trust: bool) -> str:
     """Give what tells why a file is not loaded."""
     with pytest.raises(TrainingError) as caught:
-        load_fitted(str(path), trust=trust)
+        loaded(path, trust=trust)
     return str(caught.value)
 
 
@@ -68,9 +74,9 @@ class Traitor(BaseEstimator):
 def test_skops_files_of_scikit_learns_own_types_are_loaded(tmp_path: Path, trust: bool) -> None:
     skops.io.dump(fitted(), tmp_path / "a.skops")
 
-    loaded = load_fitted(str(tmp_path / "a.skops"), trust=trust).estimator
+    estimator = loaded(tmp_path / "a.skops", trust=trust)
 
-    assert (loaded.predict_proba(VALUES) == fitted().predict_proba(VALUES)).all()
+    assert (estimator.predict_proba(VALUES) == fitted().predict_proba(VALUES)).all()
 
 
 @pytest.mark.parametrize("ending", [".joblib", ".pkl", ".pickle"])
@@ -78,15 +84,13 @@ def test_pickles_are_loaded_if_they_are_trusted(tmp_path: Path, ending: str) -> 
     path = tmp_path / f"a{ending}"
     path.write_bytes(pickle.dumps(fitted()))
 
-    assert list(load_fitted(str(path), trust=True).estimator.predict(VALUES)) == list(
-        fitted().predict(VALUES)
-    )
+    assert list(loaded(path, trust=True).predict(VALUES)) == list(fitted().predict(VALUES))
 
 
 def test_compressed_pickles_of_joblib_are_loaded(tmp_path: Path) -> None:
     joblib.dump(fitted(), tmp_path / "a.joblib", compress=3)
 
-    assert load_fitted(str(tmp_path / "a.joblib"), trust=True).estimator.predict(VALUES) is not None
+    assert loaded(tmp_path / "a.joblib", trust=True).predict(VALUES) is not None
 
 
 @pytest.mark.parametrize("ending", [".pkl", ".joblib", ".pickle", ".skops"])
@@ -98,7 +102,7 @@ def test_nothing_of_a_file_runs_without_trust(tmp_path: Path, ending: str) -> No
     assert "add --trust if you know who made it" in refusal(path, trust=False)
 
     assert Traitor.loaded == before
-    assert isinstance(load_fitted(str(path), trust=True).estimator, Traitor)
+    assert isinstance(loaded(path, trust=True), Traitor)
     assert Traitor.loaded == before + 1
 
 
@@ -119,7 +123,7 @@ def test_warnings_of_a_file_are_not_in_the_way(tmp_path: Path) -> None:
         patch.setitem(globals(), "Noisy", Noisy)
         Noisy.__qualname__ = "Noisy"
         joblib.dump(Noisy().fit(VALUES), tmp_path / "a.pkl")
-        assert load_fitted(str(tmp_path / "a.pkl"), trust=True).estimator is not None
+        assert loaded(tmp_path / "a.pkl", trust=True) is not None
 
 
 def as_fitted_with(version: str, path: Path) -> None:
@@ -152,10 +156,7 @@ def test_an_estimator_of_the_same_minor_version_is_taken(
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)
-        assert (
-            load_fitted(str(tmp_path / f"a{ending}"), trust=True).estimator.predict(VALUES)
-            is not None
-        )
+        assert loaded(tmp_path / f"a{ending}", trust=True).predict(VALUES) is not None
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_what_is_no_fitted_estimator_is_refused(
     joblib.dump(held, tmp_path / "a.pkl")
 
     with pytest.raises(TrainingError, match=message):
-        load_fitted(str(tmp_path / "a.pkl"), trust=True)
+        loaded(tmp_path / "a.pkl", trust=True)
 
 
 class Foreign:
@@ -208,7 +209,7 @@ class Fitting(Foreign):
 def test_an_estimator_of_another_library_is_taken_for_fitted(tmp_path: Path, held: Foreign) -> None:
     joblib.dump(held, tmp_path / "a.pkl")
 
-    assert isinstance(load_fitted(str(tmp_path / "a.pkl"), trust=True).estimator, type(held))
+    assert isinstance(loaded(tmp_path / "a.pkl", trust=True), type(held))
 
 
 @pytest.mark.parametrize("ending", [".pkl", ".joblib", ".pickle", ".skops"])
