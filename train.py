@@ -75,8 +75,17 @@ def take_a_table(parser: argparse.ArgumentParser) -> None:
 def take_an_estimator(parser: argparse.ArgumentParser) -> None:
     """Declare the options of an estimator: one to be fitted, or one that is."""
     add = parser.add_argument
-    add("--estimator", metavar="CLASS", help="of scikit-learn; chosen by its score, if not given")
+    add(
+        "--estimator",
+        metavar="CLASS",
+        help="of scikit-learn, or module.Class of any; chosen by its score, if not given",
+    )
     add("--param", **SEVERAL, metavar="NAME=VALUE", help="of the estimator")
+    add(
+        "--candidates",
+        choices=("boosters",),
+        help="compare XGBoost, LightGBM and CatBoost, too, as far as they are installed",
+    )
     add("--model", metavar="FILE", help="fitted estimator: .skops, .joblib or .pkl")
     add("--reference", type=Path, metavar="FILE", help="table like the one it was fitted on")
     add(
@@ -142,6 +151,8 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("--target and --task need --data")
     if args.param and args.estimator is None:
         parser.error("--param needs --estimator")
+    if args.candidates and (args.data is None or args.estimator):
+        parser.error("--candidates needs --data, and no --estimator")
     if args.name is None:
         source = args.data or args.model
         stem = Path(source).name.partition(".")[0].lower() if source else "iris"

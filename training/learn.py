@@ -13,7 +13,8 @@ from training.errors import TrainingError
 from training.fitting.choice import choose
 from training.fitting.estimators import make_estimator
 from training.fitting.evaluation import evaluate, truth_of
-from training.fitting.pipeline import build_pipeline, fit
+from training.fitting.pipeline import fit
+from training.fitting.trial import suited
 from training.options import Options, agreed_task
 from training.publish import described, publish
 from training.table.files import read_file
@@ -47,10 +48,13 @@ def learn(options: Options) -> Description:
     for note in table.notes:
         tell(note)
     if named is not None:
-        pipeline = build_pipeline(table.types, table.frame, named)
+        with progress("trying the estimator"):
+            pipeline = suited(table, named, options.seed)
     else:
         with progress("choosing an estimator"):
-            pipeline, _ = choose(table, options.seed, tell)
+            pipeline, _ = choose(
+                table, options.seed, tell, with_boosters=options.candidates is not None
+            )
     with progress("evaluating"):
         evaluation = evaluate(pipeline, table, options.test_size, options.seed)
     with progress("fitting on all rows"):

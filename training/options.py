@@ -32,6 +32,7 @@ class Options:
     task: Task | None
     estimator: str | None
     param: Sequence[str]
+    candidates: str | None
     model: str | None
     reference: Path | None
     category: Sequence[str] | None

@@ -26,6 +26,7 @@ from training.describing.packages import needed_by
 from training.errors import TrainingError
 from training.expected import expected
 from training.fitting.evaluation import Evaluation
+from training.fitting.families import bare
 from training.fitting.pipeline import one_job
 from training.options import Options
 from training.table.table import Table
@@ -108,7 +109,7 @@ def warn_of_scores(evaluation: Evaluation) -> None:
 def steps_of(estimator: Estimator) -> str:
     """Name the steps of a pipeline."""
     steps = getattr(estimator, "steps", [("", estimator)])
-    return " → ".join(type(step).__name__ for _, step in steps)
+    return " → ".join(type(bare(step)).__name__ for _, step in steps)
 
 
 def summary(tag: str, description: Description, steps: str) -> str:

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,16 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import f1_score, make_scorer, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.model.description import Task
 from serving.model.estimator import Estimator
 from serving.model.outputs import Array
 from training.errors import TrainingError
-from training.fitting.pipeline import build_pipeline
+from training.fitting.estimators import make_estimator, tags_of
+from training.fitting.families import boosters_of, installed_by
+from training.fitting.pipeline import reason
+from training.fitting.trial import suited
 from training.table.table import Table
 
 MAX_LEAVES = 5000  # of a tree: so a forest has megabytes, not gigabytes, however large the table
@@ -52,10 +55,30 @@ def candidates(task: Task, seed: int) -> dict[str, Estimator]:
     return {type(estimator).__name__: estimator for estimator in tried}
 
 
+def boosters(task: Task, seed: int, tell: Callable[[str], None]) -> dict[str, Estimator]:
+    """Give the gradient boosting of other libraries, as far as they are installed.
+
+    Raises:
+        TrainingError: none is.
+    """
+    known = boosters_of(task)
+    missing = [module for module in known if find_spec(module) is None]
+    if missing and len(missing) == len(known):
+        raise TrainingError(f"no library of boosters is installed: {installed_by(missing)}")
+    if missing:
+        tell(f"not compared, since not installed: {', '.join(missing)}: {installed_by(missing)}")
+    made = (
+        make_estimator(name, [], seed) for module, name in known.items() if module not in missing
+    )
+    return {type(estimator).__name__: estimator for estimator in made}
+
+
 def choose(
-    table: Table, seed: int, tell: Callable[[str], None]
+    table: Table, seed: int, tell: Callable[[str], None], *, with_boosters: bool = False
 ) -> tuple[Pipeline, dict[str, float]]:
     """Choose the simplest of the candidates that do best in cross-validation.
+
+    Where they are asked for, those of other libraries are candidates, too.
 
     Returns:
         The unfitted pipeline, and the mean score of each candidate.
@@ -63,9 +86,11 @@ def choose(
     Raises:
         TrainingError: no score tells which is best, or none could be computed.
     """
+    able = candidates(table.task, seed)
+    if with_boosters and able:
+        able |= boosters(table.task, seed, tell)
     tried = {
-        name: build_pipeline(table.types, table.frame, estimator)
-        for name, estimator in _suitable(table, seed).items()
+        name: suited(table, estimator, seed) for name, estimator in _suitable(table, able).items()
     }
     if not tried:
         raise TrainingError(
@@ -84,8 +109,8 @@ def choose(
         try:
             scores[name] = _cross_validate(pipeline, frame, labels, score, seed)
             outcome = f"{metric} {scores[name]:.3f}"
-        except ValueError as exc:
-            outcome = failure = f"left out, {exc}"
+        except Exception as exc:  # those of other libraries raise anything
+            outcome = failure = f"left out, {reason(exc)}"
         tell(f"{number}/{len(tried)} {name}: {outcome} ({time.perf_counter() - started:.1f} s)")
     if not scores:
         raise TrainingError(f"no estimator can be chosen by this table, the last {failure}")
@@ -93,12 +118,12 @@ def choose(
     return next(tried[name] for name, value in scores.items() if value >= needed), scores
 
 
-def _suitable(table: Table, seed: int) -> dict[str, Estimator]:
+def _suitable(table: Table, tried: Mapping[str, Estimator]) -> dict[str, Estimator]:
     """Give the candidates that can learn all targets and, of them, those that learn words soon."""
     able = {
         name: estimator
-        for name, estimator in candidates(table.task, seed).items()
-        if table.target.shape[1] == 1 or get_tags(estimator).target_tags.multi_output
+        for name, estimator in tried.items()
+        if table.target.shape[1] == 1 or tags_of(estimator).target_tags.multi_output
     }
     if "text" not in table.types.values():
         return able

@@ -1,45 +1,25 @@
-"""Estimators of scikit-learn by name, as a person asks for them at the terminal."""
+"""Estimators made of names and parameters, as a person gives them at the terminal."""
 
 import ast
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sklearn.base import (
-    ClassifierMixin,
-    ClusterMixin,
-    OutlierMixin,
-    RegressorMixin,
     is_classifier,
     is_clusterer,
     is_outlier_detector,
     is_regressor,
 )
-from sklearn.utils import all_estimators
+from sklearn.utils import Tags, TargetTags, get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 
 from serving.model.description import Task
 from serving.model.estimator import Estimator
 from training.errors import TrainingError
+from training.fitting.classes import find_estimator, suggestion
+from training.fitting.families import FAMILIES, NO_FAMILY
 
-
-def find_estimator(name: str) -> type:
-    """Find the classifier, regressor, clusterer or outlier detector of scikit-learn of that name.
-
-    Raises:
-        TrainingError: there is none, or it can't answer for rows it was not fitted on.
-    """
-    kinds = (ClassifierMixin, RegressorMixin, ClusterMixin, OutlierMixin)
-    known = {known: found for known, found in all_estimators() if issubclass(found, kinds)}
-    able = {known: found for known, found in known.items() if hasattr(found, "predict")}
-    if name not in known:
-        raise TrainingError(
-            f"scikit-learn has no classifier, regressor, clusterer or outlier detector {name}"
-            f"{_suggestion(name, able)}"
-        )
-    if name not in able:
-        raise TrainingError(f"{name} can't predict for new rows")
-    return able[name]  # type: ignore[no-any-return]
+SEEDS = ("random_state", "random_seed", "seed")
 
 
 def make_estimator(name: str, params: Sequence[str], seed: int) -> Estimator:
@@ -48,32 +28,98 @@ def make_estimator(name: str, params: Sequence[str], seed: int) -> Estimator:
     Raises:
         TrainingError: the estimator, a parameter or its value can't be.
     """
-    found = find_estimator(name)
-    accepted = inspect.signature(found).parameters
-    if needed := [key for key, known in accepted.items() if known.default is known.empty]:
-        raise TrainingError(
-            f"{name} is made of other estimators ({', '.join(needed)}), which can't be given here"
-        )
-    defaults = {"random_state": seed, "novelty": True}  # the latter to predict for new rows
-    values: dict[str, object] = {key: value for key, value in defaults.items() if key in accepted}
+    found, given = find_estimator(name), _given(params)
+    _check_complete(found, given)
+    try:
+        estimator = _made(found, given, seed)
+    except TrainingError:
+        raise
+    except InvalidParameterError as exc:
+        raise TrainingError(str(exc)) from None
+    except Exception as exc:  # what is not scikit-learn's raises anything
+        raise TrainingError(f"{found.__name__} can't be made: {exc}") from exc
+    if not hasattr(estimator, "predict"):
+        raise TrainingError(f"{estimator} can't predict for new rows")
+    return estimator
+
+
+def _given(params: Sequence[str]) -> dict[str, object]:
+    given = {}
     for param in params:
         key, equals, text = param.partition("=")
         if not equals:
             raise TrainingError(f"a parameter is given as name=value, not as {param}")
-        if key not in accepted:
-            raise TrainingError(
-                f"{name} has no parameter {key}{_suggestion(key, accepted)}\n"
-                f"it has {', '.join(accepted) or 'none'}"
-            )
-        values[key] = _value(text)
-    estimator = found(**values)
-    try:
+        given[key] = _value(text)
+    return given
+
+
+def _check_complete(found: type, given: Mapping[str, object]) -> None:
+    """Refuse a class that can't be made of what is given."""
+    needed = [key for key, known in _named(found).items() if known.default is known.empty]
+    lacking = ", ".join(key for key in needed if key not in given)
+    if lacking and found.__module__.startswith("sklearn."):
+        raise TrainingError(
+            f"{found.__name__} is made of other estimators ({lacking}), which can't be given here"
+        )
+    if lacking:
+        raise TrainingError(
+            f"{found.__name__} can't be made without {lacking}: give it with --param, or, where it "
+            "can't be written there, fit it elsewhere, and bring it with --model"
+        )
+
+
+def _made(found: type, given: Mapping[str, object], seed: int) -> Estimator:
+    """Make an estimator of parameters that it has, and of those that make it fit in here."""
+    named = _named(found)
+    needed = {key: given[key] for key, known in named.items() if known.default is known.empty}
+    own: Mapping[str, object] = found(**needed).get_params(deep=False)
+    accepted = [*dict.fromkeys([*named, *own])]
+    if not takes_any(found) and (unknown := [key for key in given if key not in accepted]):
+        raise TrainingError(
+            f"{found.__name__} has no parameter {unknown[0]}{suggestion(unknown[0], accepted)}\n"
+            f"it has {', '.join(accepted) or 'none'}"
+        )
+    estimator = found(**_defaults(found, accepted, given, seed), **given)
+    if hasattr(estimator, "_parameter_constraints"):  # as scikit-learn's have
         estimator._validate_params()
-    except InvalidParameterError as exc:
-        raise TrainingError(str(exc)) from None
-    if not hasattr(estimator, "predict"):
-        raise TrainingError(f"{estimator} can't predict for new rows")
     return estimator
+
+
+def _named(found: type) -> dict[str, inspect.Parameter]:
+    """Give the parameters that a class names."""
+    named = inspect.signature(found).parameters
+    others = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return {key: known for key, known in named.items() if known.kind not in others}
+
+
+def takes_any(found: type) -> bool:
+    """Tell whether a class takes parameters that it does not name; then fitting tells (`trial`)."""
+    kinds = {known.kind for known in inspect.signature(found).parameters.values()}
+    return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _defaults(
+    found: type, accepted: Sequence[str], given: Mapping[str, object], seed: int
+) -> dict[str, object]:
+    """Give what is set unless a person sets it, by one of its names."""
+    family = FAMILIES.get(found.__module__.partition(".")[0], NO_FAMILY)
+    values = {}
+    # The last is what lets it predict for new rows.
+    for names, value in {**family.defaults, SEEDS: seed, ("novelty",): True}.items():
+        known = [name for name in names if name in accepted]
+        if names in family.defaults and takes_any(found):
+            known = known or [names[0]]
+        if known and given.keys().isdisjoint(names):
+            values[known[0]] = value
+    return values
+
+
+def tags_of(estimator: Estimator) -> Tags:
+    """Give scikit-learn's tags; what has none of its own takes little."""
+    try:
+        return get_tags(estimator)
+    except Exception:  # an estimator of another library raises anything
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False))
 
 
 def task_of(estimator: Estimator) -> Task | None:
@@ -98,9 +144,3 @@ def _value(text: str) -> object:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    by_lower = {other.lower(): other for other in known}
-    close = difflib.get_close_matches(name.lower(), by_lower)
-    return f": did you mean {' or '.join(by_lower[match] for match in close)}?" if close else ""

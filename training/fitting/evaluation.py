@@ -16,6 +16,7 @@ from serving.model.estimator import Estimator, TableLike
 from serving.model.outputs import Array, Outputs
 from serving.model.scores import Scores, computed, scores_of
 from training.errors import TrainingError
+from training.fitting.families import bare
 from training.fitting.pipeline import fit
 from training.table.table import Table
 
@@ -96,7 +97,8 @@ def _metrics(
     try:
         scores = _scores(task, estimator, asked, truth)
     except Exception as exc:  # estimators raise anything
-        name = type(estimator[-1] if isinstance(estimator, Pipeline) else estimator).__name__
+        last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+        name = type(bare(last)).__name__
         raise TrainingError(f"{name} can't predict for all rows: {exc}") from exc
     values = computed(scores)
     dummy: Mapping[str, float] = {}

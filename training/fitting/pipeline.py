@@ -10,18 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from sklearn.utils import get_tags
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+)
 
 from serving.model.estimator import Estimator, TableLike
 from serving.model.outputs import Array
 from training.errors import TrainingError
+from training.fitting.estimators import tags_of
+from training.fitting.families import bare, family_of, is_foreign, one_thread
+from training.fitting.telling import TellingPipeline
 from training.table.columns import FeatureType
 
 MIN_CATEGORY_ROWS = 5  # a category of fewer is treated alike with the others of few
@@ -35,21 +41,32 @@ def build_pipeline(
     types: Mapping[str, FeatureType], frame: pd.DataFrame, estimator: Estimator
 ) -> Pipeline:
     """Put before an estimator what it needs to take the columns of a frame, and no more."""
-    takes = get_tags(estimator).input_tags
-    modules = set(type(estimator).__module__.split("."))
-    scaling = [StandardScaler()] if modules.isdisjoint(UNSCALED_MODULES) else []
+    tags, family = tags_of(estimator), family_of(estimator)
+    takes, is_native = tags.input_tags, family.tells is not None
+    modules = set(type(bare(estimator)).__module__.split("."))
+    is_scaled = family.scales and modules.isdisjoint(UNSCALED_MODULES)
+    scaling = [StandardScaler()] if is_scaled else []
     positions: dict[str, list[int]] = {}
     for position, (name, column) in enumerate(frame.items()):
         part = _part(types[name], bool(column.isna().any()) and not takes.allow_nan, position)
+        if part == "categories" and is_native:
+            part = f"categories_as_{family.categories_are}"
         positions.setdefault(part, []).append(position)
     if positions.keys() == {"numbers"}:
-        return make_pipeline(*scaling, estimator)
+        # Libraries refuse some names of columns, and frames that are not like the array that it is
+        # asked with later.
+        arrays = [_as_array("float64")] if is_foreign(bare(estimator)) else []
+        return make_pipeline(*arrays, *scaling, estimator)
+    first = sorted(positions, key=lambda part: not part.startswith("categories_as_"))
     columns = ColumnTransformer(
-        [(part, _preparation(part, scaling), columns) for part, columns in positions.items()],
+        [(part, _preparation(part, scaling), positions[part]) for part in first],
         # What takes sparse input seldom takes it with gaps, for which they are left here.
         sparse_threshold=float(takes.sparse and not takes.allow_nan),
     )
-    return Pipeline([("columns", columns), (get_tags(estimator).estimator_type, estimator)])
+    steps = [("columns", columns), (tags.estimator_type or "estimator", estimator)]
+    if not first[0].startswith("categories_as_"):
+        return Pipeline(steps)
+    return TellingPipeline(steps, categories=len(positions[first[0]]))
 
 
 def _part(kind: FeatureType, impute: bool, position: int) -> str:
@@ -63,11 +80,12 @@ def _part(kind: FeatureType, impute: bool, position: int) -> str:
     return "booleans_with_gaps" if kind == "boolean" else "numbers_with_gaps"
 
 
+def _as_array(dtype: str) -> FunctionTransformer:
+    return FunctionTransformer(np.asarray, kw_args={"dtype": dtype}, feature_names_out="one-to-one")
+
+
 def _preparation(part: str, scaling: Sequence[StandardScaler]) -> Pipeline:
-    floats, objects = (
-        FunctionTransformer(np.asarray, kw_args={"dtype": dtype}, feature_names_out="one-to-one")
-        for dtype in ("float64", "object")
-    )
+    floats, objects = _as_array("float64"), _as_array("object")
     match part:
         case "numbers":
             return make_pipeline(floats, *scaling)
@@ -85,6 +103,16 @@ def _preparation(part: str, scaling: Sequence[StandardScaler]) -> Pipeline:
                 sparse_output=False,
             )
             return make_pipeline(objects, encoder)
+        case "categories_as_codes":
+            encoder = OrdinalEncoder(  # what it has not seen is missing, too
+                handle_unknown="use_encoded_value",
+                unknown_value=np.nan,
+                encoded_missing_value=np.nan,
+                min_frequency=MIN_CATEGORY_ROWS,
+            )
+            return make_pipeline(objects, encoder)
+        case "categories_as_strings":
+            return make_pipeline(objects, SimpleImputer(strategy="constant", fill_value=""))
         case _:
             return make_pipeline(
                 objects,
@@ -110,10 +138,16 @@ def fit(pipeline: Pipeline, rows: TableLike, labels: Array | None) -> Pipeline:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return pipeline.fit(rows, labels)
+            fitted = pipeline.fit(rows, labels)
     except Exception as exc:  # estimators raise anything
-        name = type(pipeline[-1]).__name__
-        raise TrainingError(f"{name} can't be fitted on this table: {exc}") from exc
+        name = type(bare(pipeline[-1])).__name__
+        raise TrainingError(f"{name} can't be fitted on this table: {reason(exc)}") from exc
+    return fitted.plain() if isinstance(fitted, TellingPipeline) else fitted
+
+
+def reason(exc: Exception) -> str:
+    """Tell why it failed; XGBoost adds its stack to that."""
+    return str(exc).partition("\nStack trace")[0].strip()
 
 
 def one_job(estimator: Estimator) -> None:
@@ -122,11 +156,10 @@ def one_job(estimator: Estimator) -> None:
     For a few rows they cost more than they do, and they add up numbers in any order.
     """
     for part in parts_of(estimator):
-        if hasattr(part, "n_jobs"):
-            part.n_jobs = None
+        one_thread(part)
 
 
-def parts_of(estimator: Estimator) -> Iterator[BaseEstimator]:
+def parts_of(estimator: Estimator) -> Iterator[Estimator]:
     """Give an estimator and all estimators that it is made of."""
     waiting, seen = [estimator], set()
     while waiting:
@@ -134,9 +167,9 @@ def parts_of(estimator: Estimator) -> Iterator[BaseEstimator]:
         if id(part) in seen:
             continue
         seen.add(id(part))
-        if isinstance(part, BaseEstimator):
+        if hasattr(part, "get_params") and not isinstance(part, type):
             yield part
-            waiting.extend(vars(part).values())
+            waiting.extend(getattr(part, "__dict__", {}).values())
         elif isinstance(part, list | tuple):
             waiting.extend(part)
         elif isinstance(part, dict):

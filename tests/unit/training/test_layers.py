@@ -13,7 +13,7 @@ WINGS = {
     "table": "columns names marks dates numerals cells records walk quotes header delimiter "
     "delimited files flaws faults tasks table",
     "loading": "code pickles fitted",
-    "fitting": "estimators pipeline choice evaluation",
+    "fitting": "families classes estimators telling pipeline trial choice evaluation",
     "describing": "columns tellers told loaded packages dtypes evidence asking comparing forms "
     "intervals domain boundary scores batches probe features example describe reference",
     "compiling": "company graph rounding trees preparation converters conversion hostile proof",
