@@ -52,7 +52,7 @@ test-system: $(VENV)/dev $(VENV)/audit/installed $(CLIENTS)
 image-test: $(VENV)/dev  ## builds the image and runs it; needs docker or podman
 	$(BIN)/pytest tests/image --timeout 900
 
-bench: $(VENV)/train  ## this service beside its peers; ARGS=--guard for a short run that fails below wide bounds
+bench: $(VENV)/dev  ## this service beside its peers; ARGS=--guard for a short run that fails below wide bounds
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 soak: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## mixed traffic for minutes, all of it checked

@@ -7,9 +7,18 @@ from pathlib import Path
 
 from benchmarks.servers import ROOT
 
-LOGISTIC, FOREST = "logistic", "forest"  # their names in the store
-ESTIMATORS = {LOGISTIC: "LogisticRegression", FOREST: "RandomForestClassifier"}
+LOGISTIC, FOREST, BOOSTING = "logistic", "forest", "boosting"  # their names in the store
+ESTIMATORS = {
+    LOGISTIC: "LogisticRegression",
+    FOREST: "RandomForestClassifier",
+    BOOSTING: "lightgbm.LGBMClassifier",
+}
 STORE = Path(os.environ.get("BENTOML_HOME", Path.home() / "bentoml"))  # as BentoML has it
+
+
+def class_of(model: str) -> str:
+    """Name the class of a model's estimator, as the report shows it."""
+    return ESTIMATORS[model].rpartition(".")[2]
 
 
 def train(store: Path, *options: str) -> None:

@@ -12,7 +12,7 @@ from benchmarks.servers import HERE, ROOT, Answer, Server
 
 KEY = "a-key-of-the-benchmark"
 CLASSES = ("setosa", "versicolor", "virginica")
-STACK = ("uvicorn", "scikit-learn", "numpy")
+STACK = ("uvicorn", "scikit-learn", "numpy", "lightgbm")
 
 
 def first(predictions: Any) -> Answer:  # noqa: ANN401 (any JSON)
@@ -22,14 +22,23 @@ def first(predictions: Any) -> Answer:  # noqa: ANN401 (any JSON)
 
 def most_probable(document: Any) -> Answer:  # noqa: ANN401 (any JSON)
     """Read an answer of MLflow's protocol that has the probabilities of the only row of a list."""
-    probabilities = dict(zip(CLASSES, document["predictions"][0], strict=True))
-    return max(probabilities, key=lambda name: probabilities[name]), probabilities
+    return of_probabilities(document["predictions"][0])
 
 
 def open_inference(document: Any) -> Answer:  # noqa: ANN401 (any JSON)
-    """Read an answer of the Open Inference Protocol: its outputs have no names of classes."""
-    label, probabilities = (output["data"] for output in document["outputs"])
-    return label[0], dict(zip(CLASSES, probabilities, strict=True))
+    """Read an answer of the Open Inference Protocol: its outputs have no names of classes.
+
+    What asks a booster has no label in it either.
+    """
+    *labels, probabilities = (output["data"] for output in document["outputs"])
+    label, by_name = of_probabilities(probabilities)
+    return labels[0][0] if labels else label, by_name
+
+
+def of_probabilities(row: list[float]) -> Answer:
+    """Give the most probable class, and each one's probability."""
+    by_name = dict(zip(CLASSES, row, strict=True))
+    return max(CLASSES, key=lambda name: by_name[name]), by_name
 
 
 OURS = Server(
@@ -97,12 +106,11 @@ PEERS = (
     Server(
         name="mlserver",
         title="MLServer",
-        command="mlserver start mlserver",  # its settings are in that folder
+        command="python mlserver_server.py",  # its settings are in the folder mlserver
         port=8103,
         environment=HERE / ".venv-mlserver",
         packages=("mlserver", *STACK),
         requirements=HERE / "requirements-mlserver.txt",
-        variables={"MLSERVER_MODEL_URI": "{model}"},
         path="/v2/models/iris/infer",
         ready="/v2/models/iris/ready",
         body='{"inputs": [{"name": "rows", "shape": [1, 4], "datatype": "FP64", "data": [%s]}],'

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.load import Load
-from benchmarks.models import ESTIMATORS
+from benchmarks.models import class_of
 from benchmarks.peers import OURS, PEERS
 from benchmarks.servers import ROOT, Server
 from benchmarks.targets import AFTER, BATCH, BEFORE, IN_PROCESS, ONE, SOME, Point, Results, targets
@@ -51,7 +51,7 @@ def report(plan: Plan, results: Results) -> str:
     ]
     header = " | ".join(["server", *map(str, plan.loads)])
     for model in plan.models:
-        lines += [f"{ESTIMATORS[model]}, answers a second (p50, p95, p99 in ms):", ""]
+        lines += [f"{class_of(model)}, answers a second (p50, p95, p99 in ms):", ""]
         lines += table(header, load_rows(plan, results, model))
     lines += ["What was measured apart, median in ms:", ""]
     lines += table(" | ".join(["model | server", *APART]), other_rows(plan, results), left=2)
@@ -66,7 +66,7 @@ def report(plan: Plan, results: Results) -> str:
 
 def comparison(plan: Plan, results: Results) -> str:
     """Write the few figures that the README shows, of this service and its peers."""
-    headers = [f"{ESTIMATORS[model]}: {' | '.join(COMPARED)}" for model in plan.models]
+    headers = [f"{class_of(model)}: {' | '.join(COMPARED)}" for model in plan.models]
     return "\n".join(table(" | ".join(["server", *headers]), compared_rows(plan, results))[:-1])
 
 

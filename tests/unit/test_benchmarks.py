@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import pytest
 
 NAMES = ("load", "models", "peers", "report", "run", "servers", "targets")
-LOGISTIC = "logistic"
+LOGISTIC, BOOSTING = "logistic", "boosting"
+Plan: TypeAlias = Any
 Results: TypeAlias = Any
 
 
@@ -61,6 +62,39 @@ def test_of_several_peers_the_best_counts_and_one_left_out_does_not(
     add(bench, results, "fastapi", 50)
     add(bench, results, "litserve", 20)
     assert target.measured(results, LOGISTIC) == 5
+
+
+def test_a_model_is_compared_with_another_of_the_same_round(
+    bench: SimpleNamespace, results: Results
+) -> None:
+    target, one = bench.targets.as_quick_as(LOGISTIC, 1.2), bench.targets.ONE
+    for model, latencies in ((BOOSTING, (0.2, 0.9, 0.1)), (LOGISTIC, (0.2, 0.3, 0.1))):
+        assert target.measured(results, BOOSTING) is None  # where the other is left out, too
+        for latency in latencies:
+            sample = bench.load.Sample(1000, latency, 2.0, 3.0, 100, 0)
+            results.add(model, "ours", one, sample)
+    assert target.measured(results, BOOSTING) == 1
+
+
+def test_what_the_guard_measures_once_more_has_the_model_that_others_are_compared_with(
+    bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+
+    def measure(plan: Plan, store: Path) -> Results:
+        plans.append(plan)
+        results = bench.targets.Results()
+        for model, latency in ((LOGISTIC, 0.1), (BOOSTING, 0.9)):
+            if model in plan.models:
+                sample = bench.load.Sample(1000, latency, 2.0, 3.0, 100, 0)
+                results.add(model, "ours", bench.targets.ONE, sample)
+        return results
+
+    monkeypatch.setattr(bench.run, "measure", measure)
+    plan = bench.report.Plan([LOGISTIC, "forest", BOOSTING], [], [bench.targets.ONE], 1, 1, [0, 1])
+    with pytest.raises(SystemExit, match="True"):
+        bench.run.guard(plan, Path())
+    assert plans[1].models == [LOGISTIC, BOOSTING]
 
 
 def test_what_can_not_be_divided_is_missed(bench: SimpleNamespace, results: Results) -> None:
@@ -144,6 +178,7 @@ def test_the_answers_of_all_protocols_read_alike(bench: SimpleNamespace) -> None
     ]
     answers = {
         "ours": own,
+        "mlserver": {"outputs": [{"name": "predict", "data": numbers}]},  # of a booster
         "ours-v2": {"model_name": "iris", "outputs": outputs},
         "ours-invocations": {"predictions": [numbers]},
         "bentoml": [own],
