@@ -12,6 +12,7 @@ from serving.metrics import MODEL_LABELS
 from serving.model.description import Description
 from serving.problems import PROBLEM_TYPES, ProblemType
 from serving.settings import Settings, variable_of
+from train import build_parser
 
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 240  # of the README: what a person reads in five minutes
@@ -22,6 +23,7 @@ PROBLEM = re.compile(
 )
 METRIC_TYPES = {"Constant", "Counter", "Gauge", "Histogram", "Summary"}
 ALARMING = {"error", "critical", "end_process"}  # what logs an event that an operator acts on
+OPTION = re.compile(r"--[a-z-]+")
 EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
 SETTINGS = "variable | default | meaning"
 ENDPOINTS = "endpoint | answer"
@@ -95,6 +97,12 @@ def test_what_the_readme_shows_of_a_table_is_what_the_document_has(
 ) -> None:
     whole = table(document, header)
     assert [row for row in table("README.md", header) if row not in whole] == []
+
+
+def test_the_options_of_training_that_are_listed_are_those_that_there_are() -> None:
+    rows = table("docs/training.md", "option | default | meaning")
+    listed = {option for options, _, _ in rows for option in OPTION.findall(options)}
+    assert listed == set(OPTION.findall(build_parser().format_usage()))
 
 
 def test_the_settings_that_are_listed_are_those_that_there_are() -> None:
