@@ -36,7 +36,7 @@ if __name__ == "__main__":
         ),
         "pip_requirements": ["mlflow"],
     }
-    if booster := getattr(estimator, "booster_", None):
+    if booster := getattr(estimator[-1], "booster_", None):  # of the pipeline's estimator
         mlflow.lightgbm.save_model(booster, **options)
     else:
         mlflow.sklearn.save_model(

@@ -17,7 +17,7 @@ SERVE = ("mlserver", "start", "mlserver")
 
 if __name__ == "__main__":
     file, runtime = Path(os.environ["BENCH_MODEL_PATH"]), "mlserver_sklearn.SKLearnModel"
-    if booster := getattr(joblib.load(file), "booster_", None):
+    if booster := getattr(joblib.load(file)[-1], "booster_", None):  # of the pipeline's estimator
         file, runtime = Path(sys.prefix) / "model.bst", "mlserver_lightgbm.LightGBMModel"
         booster.save_model(file)
     os.environ["MLSERVER_MODEL_URI"] = str(file)
