@@ -67,7 +67,8 @@ class Asked(Frozen):
 
     ``scored_by`` names the method that tells more than ``predict``, and ``scores_by_class`` that
     the columns of ``decision_function`` belong to the classes. ``label_by`` names the method whose
-    largest value is at the label.
+    largest value is at the label. ``natively`` says that serving may take the quickest way to the
+    answers (`serving.model.natively`), which was seen to give the same, bit for bit.
     """
 
     input: InputForm
@@ -77,6 +78,7 @@ class Asked(Frozen):
     scores_by_class: bool
     label_by: ScoringMethod | None
     usual: float = 100.0
+    natively: bool = False
 
     def takes_for_category(self, name: str) -> bool:
         """Tell whether a column of numbers was one of pandas' categories."""

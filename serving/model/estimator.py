@@ -12,7 +12,7 @@ import numpy as np
 
 from serving.model.description import Categories, Description
 from serving.model.features import Category, Number, Row, Text, Value
-from serving.model.outputs import Array, OutputChecks, Outputs, Prediction, tied
+from serving.model.outputs import Array, Given, OutputChecks, Outputs, Prediction, tied
 
 Estimator: TypeAlias = Any  # scikit-learn has no type for it
 TableLike: TypeAlias = Any  # an array or a pandas DataFrame, with one row for each instance
@@ -52,6 +52,11 @@ class FittedEstimator:
         self._reach = Reach(description)
         features = description.features
         self._has_strings = any(isinstance(feature, Category | Text) for feature in features)
+        self._asks: Callable[[TableLike], tuple[Given, Given]] = self._by_its_methods
+        if description.asked.natively:
+            from serving.model.natively import quick_way  # scikit-learn too, so not before
+
+            self._asks = quick_way(estimator, description) or self._by_its_methods
         if description.asked.input == "array":  # but it may have been fitted on a data frame
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
 
@@ -100,10 +105,13 @@ class FittedEstimator:
 
         # The parameters were checked when the estimator was fitted.
         with sklearn.config_context(skip_parameter_validation=True):
-            values = np.asarray(self._estimator.predict(table))
-            method = self.description.asked.scored_by
-            scores = None if method is None else getattr(self._estimator, method)(table)
-        return self._checks.outputs(len(table), values, scores)
+            return self._checks.outputs(len(table), *self._asks(table))
+
+    def _by_its_methods(self, table: TableLike) -> tuple[Given, Given]:
+        """Give what ``predict`` and the scoring method give, if there is one."""
+        method = self.description.asked.scored_by
+        scores = None if method is None else getattr(self._estimator, method)(table)
+        return self._estimator.predict(table), scores
 
     def table(self, rows: Sequence[Row]) -> TableLike:
         """Give rows in the form that the estimator takes; NaN where a value is missing."""

@@ -18,6 +18,26 @@ Given: TypeAlias = Any  # what an estimator gives, before it is checked
 # Two classes whose scores lie closer than this, relative to them, may change places by rounding.
 TIE_TOLERANCE = 1e-9
 
+NUMBERS = {float, np.float64, np.float32}  # not whole ones, which may be labels beyond 2**53
+
+
+def dense(given: Given) -> Array:
+    """Give what an estimator gave as an array: SciPy's sparse matrices too."""
+    return np.asarray(given.toarray() if hasattr(given, "toarray") else given)
+
+
+def answers_of(given: Given) -> Array:
+    """Give what ``predict`` gave as an array of shape (rows,), or (rows, targets).
+
+    CatBoost gives a column of labels, and some give numbers as objects.
+    """
+    values = dense(given)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values.ravel()
+    if values.dtype == object and all(type(value) in NUMBERS for value in values.flat):
+        values = values.astype(np.float64)
+    return values
+
 
 class WrongOutputError(Exception):
     """An estimator gave what no estimator may: no fault of its input, unlike a ``ValueError``."""
@@ -70,22 +90,21 @@ class OutputChecks:
             # Some estimators predict 1.0 for the class 1; the class is what counts.
             self._labels = [{label: label for label in c} for c in description.classes_by_target]
 
-    def outputs(self, count: int, values: Array, scores: Given) -> Outputs:
+    def outputs(self, count: int, given: Given, scores: Given) -> Outputs:
         """Take what ``predict`` and the scoring method gave for so many rows; see their shapes.
 
         Raises:
             WrongOutputError: it is not one answer for each row.
         """
         several = self._targets > 1
-        if not several and values.shape == (count, 1):
-            values = values.ravel()
+        values = answers_of(given)
         if values.shape != ((count, self._targets) if several else (count,)):
             raise WrongOutputError(f"predict gave an array of shape {values.shape}")
         if self._scored_by is None:
             return Outputs(values)
         if self._scored_by == "predict_proba":
             return Outputs(values, self._by_target(scores, count))
-        scores = np.asarray(scores)
+        scores = dense(scores)
         if scores.ndim not in {1, 2} or len(scores) != count:
             raise WrongOutputError(f"decision_function gave an array of shape {scores.shape}")
         return Outputs(values, scores=scores)
@@ -98,11 +117,11 @@ class OutputChecks:
         """
         arrays: tuple[Array, ...]
         if self._targets == 1:
-            arrays = (np.asarray(given),)
+            arrays = (dense(given),)
         elif isinstance(given, list):
-            arrays = tuple(map(np.asarray, given))
+            arrays = tuple(map(dense, given))
         else:
-            arrays = tuple(np.column_stack([1 - column, column]) for column in np.asarray(given).T)
+            arrays = tuple(np.column_stack([1 - column, column]) for column in dense(given).T)
         shapes = [array.shape for array in arrays]
         if shapes != [(count, len(labels)) for labels in self._labels]:
             raise WrongOutputError(f"predict_proba gave arrays of shapes {shapes}")

@@ -97,7 +97,7 @@ def _prove(
     Raises:
         CannotConvertError: they are not alike.
     """
-    rows, outputs = _answered(model, rows)
+    rows, outputs = answered(model, rows)
     numbers = outputs.probabilities[0] if outputs.probabilities else outputs.values[:, np.newaxis]
     told = [prediction.value for prediction in model.predictions(outputs)]
     classes = model.description.classes_by_target
@@ -137,7 +137,7 @@ def _same_bits(some: Array, others: Array) -> bool:
     )
 
 
-def _answered(model: FittedEstimator, rows: Sequence[Row]) -> tuple[list[Row], Outputs]:
+def answered(model: FittedEstimator, rows: Sequence[Row]) -> tuple[list[Row], Outputs]:
     """Ask the estimator, and leave out the rows for which it has no finite answer."""
     rows = list(rows)
     try:

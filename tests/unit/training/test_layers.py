@@ -16,7 +16,8 @@ WINGS = {
     "fitting": "families classes estimators telling pipeline trial choice evaluation",
     "describing": "columns tellers told loaded packages dtypes evidence asking comparing forms "
     "intervals domain boundary scores batches probe features example describe reference",
-    "compiling": "company graph rounding trees preparation converters conversion hostile proof",
+    "compiling": "company graph rounding trees preparation converters conversion hostile proof "
+    "quickest",
     "card": "numbers drawing plots importance findings card",
 }
 TOP = ("options", "expected", "publish", "learn", "adopt", "train")
@@ -28,7 +29,8 @@ KNOWN_BY = {
     "loading": "",
     "fitting": "table.columns table.table",
     "describing": "fitting.pipeline table.columns table.files table.names table.table",
-    "compiling": "describing.asking describing.batches describing.boundary fitting.pipeline",
+    "compiling": "describing.asking describing.batches describing.boundary describing.comparing "
+    "fitting.pipeline",
     "card": "fitting.evaluation",
 }
 
