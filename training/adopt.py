@@ -11,6 +11,7 @@ import numpy as np
 from serving.model.description import Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
 from training.console import tell
+from training.describing.answers import task_by_answers
 from training.describing.columns import Columns, counted, names_in, same_names
 from training.describing.describe import answerable, rows_of
 from training.describing.dtypes import categories_of, dtypes_of
@@ -38,10 +39,16 @@ def adopt(model: str, reference: Path, options: Options) -> Description:
         tell(note)
     classes = getattr(estimator, "classes_", None)
     target = options.target
+    if table.task != "classification":
+        classes = None  # CatBoost's regressors have an empty array of them
     if isinstance(classes, np.ndarray) and not np.isin(table.labels, classes).any() and target:
         raise TrainingError(f"no value of {target[0]!r} is a class of the estimator")
     unknown = Metrics(split="none: the reference has no target", values={}, dummy={})
     description = described(options, estimator, table, unknown, evidence)
+    if (count := len(description.targets)) > len(table.target.columns) > 0:
+        table = replace(table, target=table.target.iloc[:, :0])
+        of_one = f"none: the estimator gives {count} numbers for the one target"
+        unknown = unknown.model_copy(update={"split": of_one})
     told = answerable(table, description)
     if lost := len(table.frame) - len(told.frame):
         tell(f"{lost} rows are not scored: the estimator takes no missing values")
@@ -67,15 +74,16 @@ def reference_table(
     """
     raw, remarks = read_file(reference, options.form)
     check_names(list(raw.columns), options.target, options.drop, options.keep)
-    task = agreed_task(options.task, estimator, "the estimator is")
-    if task is None:
-        raise TrainingError("the estimator does not tell what it does: say it with --task")
-    targets = options.target if task in {"classification", "regression"} else []
     rest = [name for name in raw.columns if name not in {*options.target, *options.drop}]
     own = names_in(estimator)
     names = rest if own is None else same_names(own, rest)
     if missing := [name for name in names if name not in rest]:
         raise TrainingError(f"{reference} lacks what the estimator needs: {', '.join(missing)}")
+    task = agreed_task(options.task, estimator, "the estimator is")
+    task = task or task_by_answers(estimator, raw[names])
+    if task is None:
+        raise TrainingError("the estimator does not tell what it does: say it with --task")
+    targets = options.target if task in {"classification", "regression"} else []
     if unknown := [name for name in options.category or () if name not in names]:
         raise TrainingError(f"no feature of the estimator is {listed(unknown)}, as --category says")
     told = told_by(estimator, Columns.of(raw[names], options.category))

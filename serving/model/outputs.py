@@ -21,6 +21,10 @@ TIE_TOLERANCE = 1e-9
 NUMBERS = {float, np.float64, np.float32}  # not whole ones, which may be labels beyond 2**53
 
 
+class WrongOutputError(Exception):
+    """An estimator gave what no estimator may: no fault of its input, unlike a ``ValueError``."""
+
+
 def dense(given: Given) -> Array:
     """Give what an estimator gave as an array: SciPy's sparse matrices too."""
     return np.asarray(given.toarray() if hasattr(given, "toarray") else given)
@@ -30,17 +34,19 @@ def answers_of(given: Given) -> Array:
     """Give what ``predict`` gave as an array of shape (rows,), or (rows, targets).
 
     CatBoost gives a column of labels, and some give numbers as objects.
+
+    Raises:
+        WrongOutputError: it is no such array.
     """
-    values = dense(given)
+    try:
+        values = dense(given)
+    except ValueError:
+        raise WrongOutputError("predict gave answers of different lengths") from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values.ravel()
     if values.dtype == object and all(type(value) in NUMBERS for value in values.flat):
         values = values.astype(np.float64)
     return values
-
-
-class WrongOutputError(Exception):
-    """An estimator gave what no estimator may: no fault of its input, unlike a ``ValueError``."""
 
 
 @dataclass(slots=True)  # not frozen: that costs a tenth of answering a batch

@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 
 from serving.model.description import Description, InputForm
 from serving.model.estimator import Estimator, TableLike
-from serving.model.outputs import Array
+from serving.model.outputs import Array, answers_of
 from training.card.numbers import columns, signed
 from training.fitting.evaluation import Evaluation
 
@@ -100,7 +100,7 @@ def _r2(form: InputForm, estimator: Estimator, table: TableLike, truth: Array) -
 def _answers(form: InputForm, estimator: Estimator, table: TableLike) -> Array:
     """Ask for a frame's rows, in the form of a list where the estimator takes one."""
     asked = LISTS[form](table) if form in LISTS else table
-    return columns(np.asarray(estimator.predict(asked)))
+    return columns(answers_of(estimator.predict(asked)))
 
 
 LISTS: Mapping[InputForm, Callable[[pd.DataFrame], list[Any]]] = {

@@ -9,7 +9,7 @@ import numpy as np
 from serving.model.description import Description, ScoringMethod
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Category, Row
-from serving.model.outputs import Array
+from serving.model.outputs import Array, dense
 from training.describing.asking import UNSEEN
 
 MAX_UNSEEN = 20  # features of which a category is made up
@@ -41,7 +41,7 @@ def _all_told(estimator: Estimator, model: FittedEstimator, rows: Sequence[Row])
     for method in get_args(ScoringMethod):
         with suppress(Exception):  # there is no such method, or it does not work
             given = getattr(estimator, method)(table)
-            told.extend(map(np.asarray, given if isinstance(given, list) else [given]))
+            told.extend(map(dense, given if isinstance(given, list) else [given]))
     return told
 
 

@@ -3,18 +3,17 @@
 import platform
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.model.description import Asked, Description, Metrics, Training
 from serving.model.estimator import Estimator
 from serving.model.features import Row
+from training.describing.answers import target_names
 from training.describing.evidence import NO_EVIDENCE, Evidence
 from training.describing.example import with_example
 from training.describing.features import features_of
@@ -51,7 +50,7 @@ def before_asking(name: str, estimator: Estimator, table: Table, metrics: Metric
         created=datetime.now(UTC),
         features=with_example(features_of(table, rows), table, rows),
         ignored=table.ignored,
-        targets=_target_names(estimator, table),
+        targets=target_names(estimator, table),
         classes=None,
         metrics=metrics,
         training=Training(rows=len(rows), fingerprint=table.fingerprint),
@@ -84,20 +83,6 @@ def answerable(table: Table, description: Description) -> Table:
         frame=table.frame[rows].reset_index(drop=True),
         target=table.target[rows].reset_index(drop=True),
     )
-
-
-def _target_names(estimator: Estimator, table: Table) -> tuple[str, ...]:
-    """Name what is predicted; without a table of targets, as many as the estimator has."""
-    if table.task not in {"classification", "regression"}:
-        return ()
-    if len(table.target.columns):
-        return tuple(table.target.columns)
-    for frame in (table.frame, table.frame.to_numpy()):
-        with suppress(Exception):  # whatever it raises, the next may do, and `_with_input` tells
-            shape = np.shape(estimator.predict(frame[:2]))
-            count = shape[1] if len(shape) > 1 else 1
-            return ("y",) if count == 1 else tuple(f"y{index}" for index in range(count))
-    return ("y",)
 
 
 def _versions() -> dict[str, str]:

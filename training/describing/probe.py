@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from serving.model.description import Description, Label
 from serving.model.estimator import Estimator
 from serving.model.features import Category, Number, Row
-from training.describing.asking import answers, asked_as, some
+from training.describing.asking import asked_as, failure_of, some
 from training.describing.batches import with_batching
 from training.describing.boundary import boundary_rows
 from training.describing.domain import domains_of
@@ -65,8 +65,10 @@ def asked_around(
         for feature in description.features
         if isinstance(feature, Category | Number)
     }
-    if not answers(asked_as(estimator, description), probed):
-        raise TrainingError("the estimator gives no finite answer to some of the table's own rows")
+    if failure := failure_of(asked_as(estimator, description), probed):
+        raise TrainingError(
+            f"the estimator gives no finite answer to some of the table's own rows: {failure}"
+        )
     features = domains_of(asked_as(estimator, description), known, rows, seed)
     return description.model_copy(update={"features": features})
 

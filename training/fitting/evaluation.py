@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from serving.model.description import Metrics, Task
 from serving.model.estimator import Estimator, TableLike
-from serving.model.outputs import Array, Outputs
+from serving.model.outputs import Array, Outputs, answers_of
 from serving.model.scores import Scores, computed, scores_of
 from training.errors import TrainingError
 from training.fitting.families import bare
@@ -120,13 +120,17 @@ _DUMMIES: Mapping[Task, Callable[[], Estimator]] = {
 
 def _scores(task: Task, estimator: Estimator, asked: TableLike, truth: Array | None) -> Scores:
     """Ask an estimator, and give what computes each score that fits the task."""
-    answers = estimator.predict(asked)
+    answers = answers_of(estimator.predict(asked))
     if task == "clustering":
         return {"silhouette": lambda: _silhouette(estimator, asked, answers)}
     if task == "outlier-detection":
         return {"outlier_share": lambda: np.mean(answers == OUTLIER)}
     if truth is None:
         return {}
+    if answers.shape != truth.shape:
+        raise ValueError(
+            f"it gives answers of shape {answers.shape} to targets of shape {truth.shape}"
+        )
     outputs = Outputs(answers)
     if task == "classification" and truth.ndim == 1:
         if hasattr(estimator, "predict_proba"):

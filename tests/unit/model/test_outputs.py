@@ -1,12 +1,21 @@
 """What an estimator gives: made predictions of, as Python's own; refused if no estimator may."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from serving.model.description import INLIER, OUTLIER, Description
-from serving.model.outputs import TIE_TOLERANCE, OutputChecks, Prediction, WrongOutputError, tied
+from serving.model.outputs import (
+    TIE_TOLERANCE,
+    Array,
+    OutputChecks,
+    Prediction,
+    WrongOutputError,
+    tied,
+)
 from tests.unit.samples import (
     EACH_TASK,
     PROBABILITIES,
@@ -35,7 +44,7 @@ def predictions(
 ) -> list[Prediction]:
     """Check what was given for so many rows, and make predictions of it."""
     checks = OutputChecks(described)
-    return checks.predictions(checks.outputs(count, np.asarray(values), scores))
+    return checks.predictions(checks.outputs(count, values, scores))
 
 
 # Labels
@@ -136,6 +145,20 @@ def test_an_outlier_is_given_by_name_with_its_score() -> None:
     assert given == [Prediction(INLIER, scores=0.25), Prediction(OUTLIER, scores=-0.5)]
 
 
+@pytest.mark.parametrize("form", [csr_matrix, lambda matrix: matrix.astype(object)])
+def test_numbers_are_taken_in_whatever_they_come(form: Callable[[Array], Any]) -> None:
+    given = predictions(regression("a", "b"), form(np.array([[0.0, 1.5], [2.5, 0.0]])), None, 2)
+    assert [prediction.value for prediction in given] == [[0.0, 1.5], [2.5, 0.0]]
+
+
+def test_sparse_labels_come_with_sparse_probabilities() -> None:
+    described = several_labels((0, 1), (0, 1), asked=PROBABILITIES)
+    labels, shares = csr_matrix([[0, 1]]), csr_matrix([[0.25, 1.0]])
+    assert predictions(described, labels, shares, 1) == [
+        Prediction([0, 1], probabilities=[[0.75, 0.25], [0.0, 1.0]])
+    ]
+
+
 # What is no answer
 
 HALVES = np.full((3, 2), 0.5)
@@ -155,19 +178,20 @@ NO_ANSWERS: dict[str, tuple[Description, Any, Any, str]] = {
     "label for all": (description(), "ham", None, r"predict gave .* shape \(\)"),
     "a label too few": (description(), HAM[:2], None, r"shape \(2,\)"),
     "labels in columns": (description(), [HAM[:2]] * 3, None, r"shape \(3, 2\)"),
-    "a column too few": (TWO_TARGETS, [[0]] * 3, None, r"shape \(3, 1\)"),
+    "a column too few": (TWO_TARGETS, [[0]] * 3, None, r"shape \(3,\)"),
     "a flat list for several": (TWO_TARGETS, [0] * 3, None, r"shape \(3,\)"),
     "unknown label": (description(), ["eggs"] * 3, None, "none of the classes"),
     "label nan": (description((0, 1)), [NAN] * 3, None, "none of the classes"),
     "label none": (description(), [None] * 3, None, "none of the classes"),
     "unknown second label": (TWO_TARGETS, [[0, 1], [1, 1], [0, 2]], None, "none of the classes"),
     "neither in nor out": (outlier_detection(), [1, 0, -1], [1.0, 0.0, -1.0], "none of the"),
+    "numbers of rows apart": (regression("a", "b"), [[1.0], [1.0, 2.0]], None, "different lengths"),
     "number nan": (regression("price"), [0.0, NAN, 1.0], None, "no finite number"),
     "number inf": (regression("a", "b"), [[0, 1], [1, np.inf], [0, 0]], None, "no finite number"),
     "a string for a number": (regression("price"), ["1", "2", "3"], None, "no finite number"),
-    "an object for a number": (
+    "an object among numbers": (
         regression("price"),
-        np.array([1.0, 2.0, 3.0], dtype=object),
+        np.array([1.0, {"mean": 2.0}, 3.0], dtype=object),
         None,
         "no finite number",
     ),

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from catboost import CatBoostRegressor
 from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from xgboost import XGBRegressor
 
 from serving.model.estimator import FittedEstimator
 from tests.unit.training.pets import HEADER, TABLE, frame, refusal, run, text_of, with_values
@@ -121,6 +123,33 @@ def test_several_targets_are_named_by_the_reference_or_numbered(
 
     assert run(f"{ADOPT}.pkl --trust --target size count").targets == ("size", "count")
     assert run(f"{ADOPT}.pkl --trust").targets == ("y0", "y1")
+
+
+def test_several_quantiles_of_one_target_are_served_and_not_scored(
+    quick: None, reference: pd.DataFrame
+) -> None:
+    levels = {"objective": "reg:quantileerror", "quantile_alpha": [0.25, 0.75]}
+    estimator = XGBRegressor(n_estimators=3, n_jobs=1, **levels)
+    joblib.dump(estimator.fit(reference[["count"]], reference["size"]), "mine.pkl")
+
+    description = run(f"{ADOPT}.pkl --trust --target size")
+
+    assert description.targets == ("size at 0.25", "size at 0.75")
+    assert "size" in description.ignored
+    assert description.metrics.split == "none: the estimator gives 2 numbers for the one target"
+    model = FittedEstimator(estimator, description)
+    (prediction,) = model.predict([(3,)])
+    assert prediction is not None
+    assert prediction.value == estimator.predict([[3]])[0].tolist()
+
+
+def test_a_regressor_with_an_empty_array_of_classes_is_adopted(
+    quick: None, reference: pd.DataFrame
+) -> None:
+    estimator = CatBoostRegressor(n_estimators=3, verbose=0, allow_writing_files=False)
+    joblib.dump(estimator.fit(reference[["count"]], reference["size"]), "mine.pkl")
+
+    assert run(f"{ADOPT}.pkl --trust --target size").task == "regression"
 
 
 def test_a_reference_is_read_as_the_table_of_a_training(

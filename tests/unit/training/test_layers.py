@@ -14,8 +14,8 @@ WINGS = {
     "delimited files flaws faults tasks table",
     "loading": "code pickles fitted",
     "fitting": "families classes estimators telling pipeline trial choice evaluation",
-    "describing": "columns tellers told loaded packages dtypes evidence asking comparing forms "
-    "intervals domain boundary scores batches probe features example describe reference",
+    "describing": "columns answers tellers told loaded packages dtypes evidence asking comparing "
+    "forms intervals domain boundary scores batches probe features example describe reference",
     "compiling": "company graph rounding trees preparation converters conversion hostile proof "
     "quickest",
     "card": "numbers drawing plots importance findings card",

@@ -286,6 +286,16 @@ def test_an_estimator_from_elsewhere_that_wants_other_columns_is_told_why() -> N
         score(fitted, table_of(frame, sides(frame)), "all")
 
 
+def test_several_numbers_for_one_target_cannot_be_scored() -> None:
+    class Pair(LinearRegression):
+        def predict(self, rows: Any) -> Any:  # noqa: ANN401
+            return np.zeros((len(rows), 2))
+
+    frame = numbers()
+    with pytest.raises(TrainingError, match="Pair can't predict .*: it gives answers of shape"):
+        evaluate(make_pipeline(Pair()), table_of(frame, frame["a"], "regression"), 0.25, 0)
+
+
 def test_what_has_not_converged_is_scored_without_a_word() -> None:
     pipeline = make_pipeline(MLPClassifier((2,), max_iter=1, random_state=0))
     assert "accuracy" in evaluate(pipeline, iris(), 0.25, 0).metrics.values
