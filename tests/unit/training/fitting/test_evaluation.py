@@ -292,7 +292,7 @@ def test_several_numbers_for_one_target_cannot_be_scored() -> None:
             return np.zeros((len(rows), 2))
 
     frame = numbers()
-    with pytest.raises(TrainingError, match="Pair can't predict .*: it gives answers of shape"):
+    with pytest.raises(TrainingError, match=r"Pair can't predict .*: it gives answers of shape"):
         evaluate(make_pipeline(Pair()), table_of(frame, frame["a"], "regression"), 0.25, 0)
 
 
