@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from serving.model.estimator import Estimator
 from training.errors import TrainingError
 from training.loading.code import Code
+from training.loading.native import ENDINGS, of_booster, read_native
 from training.loading.pickles import load_pickle, load_skops
 
 
@@ -40,9 +41,13 @@ def load_fitted(source: str, *, trust: bool, code: Code) -> Brought:
     path = Path(source)
     if not path.is_file():
         raise TrainingError(f"there is no file {path}")
-    if path.suffix not in READERS:
-        raise TrainingError(f"{path} has none of the endings {', '.join(READERS)}")
-    estimator = READERS[path.suffix](path, trust=trust)
+    if path.suffix in ENDINGS:
+        estimator = read_native(path)
+    elif path.suffix in READERS:
+        estimator = of_booster(READERS[path.suffix](path, trust=trust))
+    else:
+        known = ", ".join((*READERS, *ENDINGS))
+        raise TrainingError(f"{path} has none of the endings {known}")
     _check_fitted(estimator, source)
     return Brought(estimator)
 

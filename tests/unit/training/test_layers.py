@@ -12,7 +12,7 @@ GROUND = ("errors", "advice", "console")
 WINGS = {
     "table": "columns names marks dates numerals cells records walk quotes header delimiter "
     "delimited files flaws faults tasks table",
-    "loading": "code pickles fitted",
+    "loading": "trial code pickles native tried fitted",
     "fitting": "families classes estimators telling pipeline trial choice evaluation",
     "describing": "columns answers tellers told loaded packages dtypes evidence asking comparing "
     "forms intervals domain boundary scores batches probe features example describe reference",
@@ -54,7 +54,7 @@ FOREIGN: dict[str, set[str]] = {
     "pydantic": {"describing.probe"},
     "skl2onnx": {"compiling.conversion", "compiling.converters"},
     "skops": {"loading.pickles"},
-    "subprocess": {"describing.packages"},
+    "subprocess": {"describing.packages", "loading.trial"},
 }
 
 
