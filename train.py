@@ -19,6 +19,7 @@ from serving.host.process import forbid_usage_reports
 from training.adopt import adopt
 from training.errors import TrainingError
 from training.learn import learn
+from training.loading.bento import PREFIX
 from training.loading.code import Code
 from training.options import Options
 
@@ -86,7 +87,12 @@ def take_an_estimator(parser: argparse.ArgumentParser) -> None:
         choices=("boosters",),
         help="compare XGBoost, LightGBM and CatBoost, too, as far as they are installed",
     )
-    add("--model", metavar="FILE", help="fitted estimator: .skops, .joblib or .pkl")
+    add(
+        "--model",
+        metavar="FILE",
+        help="fitted estimator: .skops, .joblib or .pkl; .json or .ubj of XGBoost, .txt of "
+        "LightGBM, .cbm of CatBoost; .onnx; or bento:TAG of the model store",
+    )
     add("--reference", type=Path, metavar="FILE", help="table like the one it was fitted on")
     add(
         "--category",
@@ -94,6 +100,12 @@ def take_an_estimator(parser: argparse.ArgumentParser) -> None:
         action="extend",
         metavar="COLUMN",
         help="columns of pandas' dtype category in the frame that it was fitted on; none, if alone",
+    )
+    add(
+        "--classes",
+        **SEVERAL,
+        metavar="LABEL",
+        help="labels of a classifier that gives codes, in the order of these: 0, 1, 2 …",
     )
     add(
         "--code",
@@ -145,8 +157,8 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("--model and --reference go together")
     if args.model and (args.data or args.estimator or args.param):
         parser.error("--model takes an estimator as it is: without --data, --estimator, --param")
-    if args.category is not None and args.model is None:
-        parser.error("--category needs --model")
+    if args.model is None and (args.classes or args.category is not None):
+        parser.error(f"--{'classes' if args.classes else 'category'} needs --model")
     if args.data is None and args.model is None and (args.target or args.task):
         parser.error("--target and --task need --data")
     if args.param and args.estimator is None:
@@ -156,6 +168,8 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.name is None:
         source = args.data or args.model
         stem = Path(source).name.partition(".")[0].lower() if source else "iris"
+        if args.model and args.model.startswith(PREFIX):
+            stem = args.model.removeprefix(PREFIX).partition(":")[0]
         args.name = re.sub(r"[^a-z0-9_-]+", "-", stem)[:63].strip("-_") or "model"
 
 

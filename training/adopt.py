@@ -20,6 +20,7 @@ from training.describing.told import agreed, told_by
 from training.errors import TrainingError
 from training.fitting.evaluation import Evaluation, score, truth_of
 from training.loading.fitted import load_fitted
+from training.loading.labels import labelled
 from training.options import Options, agreed_task
 from training.publish import described, publish
 from training.table.files import read_file
@@ -33,14 +34,20 @@ def adopt(model: str, reference: Path, options: Options) -> Description:
     Raises:
         TrainingError: it can't be done.
     """
-    estimator = load_fitted(model, trust=options.trust, code=options.code).estimator
+    estimator = load_fitted(
+        model, trust=options.trust, code=options.code, task=options.task
+    ).estimator
     table, evidence = reference_table(reference, options, estimator)
     for note in table.notes:
         tell(note)
-    classes = getattr(estimator, "classes_", None)
     target = options.target
-    if table.task != "classification":
-        classes = None  # CatBoost's regressors have an empty array of them
+    if table.task == "classification" and len(table.target.columns) <= 1:
+        held = table.labels if len(table.target.columns) else np.array([])
+        estimator = labelled(estimator, options.classes, np.unique(held).tolist())
+    elif options.classes:
+        raise TrainingError("--classes names the labels of a classifier with one target")
+    # CatBoost's regressors have an empty array of them.
+    classes = getattr(estimator, "classes_", None) if table.task == "classification" else None
     if isinstance(classes, np.ndarray) and not np.isin(table.labels, classes).any() and target:
         raise TrainingError(f"no value of {target[0]!r} is a class of the estimator")
     unknown = Metrics(split="none: the reference has no target", values={}, dummy={})

@@ -18,7 +18,8 @@ class Options:
 
     ``model`` and ``reference`` are given both or not at all; without ``data`` too it is the iris.
     ``code`` has what it names, and what else comes with the model. ``category`` names none where it
-    is empty, and says nothing where it is None.
+    is empty, and says nothing where it is None. ``classes`` are the labels of codes, in their
+    order.
     """
 
     data: Path | None
@@ -36,6 +37,7 @@ class Options:
     model: str | None
     reference: Path | None
     category: Sequence[str] | None
+    classes: Sequence[str]
     trust: bool
     code: Code
     name: str

@@ -18,6 +18,7 @@ from serving.model.description import Compiled, Description
 from serving.model.estimator import FittedEstimator, Reach, try_example
 from serving.model.features import Row
 from serving.model.outputs import TIE_TOLERANCE, Array, Prediction, WrongOutputError, tied
+from serving.model.session import session_of
 
 Doubles: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -36,15 +37,7 @@ class CompiledGraph:
         Raises:
             Exception: ONNX Runtime can't compute with it.
         """
-        import onnxruntime  # what is served without it needs not load it
-
-        options = onnxruntime.SessionOptions()
-        # For a few rows threads cost more than they do, and they would add up in any order.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what matters is raised
-        self._session = onnxruntime.InferenceSession(
-            graph, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session_of(graph)
         (given,), (found,) = self._session.get_inputs(), self._session.get_outputs()
         self._input, self._output = given.name, found.name
         named = self._session.get_modelmeta().custom_metadata_map.get(CATEGORIES, "[]")

@@ -147,7 +147,8 @@ class Description(Frozen):
     with it, by their paths in the folder of that name. ``compiled`` tells why it was not compiled,
     if it was not. ``ignored`` names the columns of the table that are no features, the targets
     among them: a client that sends its whole row may name them. ``reference`` is what requests can
-    be compared with; versions that kept none saved models without.
+    be compared with; versions that kept none saved models without. ``is_graph`` says that the
+    estimator is an ONNX file as somebody has brought it.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Description(Frozen):
     code: Mapping[str, str] = Field(default_factory=dict)
     compiled: Compiled | str = "it was saved by a version that compiled none"
     reference: References | None = None
+    is_graph: bool = False
 
     @field_validator("classes")
     @classmethod

@@ -40,12 +40,12 @@ class Reach:
 class FittedEstimator:
     """A fitted estimator and what is known of it, ready to be asked."""
 
-    runtime = "sklearn"
     max_at_once = 0  # an estimator may take its time, and may hang
 
     def __init__(self, estimator: Estimator, description: Description) -> None:
         """Take an estimator with ``predict`` and the methods that the description names."""
         self.description = description
+        self.runtime = "onnx" if description.is_graph else "sklearn"
         self._estimator = estimator
         self._checks = OutputChecks(description)
         self.predictions = self._checks.predictions

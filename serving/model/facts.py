@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serving.model.description import Asked, Compiled, Description
+from serving.model.description import Compiled, Description
 from serving.model.domains import Schema, closed
 from serving.model.stored import VerifiedModel, compiled_form
 from serving.settings import Runtime
@@ -18,24 +18,32 @@ def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict
             "code": True,
             "compiled": True,
             "reference": True,
+            "is_graph": True,
             "features": {"__all__": {"known"}},
         },
     )
     return info | {
         "version": str(verified.tag.version),
-        "runtime": _told(compiled_form(verified, runtime), verified.description.asked),
+        "runtime": _told(compiled_form(verified, runtime), verified.description),
         "size_bytes": verified.size_bytes,
     }
 
 
-def _told(proof: Compiled | str, asked: Asked) -> dict[str, Any]:
+def _told(proof: Compiled | str, description: Description) -> dict[str, Any]:
     """Tell what computes a model, and what was proven about that."""
+    # Alike bit for bit on one processor would say little of others: ADR 7.
+    same_bits = description.asked.batching != "tolerant"
+    if description.is_graph:
+        return {
+            "name": "onnx",
+            "proven": "nothing: it is the model itself, as it was brought",
+            "same_bits": same_bits,
+        }
     if isinstance(proof, str):
         return {
             "name": "sklearn",
             "proven": "the fitted estimator itself answers",
-            # Alike bit for bit on one processor would say little of others: ADR 7.
-            "same_bits": asked.batching != "tolerant",
+            "same_bits": same_bits,
             "not_compiled": proof,
         }
     return {
@@ -57,7 +65,7 @@ def model_info_schemas() -> dict[str, Schema]:
     )
     parts = schema.pop("$defs")
     properties = schema["properties"]
-    for private in ("artifact_sha256", "asked", "code", "compiled", "reference"):
+    for private in ("artifact_sha256", "asked", "code", "compiled", "reference", "is_graph"):
         del properties[private]
     for private in ("Asked", "Categories", "Compiled", "Reference", "References"):
         del parts[private]

@@ -21,6 +21,7 @@ class _Boosted(BaseEstimator):
         self.booster = booster
 
     def __sklearn_is_fitted__(self) -> bool:
+        """Tell that there is nothing to be fitted."""
         return True
 
     @property

@@ -73,7 +73,10 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
         (path / CARD).stat()
     except FileNotFoundError as exc:
         missing = Path(exc.filename).name
-        raise ModelError(f"model {stored.tag} has no {missing}: save it with train.py") from exc
+        way_on = "save it with train.py"
+        if missing == DESCRIPTION:  # as where something else than train.py has saved it
+            way_on = f"python train.py --model bento:{stored.tag} --reference TABLE.csv writes one"
+        raise ModelError(f"model {stored.tag} has no {missing}: {way_on}") from exc
     except ValidationError as exc:
         raise _unreadable(stored.tag, exc) from exc
     if damaged:
@@ -198,6 +201,8 @@ def compiled_form(stored: VerifiedModel, runtime: Runtime) -> Compiled | str:
     Raises:
         ModelError: only the compiled one is wanted, and it can't answer.
     """
+    if stored.description.is_graph:
+        return "it is a graph as it is"
     if runtime is Runtime.SKLEARN:
         return "SERVING_RUNTIME=sklearn"
     found = stored.description.compiled

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 # but never a room of a sibling's.
 GROUND = "console problems json_text keys telemetry settings exposition gathering metrics"
 WINGS = {
-    "model": "domains features description outputs coded native natively scores about rows "
-    "estimator compiled code stored facts store state changes",
+    "model": "domains features description outputs coded native session onnx_file natively scores "
+    "about rows estimator compiled code stored facts store state changes",
     "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf "
     "frames findings waiting companion shadow",
@@ -67,9 +67,15 @@ FOREIGN: dict[str, set[str]] = {
     "redis": {"door.windows"},
     "cachetools": {"prediction.cache"},
     "jinja2": {"door.drift"},
-    "sklearn": {"model.coded", "model.estimator", "model.native", "model.scores"},
+    "sklearn": {
+        "model.coded",
+        "model.estimator",
+        "model.native",
+        "model.onnx_file",
+        "model.scores",
+    },
     "pandas": {"model.estimator"},
-    "onnxruntime": {"model.compiled"},
+    "onnxruntime": {"model.session"},
     "limits": set(),
     "onnx": set(),
     "skl2onnx": set(),

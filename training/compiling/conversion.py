@@ -28,6 +28,8 @@ OPSET = {"": 18, "ai.onnx.ml": 3}  # what skl2onnx knows
 
 def check_compilable(description: Description) -> None:
     """Refuse what a graph would not answer as `FittedEstimator` reads its answers."""
+    if description.is_graph:
+        raise CannotConvertError("it is a graph as it is")
     if description.task not in {"classification", "regression"}:
         raise CannotConvertError(f"{description.task} is not compiled")
     if len(description.targets) > 1:

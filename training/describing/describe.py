@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from serving.model.description import Asked, Description, Metrics, Training
 from serving.model.estimator import Estimator
 from serving.model.features import Row
+from serving.model.onnx_file import is_graph
 from training.describing.answers import target_names
 from training.describing.evidence import NO_EVIDENCE, Evidence
 from training.describing.example import with_example
@@ -60,6 +61,7 @@ def before_asking(name: str, estimator: Estimator, table: Table, metrics: Metric
         asked=Asked(
             input="array", batching="alone", scored_by=None, scores_by_class=False, label_by=None
         ),
+        is_graph=is_graph(estimator),
     )
 
 

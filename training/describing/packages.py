@@ -62,12 +62,13 @@ def needed_by(estimator: Estimator, description: Description, code: Path | None 
                 break
             needed |= set(map(_canonical, of_module[told["missed"]]))
     files = [Path(file) for file in told["files"]]
+    there = (sys.prefix, sys.base_prefix, ROOT / "serving")  # wherever a model is served
     return Needed(
         packages=tuple(sorted(f"{name}=={version(name)}" for name in needed)),
         files=tuple(
             str(file.relative_to(ROOT) if file.is_relative_to(ROOT) else file)
             for file in files
-            if not file.is_relative_to(sys.prefix) and not file.is_relative_to(sys.base_prefix)
+            if not any(file.is_relative_to(place) for place in there)
         ),
     )
 

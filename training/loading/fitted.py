@@ -7,10 +7,13 @@ from pathlib import Path
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from serving.model.description import Task
 from serving.model.estimator import Estimator
 from training.errors import TrainingError
+from training.loading.bento import PREFIX, file_of
 from training.loading.code import Code
 from training.loading.native import ENDINGS, of_booster, read_native
+from training.loading.onnx import read_onnx
 from training.loading.pickles import load_pickle, load_skops
 
 
@@ -21,6 +24,7 @@ class Brought:
     estimator: Estimator
 
 
+ONNX = ".onnx"
 READERS: Mapping[str, Callable[..., Estimator]] = {
     ".joblib": load_pickle,
     ".pickle": load_pickle,
@@ -29,8 +33,8 @@ READERS: Mapping[str, Callable[..., Estimator]] = {
 }
 
 
-def load_fitted(source: str, *, trust: bool, code: Code) -> Brought:
-    """Load a fitted estimator from what ``--model`` names.
+def load_fitted(source: str, *, trust: bool, code: Code, task: Task | None = None) -> Brought:
+    """Load a fitted estimator from what ``--model`` names; ``task`` is what a person says it does.
 
     Modules that come with it are added to the ``code``, before it is unpickled.
 
@@ -38,15 +42,20 @@ def load_fitted(source: str, *, trust: bool, code: Code) -> Brought:
         TrainingError: it may not be loaded, can't be, or is no fitted estimator of this
             scikit-learn.
     """
-    path = Path(source)
+    if source.startswith(PREFIX):
+        path, trust = file_of(source.removeprefix(PREFIX)), True
+    else:
+        path = Path(source)
     if not path.is_file():
         raise TrainingError(f"there is no file {path}")
     if path.suffix in ENDINGS:
         estimator = read_native(path)
+    elif path.suffix == ONNX:
+        estimator = read_onnx(path, task)
     elif path.suffix in READERS:
         estimator = of_booster(READERS[path.suffix](path, trust=trust))
     else:
-        known = ", ".join((*READERS, *ENDINGS))
+        known = ", ".join((*READERS, *ENDINGS, ONNX))
         raise TrainingError(f"{path} has none of the endings {known}")
     _check_fitted(estimator, source)
     return Brought(estimator)

@@ -12,6 +12,7 @@ import numpy as np
 
 from serving.console import take_any_text
 from training.loading.native import LOADERS
+from training.loading.onnx import load_onnx
 
 ROWS = (np.nan, 0.0, -1e30, 1e30)  # to the ends of trees on all sides
 
@@ -21,8 +22,9 @@ def main() -> None:
     take_any_text()
     warnings.simplefilter("ignore")
     family, path = sys.argv[1:]
+    load = {**LOADERS, "onnx": load_onnx}[family]
     with suppress(Exception):  # which who asks for the trial meets again
-        estimator = LOADERS[family](Path(path))
+        estimator = load(Path(path))
         width = int(estimator.n_features_in_)
         estimator.predict(np.repeat(np.array(ROWS)[:, np.newaxis], width, axis=1))
 

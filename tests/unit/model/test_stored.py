@@ -226,7 +226,10 @@ def test_a_damaged_file_is_refused(trap: bentoml.Model) -> None:
 @pytest.mark.parametrize("missing", [ARTIFACT, DESCRIPTION, CARD])
 def test_a_model_with_a_file_missing_is_refused(trap: bentoml.Model, missing: str) -> None:
     (Path(trap.path) / missing).unlink()
-    assert f"has no {missing}: save it with train.py" in refusal(trap)
+    way_on = "save it with train.py"
+    if missing == DESCRIPTION:
+        way_on = f"python train.py --model bento:{trap.tag} --reference TABLE.csv writes one"
+    assert f"has no {missing}: {way_on}" in refusal(trap)
 
 
 def test_a_model_saved_with_bentoml_alone_is_refused() -> None:

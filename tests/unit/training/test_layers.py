@@ -12,7 +12,7 @@ GROUND = ("errors", "advice", "console")
 WINGS = {
     "table": "columns names marks dates numerals cells records walk quotes header delimiter "
     "delimited files flaws faults tasks table",
-    "loading": "trial code pickles native tried fitted",
+    "loading": "trial code pickles native onnx tried bento labels fitted",
     "fitting": "families classes estimators telling pipeline trial choice evaluation",
     "describing": "columns answers tellers told loaded packages dtypes evidence asking comparing "
     "forms intervals domain boundary scores batches probe features example describe reference",
@@ -26,7 +26,7 @@ ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].s
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.
 KNOWN_BY = {
     "table": "",
-    "loading": "",
+    "loading": "table.names",
     "fitting": "table.columns table.table",
     "describing": "fitting.pipeline table.columns table.files table.names table.table",
     "compiling": "describing.asking describing.batches describing.boundary describing.comparing "
@@ -45,7 +45,7 @@ OF_SERVING = {
 # Who of training may import a package that few may know.
 FOREIGN: dict[str, set[str]] = {
     "argparse": {"train"},
-    "bentoml": set(),
+    "bentoml": {"loading.bento"},
     "jinja2": {"card.card"},
     "joblib": {"loading.pickles", "describing.loaded"},
     "matplotlib": {"card.drawing", "card.plots", "card.card"},
