@@ -15,7 +15,8 @@ from sklearn.utils import all_estimators
 from training.errors import TrainingError
 from training.fitting.families import FAMILIES, installed_by
 
-ABILITIES = ("fit", "predict", "get_params")
+INHERITED = ("get_params", "__sklearn_tags__")  # from BaseEstimator; a pipeline asks for both
+ABILITIES = ("fit", "predict", *INHERITED)
 
 
 def find_estimator(name: str) -> type:
@@ -67,13 +68,20 @@ def _imported(name: str) -> type:
         raise TrainingError(f"{module} can't be imported: {told}") from exc
     found = getattr(held, kind, None)
     if found is None:
-        able = [name for name, value in vars(held).items() if _lacks(value) == []]
+        able = [
+            other
+            for other, value in vars(held).items()
+            if isinstance(value, type) and not _lacks(value)
+        ]
         raise TrainingError(f"{module} has no class {kind}{suggestion(kind, able)}")
+    if not isinstance(found, type):
+        raise TrainingError(f"{name} is no class")
     if lacking := _lacks(found):
-        raise TrainingError(f"{name} is no estimator: it lacks {', '.join(lacking)}")
+        advice = "" if {*lacking}.isdisjoint(INHERITED) else ": it could inherit from BaseEstimator"
+        raise TrainingError(f"{name} is no estimator, it lacks {', '.join(lacking)}{advice}")
     if inspect.isabstract(found):
         raise TrainingError(f"{name} is abstract: name a class that is made of it")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _missing(module: str, lacking: str) -> str:
@@ -87,11 +95,9 @@ def _missing(module: str, lacking: str) -> str:
     return f"there is no module {lacking}{close or ': install the package that has it'}"
 
 
-def _lacks(value: object) -> list[str]:
-    """Name what is lacking to an estimator's class; it has to be one, to begin with."""
-    if not isinstance(value, type):
-        return ["a class"]
-    return [ability for ability in ABILITIES if not hasattr(value, ability)]
+def _lacks(found: type) -> list[str]:
+    """Name what is lacking to a class of estimators."""
+    return [ability for ability in ABILITIES if not hasattr(found, ability)]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -31,8 +31,8 @@ class Family:
 
     ``defaults`` are parameters that are set unless a person sets one of the names for them;
     ``talks`` are those with which it tells of parameters that it does not know. ``tells`` is given
-    the number of categories, which come first, and that of all columns. ``boosters`` are what
-    ``--candidates boosters`` compares.
+    the number of categories, which come first, and that of all columns,
+    ``for_classes`` the number of classes. ``boosters`` are what ``--candidates boosters`` compares.
     """
 
     requirement: str = ""
@@ -41,6 +41,7 @@ class Family:
     tells: Callable[[int, int], Told] | None = None
     categories_are: Literal["codes", "strings"] = "codes"
     scales: bool = True
+    for_classes: Callable[[int], Mapping[str, object]] | None = None
     boosters: Mapping[Task, str] = field(default_factory=dict)
 
 
@@ -56,6 +57,13 @@ def _listed(categorical: str, other: str, **params: object) -> Callable[[int, in
 
 def _positions(categories: int) -> list[int]:
     return list(range(categories))
+
+
+def _categorical(classes: int) -> Mapping[str, object]:
+    """Give the distribution of NGBoost, which is of two classes if nothing is said."""
+    from ngboost.distns import k_categorical  # only there with such an estimator
+
+    return {"Dist": k_categorical(classes)}
 
 
 NO_FAMILY = Family()
@@ -100,7 +108,9 @@ FAMILIES: Mapping[str, Family] = {
         tells=_listed("nominal", "continuous"),
         scales=False,
     ),
-    "ngboost": Family("ngboost==0.5.11", {("verbose",): False}, scales=False),
+    "ngboost": Family(
+        "ngboost==0.5.11", {("verbose",): False}, scales=False, for_classes=_categorical
+    ),
     "imblearn": Family("imbalanced-learn==0.14.2"),
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -21,6 +21,7 @@ from sklearn.preprocessing import (
     OrdinalEncoder,
     StandardScaler,
 )
+from sklearn.utils.validation import check_is_fitted
 
 from serving.model.estimator import Estimator, TableLike
 from serving.model.outputs import Array
@@ -142,6 +143,10 @@ def fit(pipeline: Pipeline, rows: TableLike, labels: Array | None) -> Pipeline:
     except Exception as exc:  # estimators raise anything
         name = type(bare(pipeline[-1])).__name__
         raise TrainingError(f"{name} can't be fitted on this table: {reason(exc)}") from exc
+    try:
+        check_is_fitted(fitted[-1])
+    except NotFittedError:  # as NGBoost seems to scikit-learn
+        fitted[-1].is_fitted_ = True
     return fitted.plain() if isinstance(fitted, TellingPipeline) else fitted
 
 

@@ -36,9 +36,13 @@ def suited(table: Table, estimator: Estimator, seed: int) -> Pipeline:
     Raises:
         TrainingError: it never can.
     """
-    pipeline = build_pipeline(table.types, table.frame, estimator)
     if not is_foreign(estimator) or not len(table.target.columns):
-        return pipeline
+        return build_pipeline(table.types, table.frame, estimator)
+    has_classes = table.task == "classification" and len(table.target.columns) == 1
+    for_classes = family_of(estimator).for_classes
+    if has_classes and for_classes is not None:
+        estimator.set_params(**for_classes(len(np.unique(table.labels))))
+    pipeline = build_pipeline(table.types, table.frame, estimator)
     rows = _some(table, seed)
     takes, said = _tried(pipeline, table, rows)
     _check_params(estimator, said)
@@ -48,7 +52,7 @@ def suited(table: Table, estimator: Estimator, seed: int) -> Pipeline:
             f"{name} learns from groups of rows, of which a table has none here: fit it elsewhere, "
             "and bring it with --model"
         )
-    if takes or table.task != "classification" or len(table.target.columns) > 1:
+    if takes or not has_classes:
         return pipeline  # or it will be told why it can't be fitted
     coded = build_pipeline(table.types, table.frame, CodedLabels(estimator))
     return coded if _tried(coded, table, rows)[0] else pipeline

@@ -7,7 +7,8 @@ import pytest
 from sklearn.svm import SVC
 
 from training.errors import TrainingError
-from training.fitting.estimators import find_estimator, make_estimator
+from training.fitting.classes import find_estimator
+from training.fitting.estimators import make_estimator
 
 
 @pytest.mark.parametrize(
