@@ -14,14 +14,17 @@ from skl2onnx.common._topology import Operator
 from skl2onnx.common.data_types import DoubleTensorType
 from skl2onnx.common.exceptions import MissingShapeCalculator
 from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
+from sklearn.pipeline import Pipeline
 
+from serving.model.coded import CodedLabels
 from serving.model.compiled import CATEGORIES
 from serving.model.description import Description
 from serving.model.estimator import Estimator
-from serving.model.features import Row
+from serving.model.features import Category, Row
 from training.compiling.converters import register
 from training.compiling.graph import CannotConvertError
-from training.compiling.preparation import vocabulary_of
+from training.compiling.preparation import Preparation, vocabulary_of
+from training.fitting.pipeline import parts_of
 
 OPSET = {"": 18, "ai.onnx.ml": 3}  # what skl2onnx knows
 
@@ -42,9 +45,10 @@ def check_compilable(description: Description) -> None:
 
 def convert(estimator: Estimator, description: Description, rows: Sequence[Row]) -> ModelProto:
     """Convert an estimator to a graph from one matrix to one matrix."""
+    estimator = without_labels(estimator)
     told = {value for row in rows for value in row if isinstance(value, str)}
     vocabulary = sorted(told | vocabulary_of(estimator))
-    register(vocabulary)
+    register(parts_of(estimator), Preparation(vocabulary, _categorical(description)))
     names = [feature.name for feature in description.features]
     by_name = description.asked.input != "array"
     columns = names if by_name else ["X"]
@@ -67,6 +71,29 @@ def convert(estimator: Estimator, description: Description, rows: Sequence[Row])
         _take_a_matrix(graph, names)
     graph.metadata_props.add(key=CATEGORIES, value=json.dumps(vocabulary))
     return graph
+
+
+def without_labels(estimator: Estimator) -> Estimator:
+    """Give an estimator whose classes are codes, as a graph's are: places of labels."""
+    if isinstance(estimator, CodedLabels):
+        return without_labels(estimator.estimator_)
+    if isinstance(estimator, Pipeline):
+        *steps, (name, last) = estimator.steps
+        return Pipeline([*steps, (name, without_labels(last))])
+    return estimator
+
+
+def _categorical(description: Description) -> list[int]:
+    """Tell which columns an estimator is given as pandas' categories."""
+    asked = description.asked
+    if asked.input not in {"frame", "categorical-frame"}:
+        return []
+    return [
+        at
+        for at, feature in enumerate(description.features)
+        if asked.takes_for_category(feature.name)
+        or (asked.input == "categorical-frame" and isinstance(feature, Category))
+    ]
 
 
 def _why_not(exc: Exception) -> str:

@@ -1,10 +1,10 @@
-"""Which of scikit-learn's parts become ONNX by this project's own converters.
+"""Which parts of an estimator become ONNX by this project's own converters.
 
-Those for which skl2onnx has none that gives the same answers: what it makes of others is right
-already, or is found out (`proof`).
+Those for which skl2onnx has none that gives the same answers, of scikit-learn and of libraries of
+boosting: what it makes of others is right already, or is found out (`proof`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from skl2onnx import update_registered_converter
@@ -30,6 +30,7 @@ from sklearn.tree import (
 )
 
 from serving.model.estimator import Estimator
+from training.compiling.boosters import booster_converter
 from training.compiling.graph import Graph, Operator
 from training.compiling.preparation import Preparation, same, widths
 from training.compiling.trees import boosting, forest, histogram_boosting
@@ -47,9 +48,8 @@ FORESTS = (
 CLASSIFIER_OPTIONS = ("zipmap", "nocl", "output_class_labels", "raw_scores")  # that skl2onnx knows
 
 
-def register(vocabulary: Sequence[str]) -> None:
-    """Make skl2onnx use these converters, with a vocabulary."""
-    preparation = Preparation(vocabulary)
+def register(parts: Iterable[Estimator], preparation: Preparation) -> None:
+    """Make skl2onnx use these converters, for an estimator's parts those of other libraries too."""
     for estimators, convert in (
         (FORESTS, forest),
         ((GradientBoostingClassifier, GradientBoostingRegressor), boosting),
@@ -61,6 +61,9 @@ def register(vocabulary: Sequence[str]) -> None:
     for encoder in (OneHotEncoder, OrdinalEncoder):
         _register(encoder, preparation.encode, _shape_columns)
     _register(FunctionTransformer, same, _shape_columns)
+    for part in parts:
+        if found := booster_converter(part, preparation):
+            _register(type(part), found, _shape_predictions)
 
 
 def _register(

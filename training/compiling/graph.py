@@ -25,6 +25,7 @@ class Graph:
         self._container = container
         self.results = [variable.full_name for variable in operator.outputs]
         names = [variable.full_name for variable in operator.inputs]
+        self.width = sum(variable.type.shape[1] for variable in operator.inputs)
         self.input = names[0] if len(names) == 1 else self.add("Concat", *names, axis=1)
 
     def add(

@@ -11,22 +11,28 @@ from onnx import TensorProto
 from scipy.sparse import issparse
 from sklearn.utils._missing import is_scalar_nan
 
+from serving.model.description import Label
 from serving.model.estimator import Estimator
 from serving.model.outputs import Array
 from training.compiling.graph import CannotConvertError, Graph
 from training.describing.asking import UNSEEN
 from training.fitting.pipeline import parts_of
 
+MAX_COMPARED = 1000  # numbers with which a category that is a number is compared
 MAX_TABLE = 4_000_000  # numbers in the table that stands for an encoder
 
 
 class Preparation:
-    """Converts what prepares columns; ``vocabulary`` has all categories, each at its place."""
+    """Converts what prepares columns; ``vocabulary`` has all categories, each at its place.
 
-    def __init__(self, vocabulary: Sequence[str]) -> None:
-        """Take the vocabulary."""
+    ``categorical`` has the places of those columns of a frame that are pandas' categories.
+    """
+
+    def __init__(self, vocabulary: Sequence[str], categorical: Sequence[int] = ()) -> None:
+        """Take the vocabulary, and which columns are categories."""
         self._vocabulary = vocabulary
         self._places = {category: place for place, category in enumerate(vocabulary)}
+        self._categorical = categorical
 
     def impute(self, graph: Graph, imputer: Estimator) -> None:
         """Convert an imputer, with what it tells of gaps."""
@@ -53,6 +59,35 @@ class Preparation:
             parts.append(graph.add("Gather", graph.constant(table), index, axis=0))
         graph.add("Concat", *parts, axis=1, result=graph.results[0])
 
+    def coded(self, graph: Graph, lists: Sequence[Sequence[Label]]) -> str:
+        """Give the input with codes of categories, as those who take a frame make them.
+
+        ``lists`` are the categories of each column that has some, each at its code; what is none of
+        them is NaN, as what is missing is.
+        """
+        if not lists:
+            return graph.input
+        if len(lists) != len(self._categorical):
+            raise CannotConvertError("it takes categories that are not those of the table")
+        width = graph.width
+        columns = [
+            graph.add("Gather", graph.input, graph.constant([at]), axis=1) for at in range(width)
+        ]
+        for at, categories in zip(self._categorical, lists, strict=True):
+            if all(isinstance(category, str) for category in categories):
+                columns[at] = self._codes_of_strings(graph, columns[at], categories)
+            else:
+                columns[at] = _codes_of_numbers(graph, columns[at], categories)
+        return graph.add("Concat", *columns, axis=1)
+
+    def _codes_of_strings(self, graph: Graph, column: str, categories: Sequence[Label]) -> str:
+        codes = {category: float(code) for code, category in enumerate(categories)}
+        table = [codes.get(category, np.nan) for category in self._vocabulary]
+        missing = graph.constant(float(len(table)))
+        place = graph.add("Where", graph.add("IsNaN", column), missing, column)
+        known = graph.constant([*table, np.nan])  # for what is missing, or not in the vocabulary
+        return graph.add("Gather", known, graph.cast(place, TensorProto.INT64), axis=0)
+
     def _tables(self, encoder: Estimator) -> list[Array]:
         """Ask an encoder for what it makes of each category, of another, and of a missing one."""
         if any(categories.dtype.kind not in "OUS" for categories in encoder.categories_):
@@ -72,6 +107,18 @@ class Preparation:
             table[[self._places[category] for category in own]] = encoded[: len(own)]
             tables.append(table)
         return tables
+
+
+def _codes_of_numbers(graph: Graph, column: str, categories: Sequence[Label]) -> str:
+    if any(isinstance(category, str) for category in categories):
+        raise CannotConvertError("its categories are strings and numbers")
+    if len(categories) > MAX_COMPARED:
+        raise CannotConvertError(f"it has categories that are more than {MAX_COMPARED} numbers")
+    known = np.array(categories, dtype=float)
+    equal = graph.cast(graph.add("Equal", column, graph.constant(known[np.newaxis])))
+    code = graph.add("ArgMax", equal, axis=1, keepdims=1)  # the first, if none is equal
+    same = graph.add("Equal", graph.add("Gather", graph.constant(known), code, axis=0), column)
+    return graph.add("Where", same, graph.cast(code), graph.constant(np.nan))
 
 
 def _encoded(encoder: Estimator, rows: Array) -> Array:

@@ -14,6 +14,7 @@ from training.compiling.graph import OURS, CannotConvertError
 ALIKE = {
     *("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Sqrt", "Max", "Min", "Clip", "Relu", "CumSum"),
     *("Cast", "Where", "IsNaN", "Gather", "ArrayFeatureExtractor", "Concat", "Split", "Slice"),
+    *("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "ArgMax", "ArgMin"),
     *("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Shape", "Constant"),
     "TreeEnsembleRegressor",
 }

@@ -174,6 +174,7 @@ def parts_of(estimator: Estimator) -> Iterator[Estimator]:
         seen.add(id(part))
         if hasattr(part, "get_params") and not isinstance(part, type):
             yield part
+        if isinstance(part, BaseEstimator) or type(part).__module__.startswith("sklearn."):
             waiting.extend(getattr(part, "__dict__", {}).values())
         elif isinstance(part, list | tuple):
             waiting.extend(part)

@@ -1,0 +1,24 @@
+"""Which parts of an estimator are gradient boosting of other libraries, and who converts them.
+
+None of the libraries is imported: a part tells by its classes' modules what it is.
+"""
+
+from collections.abc import Callable
+
+from serving.model.estimator import Estimator
+from training.compiling.graph import Graph
+from training.compiling.lightgbm import lightgbm
+from training.compiling.preparation import Preparation
+
+CONVERTERS = {"lightgbm": lightgbm}
+
+
+def booster_converter(
+    part: Estimator, preparation: Preparation
+) -> Callable[[Graph, Estimator], None] | None:
+    """Give what converts a part, if it is such an estimator."""
+    modules = {kind.__module__.partition(".")[0] for kind in type(part).__mro__}
+    for module, convert in CONVERTERS.items():
+        if module in modules:
+            return lambda graph, estimator: convert(graph, estimator, preparation)
+    return None
