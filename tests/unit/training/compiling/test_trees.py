@@ -39,7 +39,7 @@ from tests.unit.training.compiling.compiled import (
     patients,
     served,
 )
-from training.compiling import trees
+from training.compiling import tree
 
 TREES = (
     DecisionTreeClassifier(random_state=0),
@@ -103,7 +103,7 @@ def test_a_compiled_regressor_gives_the_same_answers(estimator: Estimator) -> No
 
 
 def test_a_forest_that_is_too_large_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trees, "MAX_LEAVES", 10)
+    monkeypatch.setattr(tree, "MAX_LEAVES", 10)
     table = flowers()
     estimator, description = fitted(RandomForestClassifier(10, random_state=0), table)
     told, _ = compiled(estimator, description, table)

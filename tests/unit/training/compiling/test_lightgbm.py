@@ -1,0 +1,202 @@
+"""LightGBM compiled: what it adds up alike bit for bit, wherever a row falls."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from lightgbm import LGBMClassifier, LGBMModel, LGBMRegressor
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+from serving.model.coded import CodedLabels
+from serving.model.description import Description
+from tests.unit.training.compiling.boosted import (
+    CODES,
+    ODD,
+    graph_of,
+    hostile_rows,
+    in_batches,
+    rows,
+)
+from tests.unit.training.compiling.compiled import (
+    METRICS,
+    Estimator,
+    assert_alike,
+    described,
+    mixed,
+    others,
+    served,
+)
+from training.compiling import tree
+from training.compiling.graph import CannotConvertError
+from training.describing.columns import Columns
+from training.describing.describe import describe
+from training.describing.evidence import Evidence
+from training.describing.told import agreed, told_by
+from training.table.table import Table, to_table
+
+FEW: dict[str, Any] = {"n_estimators": 12, "num_leaves": 16, "verbose": -1, "n_jobs": 1}
+FOREST = {"boosting_type": "rf", "subsample": 0.5, "subsample_freq": 1}
+
+
+def own_objective(truth: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return raw - truth, np.ones_like(truth)
+
+
+CLASSIFIERS: list[tuple[int, dict[str, Any]]] = [
+    (2, {}),
+    (2, {"sigmoid": 0.7}),
+    (2, {"objective": "cross_entropy"}),
+    (2, FOREST),
+    (2, {"boosting_type": "dart"}),
+    (2, {"zero_as_missing": True}),
+    (3, {}),
+    (3, {"objective": "multiclassova", "sigmoid": 2.0}),
+    (3, FOREST),
+]
+EXACT: list[dict[str, Any]] = [
+    {},
+    {"zero_as_missing": True},
+    {"use_missing": False},
+    {"max_cat_to_onehot": 100},
+    {"min_child_samples": 10_000},  # of one leaf each
+    {"objective": own_objective},
+    {"reg_sqrt": True},
+    FOREST,
+    *({"objective": name} for name in ("regression_l1", "huber", "fair", "quantile", "mape")),
+]
+LINKED = ("poisson", "gamma", "tweedie", "cross_entropy", "cross_entropy_lambda")
+
+
+def splits_of(model: LGBMModel) -> dict[int, list[float]]:
+    """Give the numbers by which a model's trees split each feature."""
+    told = model.booster_.trees_to_dataframe().dropna(subset="split_feature")
+    numbers = told[told["decision_type"] == "<="]
+    at = numbers["split_feature"].str.removeprefix("Column_").astype(int)
+    return {key: group.astype(float).tolist() for key, group in numbers["threshold"].groupby(at)}
+
+
+def assert_same(model: LGBMModel, table: np.ndarray, *, is_exact: bool) -> None:
+    """Compare a model with its graph on hostile rows, alone and in batches."""
+    asked = hostile_rows(table, splits_of(model), (*ODD, np.inf, -np.inf))
+    is_classifier = isinstance(model, LGBMClassifier)
+    right = model.predict_proba(asked) if is_classifier else model.predict(asked)[:, np.newaxis]
+    graph = graph_of(model, table.shape[1])
+    told = graph(asked)
+    np.testing.assert_allclose(
+        told, right, rtol=1e-15 * (not is_exact), atol=1e-15 * (not is_exact)
+    )
+    if is_classifier:
+        assert (model.classes_[told.argmax(axis=1)] == model.predict(asked)).all()
+    for size in (1, 7):
+        assert (in_batches(graph, asked[:200], size) == told[:200]).all()
+
+
+@pytest.mark.parametrize("codes", [CODES, ()], ids=["categories", "numbers"])
+@pytest.mark.parametrize(("classes", "params"), CLASSIFIERS, ids=str)
+def test_a_classifier_gives_the_same_probabilities_and_labels(
+    classes: int, params: dict[str, Any], codes: tuple[int, ...]
+) -> None:
+    table, value = rows()
+    labels = np.digitize(value, [2.0] if classes == 2 else [1.0, 2.5])
+    model = LGBMClassifier(**FEW, **params).fit(table, labels, categorical_feature=codes)
+    assert_same(model, table, is_exact=False)
+
+
+@pytest.mark.parametrize("params", EXACT, ids=str)
+def test_a_regressor_gives_the_same_numbers_bit_for_bit(params: dict[str, Any]) -> None:
+    table, value = rows()
+    model = LGBMRegressor(**FEW, **params).fit(table, np.abs(value), categorical_feature=CODES)
+    assert_same(model, table, is_exact=True)
+
+
+@pytest.mark.parametrize("objective", LINKED)
+def test_a_regressor_with_a_link_gives_the_same_numbers(objective: str) -> None:
+    table, value = rows()
+    learnt = (value > 2).astype(float) if "cross" in objective else np.abs(value) + 1 + 1
+    model = LGBMRegressor(**FEW, objective=objective).fit(table, learnt, categorical_feature=CODES)
+    assert_same(model, table, is_exact=False)
+
+
+def test_only_trees_up_to_the_best_iteration_are_compiled() -> None:
+    table, value = rows()
+    model = LGBMRegressor(**FEW).fit(table, value)
+    every = model.predict(table)
+    model.booster_.best_iteration = 5
+    assert (model.predict(table) != every).all()
+    assert_same(model, table, is_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "reason"),
+    [
+        (LGBMRegressor, {"linear_tree": True}, "its leaves are linear models"),
+        (LGBMClassifier, {"pred_early_stop": True}, "it stops early when it predicts"),
+        (LGBMClassifier, {"objective": own_objective}, "its objective is a function of your own"),
+    ],
+)
+def test_what_is_not_converted_is_told(
+    kind: type[LGBMModel], params: dict[str, Any], reason: str
+) -> None:
+    table, value = rows()
+    model = kind(**FEW, **params).fit(table, (value > 2).astype(int))
+    with pytest.raises(CannotConvertError, match=f"^{reason}$"):
+        graph_of(model, table.shape[1])
+
+
+def test_an_objective_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, value = rows()
+    model = LGBMRegressor(**FEW).fit(table, value)
+    text = model.booster_.model_to_string().replace("objective=regression", "objective=newest")
+    monkeypatch.setattr(type(model.booster_), "model_to_string", lambda *_: text)
+    with pytest.raises(CannotConvertError, match=r"^its objective is newest$"):
+        graph_of(model, table.shape[1])
+
+
+def test_too_many_categories_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "MAX_TABLE", 100)
+    table, value = rows()
+    model = LGBMRegressor(**FEW).fit(table, value, categorical_feature=[3])
+    with pytest.raises(CannotConvertError, match=r"^its trees split by too many categories$"):
+        graph_of(model, table.shape[1])
+
+
+@cache
+def boxes() -> pd.DataFrame:
+    """Give a table with categories of texts, numbers and booleans."""
+    table = mixed()
+    code = np.random.default_rng(1).choice([101, 205, 999], len(table.frame))
+    return table.frame.assign(code=code, y=table.labels)
+
+
+def adopted(estimator: Estimator, raw: pd.DataFrame) -> tuple[Table, Description]:
+    """Describe an estimator that was fitted on a frame, with what it tells of the columns."""
+    told = told_by(estimator, Columns.of(raw.drop(columns="y"), None))
+    table = to_table(agreed(raw, told), ["y"])
+    evidence = Evidence(named=True, told=told)
+    return table, describe("mine", estimator, table, METRICS, seed=0, evidence=evidence)
+
+
+@pytest.mark.parametrize("categories", [["colour"], ["colour", "code", "ripe"]], ids=str)
+def test_categories_of_a_frame_are_looked_up(categories: list[str]) -> None:
+    raw = boxes()
+    frame = raw.drop(columns="y").astype(dict.fromkeys(categories, "category"))
+    frame["ripe"] = frame["ripe"].astype("category" if "ripe" in categories else float)
+    booster = LGBMClassifier(**FEW, min_child_samples=2, min_data_per_group=2, cat_smooth=1)
+    estimator = CodedLabels(booster).fit(frame, raw["y"])
+    table, description = adopted(estimator, raw)
+    assert description.asked.input in {"frame", "categorical-frame"}
+    model, _ = served(estimator, description, table)
+    assert_alike(model, estimator, others(description, estimator, table))
+
+
+def test_what_encodes_categories_may_stand_before_it() -> None:
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+    columns = ColumnTransformer([("words", encoder, [3])], remainder="passthrough")
+    booster = LGBMClassifier(**FEW, min_child_samples=2)
+    estimator, description = described(make_pipeline(columns, booster), mixed())
+    model, _ = served(estimator, description, mixed())
+    assert_alike(model, estimator, others(description, estimator, mixed()))
