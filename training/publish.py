@@ -72,7 +72,7 @@ def publish(
         TrainingError: it can't be loaded elsewhere.
     """
     description = description.model_copy(update={"code": options.code.files})
-    needed = needed_by(estimator, description, options.code.folder)
+    needed = needed_by(estimator, description, rows_of(table), options.code.folder)
     for file in needed.files:
         tell(f"the model needs {file}: bring it along with --code")
     with progress("compiling"), threadpool_limits(limits=1):

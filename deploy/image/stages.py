@@ -27,6 +27,10 @@ KEPT = (
     *("/etc/nsswitch.conf", "/etc/services", "/usr/lib/ssl/cert.pem", "/usr/lib/ssl/certs"),
     *("/usr/lib/ssl/openssl.cnf", "/usr/lib/os-release", "/etc/os-release"),
 )
+INSTALL = (
+    *(sys.executable, "-m", "pip", "install", "--no-compile"),
+    *("--no-deps", "--only-binary", ":all:"),
+)
 PYTHON = ("/usr/local/bin/python", "/usr/local/bin/bentoml", "/usr/local/lib")
 # Parts of Python and of packages that serving never imports. `try-out` fails if it does.
 LEFT_OUT = re.compile(
@@ -51,22 +55,33 @@ PATIENCE_S = 60.0
 
 
 def install_for_model() -> None:
-    """Install the packages that the descriptions of the packed models name.
+    """Install the packages that the descriptions of the packed models name, and no others.
 
-    The service's own pins hold for all that these need in turn.
+    They name all that loading and asking has imported; what a package would like to have beside,
+    as for plots, is not there. Wheels alone are taken: a source would run code to be built, and
+    want a compiler.
     """
-    needed = {
-        requirement
-        for description in Path("models").glob("*/*/description.json")
-        for requirement in json.loads(description.read_bytes())["requirements"]
-    }
-    if needed:
-        pip = [sys.executable, "-m", "pip", "install", "--no-compile"]
-        done = subprocess.run([*pip, "-c", "env/python/requirements.txt", *sorted(needed)])
-        if done.returncode:
-            raise SystemExit(
-                f"what is packed needs {', '.join(sorted(needed))}, which pip can't install"
-            )
+    needed = sorted(
+        {
+            requirement
+            for description in Path("models").glob("*/*/description.json")
+            for requirement in json.loads(description.read_bytes())["requirements"]
+        }
+    )
+    packages = [requirement.partition("==")[0] for requirement in needed]
+    if several := [each for each in needed if packages.count(each.partition("==")[0]) > 1]:
+        raise SystemExit(
+            f"what is packed needs {', '.join(several)}, of which one image can have one: make an "
+            "image of each model, or train one of them again with what the other has"
+        )
+    if needed and subprocess.run([*INSTALL, *needed]).returncode:
+        look = [*INSTALL, "--dry-run", "--quiet"]
+        missing = [each for each in needed if subprocess.run([*look, each]).returncode]
+        raise SystemExit(
+            f"what is packed needs {', '.join(missing or needed)}, and pip has no wheel of that "
+            "for this Python and machine: is it on an index that pip knows? Modules of your own "
+            "travel with the model instead: train.py --code"
+        )
 
 
 def gather(image: Path) -> None:

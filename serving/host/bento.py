@@ -25,7 +25,7 @@ from serving.host.wanted import Wanted, wanted
 from serving.metrics import Metrics
 from serving.model.state import leaves_open, read_state
 from serving.model.store import ServedModel
-from serving.model.stored import compiled_form, verify
+from serving.model.stored import check_needs, compiled_form, verify
 from serving.prediction.sinks import check as check_prediction_log
 from serving.settings import Settings, name_of, unknown_variables
 from serving.telemetry import log
@@ -165,8 +165,10 @@ def check_start(settings: Settings, service: bentoml.Service[Any]) -> None:
     check_storage(settings.rate_limit_storage.get_secret_value())
     check_prediction_log(settings.prediction_log)
     models = wanted(settings, packed_models(service)).models
-    for tag in models:
-        compiled_form(verify(ServedModel(tag).resolve()), settings.runtime)
+    verified = [verify(ServedModel(tag).resolve(), installed=False) for tag in models]
+    check_needs(verified)
+    for model in verified:
+        compiled_form(model, settings.runtime)
     pin_models(models)
 
 

@@ -8,6 +8,7 @@ installed.
 import hashlib
 import platform
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +30,8 @@ CARD = "card.html"
 CODE = "code"  # the folder of its own modules
 SKLEARN = "scikit-learn"
 CLOUDPICKLE = "cloudpickle"
+# The same modules in another package, without 300 MB that only a graphics card needs.
+SMALLER = {"xgboost": "xgboost-cpu"}
 
 
 class ModelError(BentoMLException):
@@ -60,7 +63,7 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
     What it needs beside the service's packages has to be ``installed`` where it is to be loaded.
 
     Raises:
-        ModelError: it is damaged, or another scikit-learn fitted it.
+        ModelError: it is damaged, another scikit-learn fitted it, or a package is missing.
     """
     path = Path(stored.path)
     try:
@@ -83,9 +86,10 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
         raise ModelError(f"model {stored.tag} is damaged: {damaged[0]} is not the file saved")
     _check_version(stored.tag, description.versions.get(SKLEARN, ""))
     _check_python(stored.tag, description)
-    for requirement in description.requirements if installed else ():
-        _check_requirement(stored.tag, requirement)
-    return VerifiedModel(stored.tag, path, description)
+    model = VerifiedModel(stored.tag, path, description)
+    if installed:
+        check_needs([model])
+    return model
 
 
 def newest(name: str) -> str:
@@ -179,14 +183,35 @@ def _check_python(tag: bentoml.Tag, description: Description) -> None:
         )
 
 
-def _check_requirement(tag: bentoml.Tag, requirement: str) -> None:
-    """Refuse a model that was fitted with a package that is not here."""
-    try:
-        ours = version(Requirement(requirement).name)
-    except PackageNotFoundError:
-        raise ModelError(f"model {tag} needs {requirement}: pip install {requirement}") from None
-    if not Requirement(requirement).specifier.contains(ours, prereleases=True):
-        warnings.warn(f"model {tag} was fitted with {requirement}; {ours} serves it", stacklevel=3)
+def check_needs(models: Sequence[VerifiedModel]) -> None:
+    """Refuse models that were fitted with packages that are not here, and warn of other versions.
+
+    Raises:
+        ModelError: some are missing; the message installs all of them.
+    """
+    missing: dict[str, list[str]] = {}
+    for model in models:
+        for requirement in model.description.requirements:
+            ours = _installed(Requirement(requirement).name)
+            if ours is None:
+                missing.setdefault(requirement, []).append(str(model.tag))
+            elif not Requirement(requirement).specifier.contains(ours, prereleases=True):
+                warnings.warn(
+                    f"model {model.tag} was fitted with {requirement}; {ours} serves it",
+                    stacklevel=3,
+                )
+    if missing:
+        tags = dict.fromkeys(tag for those in missing.values() for tag in those)
+        who = f"model{'s' * (len(tags) > 1)} {', '.join(tags)} need{'s' * (len(tags) < 2)}"
+        raise ModelError(f"{who} {', '.join(missing)}: pip install {' '.join(missing)}")
+
+
+def _installed(package: str) -> str | None:
+    """Tell which version of a package is installed, or of the larger one that stands for it."""
+    for name in (package, *(large for large, small in SMALLER.items() if small == package)):
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return None
 
 
 def sha256(file: Path) -> str:
@@ -215,10 +240,8 @@ def compiled_form(stored: VerifiedModel, runtime: Runtime) -> Compiled | str:
 
 def _onnxruntime() -> str | None:
     """Tell which minor version of ONNX Runtime is installed, if it is."""
-    try:
-        return _minor(version("onnxruntime"))
-    except PackageNotFoundError:
-        return None
+    ours = _installed("onnxruntime")
+    return None if ours is None else _minor(ours)
 
 
 def _minor(text: str) -> str:

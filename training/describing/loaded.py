@@ -1,16 +1,20 @@
 """Loads a model as serving does, without some packages, and tells what it takes.
 
-A program of its own, for ``packages.py``: takes a folder with an estimator and its description, and
-on stdin a JSON array of modules that it has to do without. Prints which of them is missed, or the
-files of the modules that the model has imported.
+A program of its own, for ``packages.py``: takes a folder with an estimator, its description and the
+code that travels with it, and on stdin a JSON object with the ``modules`` and ``packages`` that it
+has to do without, and ``rows`` to ask for. Prints which of them is missed, or the files of the
+modules that the model has imported.
 """
 
 import json
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from serving.console import take_any_text
 
@@ -18,7 +22,7 @@ from serving.console import take_any_text
 class Without:
     """Finds no module of some names, as if they were not installed."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Collection[str]) -> None:
         """Take the names of top-level modules."""
         self._names = frozenset(names)
 
@@ -31,11 +35,34 @@ class Without:
         return None
 
 
-def causes(exc: BaseException | None) -> Iterator[BaseException]:
-    """Give an exception and what it came from."""
+def canonical(name: str) -> str:
+    """Write a package's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def hide(packages: Collection[str]) -> None:
+    """Let nobody find the version of some packages, as if they were not installed."""
+    found = Distribution.from_name
+
+    def from_name(name: str) -> Distribution:
+        if canonical(name) in packages:
+            raise PackageNotFoundError(name)
+        return found(name)
+
+    Distribution.from_name = from_name  # type: ignore[method-assign]
+
+
+def missed(exc: BaseException | None, without: dict[str, Any]) -> str | None:
+    """Tell which module, or which package, it was for want of which this was raised."""
     while exc is not None:
-        yield exc
+        name = getattr(exc, "name", None) or ""
+        if isinstance(exc, PackageNotFoundError):
+            if canonical(name) in without["packages"]:
+                return canonical(name)
+        elif isinstance(exc, ImportError) and name.partition(".")[0] in without["modules"]:
+            return str(name.partition(".")[0])
         exc = exc.__cause__ or exc.__context__
+    return None
 
 
 def tell(result: object) -> None:
@@ -45,10 +72,11 @@ def tell(result: object) -> None:
 
 
 def main() -> None:
-    """Load, ask for the example, tell."""
+    """Load, ask for the example and for rows of all kinds, tell."""
     take_any_text()
-    without = json.load(sys.stdin)
-    sys.meta_path.insert(0, Without(without))
+    given = json.load(sys.stdin)
+    sys.meta_path.insert(0, Without(given["modules"]))
+    hide(given["packages"])
     import joblib  # scikit-learn imports pandas if it finds it, so not before
 
     from serving.model.code import let_find
@@ -59,14 +87,20 @@ def main() -> None:
     folder = Path(sys.argv[1])
     description = Description.model_validate_json((folder / "description.json").read_bytes())
     code = let_find(folder / "code", description.code, "the model").folder
+    rows = [tuple(row) for row in given["rows"]]
     try:
-        FittedEstimator(joblib.load(folder / "estimator"), description).warm_up()
+        model = FittedEstimator(joblib.load(folder / "estimator"), description)
+        model.warm_up()
+        for asked in (rows, *([row] for row in rows)) if rows else ():
+            try:
+                model.predict(asked)
+            except Exception as exc:  # it may fail on these, but not for want of a package
+                if missed(exc, given):
+                    raise
     except BaseException as exc:
-        for cause in causes(exc):
-            missed = (getattr(cause, "name", None) or "").partition(".")[0]
-            if isinstance(cause, ImportError) and missed in without:
-                tell({"missed": missed})
-                return
+        if name := missed(exc, given):
+            tell({"missed": name})
+            return
         sys.exit(f"{type(exc).__name__}: {exc}")
     files = [getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - before]
     own = [file for file in filter(None, files) if not Path(file).is_relative_to(code)]

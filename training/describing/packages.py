@@ -4,10 +4,10 @@ Found by loading it in a process of its own, as serving does, without what may n
 """
 
 import json
-import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -15,12 +15,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from serving.model.description import Description
+from serving.model.domains import Lengths
 from serving.model.estimator import Estimator
+from serving.model.features import Category, Row
 from serving.model.store import pickle_estimator
-from serving.model.stored import CLOUDPICKLE, CODE
+from serving.model.stored import CLOUDPICKLE, CODE, SMALLER
+from training.describing.loaded import canonical
 from training.errors import TrainingError
 
 ROOT = Path(__file__).parents[2]
+ROWS = 20  # of the table, to ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +35,16 @@ class Needed:
     files: tuple[str, ...]
 
 
-def needed_by(estimator: Estimator, description: Description, code: Path | None = None) -> Needed:
+def needed_by(
+    estimator: Estimator,
+    description: Description,
+    rows: Sequence[Row] = (),
+    code: Path | None = None,
+) -> Needed:
     """Find what the service does not have by itself, by doing without all that it does not need.
 
-    ``code`` is the folder of the modules that the description says travel with it.
+    It is asked for the example, for some of the ``rows``, and for such as training may not have
+    seen. ``code`` is the folder of the modules that the description says travel with it.
 
     Raises:
         TrainingError: the estimator can't be loaded in another process.
@@ -42,6 +52,7 @@ def needed_by(estimator: Estimator, description: Description, code: Path | None 
     of_module = packages_distributions()
     served = _served()
     needed: set[str] = set()
+    asked = [*rows[:: max(1, len(rows) // ROWS)][:ROWS], *_unusual(description)]
     with TemporaryDirectory() as folder:
         try:
             if pickle_estimator(estimator, Path(folder, "estimator")):
@@ -52,19 +63,25 @@ def needed_by(estimator: Estimator, description: Description, code: Path | None 
             shutil.copytree(code, Path(folder, CODE))
         Path(folder, "description.json").write_text(description.model_dump_json(), "utf-8")
         while True:
-            without = [
-                module
-                for module, packages in of_module.items()
-                if (needed | served).isdisjoint(map(_canonical, packages))
-            ]
-            told = _load(folder, without)
+            there = needed | served
+            without = {
+                "modules": [
+                    module
+                    for module, packages in of_module.items()
+                    if there.isdisjoint(map(canonical, packages))
+                ],
+                "packages": sorted(
+                    {canonical(one) for packages in of_module.values() for one in packages} - there
+                ),
+            }
+            told = _load(folder, {**without, "rows": asked})
             if "files" in told:
                 break
-            needed |= set(map(_canonical, of_module[told["missed"]]))
+            needed |= set(map(canonical, of_module.get(told["missed"], [told["missed"]])))
     files = [Path(file) for file in told["files"]]
     there = (sys.prefix, sys.base_prefix, ROOT / "serving")  # wherever a model is served
     return Needed(
-        packages=tuple(sorted(f"{name}=={version(name)}" for name in needed)),
+        packages=tuple(sorted({f"{SMALLER.get(one, one)}=={version(one)}" for one in needed})),
         files=tuple(
             str(file.relative_to(ROOT) if file.is_relative_to(ROOT) else file)
             for file in files
@@ -73,12 +90,23 @@ def needed_by(estimator: Estimator, description: Description, code: Path | None 
     )
 
 
-def _load(folder: str, without: list[str]) -> dict[str, Any]:
+def _unusual(description: Description) -> Iterator[Row]:
+    """Give the example with, in turn, each value missing that may be, and another category."""
+    example = description.example
+    for at, feature in enumerate(description.features):
+        others: list[str | None] = [None] if feature.nullable else []
+        if isinstance(feature, Category) and isinstance(feature.domain, Lengths):
+            others.append("?" * max(1, feature.domain.min_length))
+        for other in others:
+            yield (*example[:at], other, *example[at + 1 :])
+
+
+def _load(folder: str, given: dict[str, Any]) -> dict[str, Any]:
     """Load the model of a folder in a process that has to do without some modules."""
     done = subprocess.run(  # noqa: S603 (our own module, in this Python)
         [sys.executable, "-m", "training.describing.loaded", folder],
         cwd=ROOT,
-        input=json.dumps(without),
+        input=json.dumps(given),
         capture_output=True,
         encoding="utf-8",
         errors="backslashreplace",
@@ -95,9 +123,4 @@ def _load(folder: str, without: list[str]) -> dict[str, Any]:
 def _served() -> set[str]:
     """Name the packages that the service installs."""
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    return {_canonical(line.partition("==")[0]) for line in lines if "==" in line}
-
-
-def _canonical(name: str) -> str:
-    """Write a package's name as PyPI compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return {canonical(line.partition("==")[0]) for line in lines if "==" in line}

@@ -62,7 +62,9 @@ def _checked(path: Path, load: Callable[[], Estimator]) -> Estimator:
         except TrainingError:
             raise
         except Exception as exc:  # a file may hold anything, and fail in any way
-            raise TrainingError(f"{path} can't be loaded: {type(exc).__name__}: {exc}") from exc
+            raise TrainingError(
+                f"{path} can't be loaded: {type(exc).__name__}: {exc}{_advice(exc)}"
+            ) from exc
     ours = Version(sklearn.__version__)
     for warning in caught:
         if isinstance(warning.message, InconsistentVersionWarning):
@@ -73,3 +75,15 @@ def _checked(path: Path, load: Callable[[], Estimator]) -> Estimator:
                     "scikit-learn promises nothing across versions: fit it again with this one"
                 )
     return estimator
+
+
+def _advice(exc: Exception) -> str:
+    """Tell what helps where a class is not found."""
+    if isinstance(exc, ModuleNotFoundError):
+        return ": bring it along with --code if it is yours, or install the package that has it"
+    if isinstance(exc, AttributeError) and "__main__" in str(exc):  # pickle's own words
+        return (
+            ": it was defined in a notebook or a script. Save it with cloudpickle, or fit it with "
+            "the class in a module of its own, and bring that along with --code"
+        )
+    return ""

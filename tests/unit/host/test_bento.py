@@ -187,7 +187,8 @@ def pinned(monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, object]]) -> l
     chosen: list[str] = []
     monkeypatch.setattr(bento, "ServedModel", lambda tag: SimpleNamespace(resolve=lambda: tag))
     monkeypatch.setattr(state, "newest", lambda name: "v7")
-    monkeypatch.setattr(bento, "verify", lambda tag: SimpleNamespace(tag=tag))
+    monkeypatch.setattr(bento, "verify", lambda tag, **_: SimpleNamespace(tag=tag))
+    monkeypatch.setattr(bento, "check_needs", lambda models: None)
     monkeypatch.setattr(bento, "compiled_form", lambda verified, runtime: None)
     monkeypatch.setattr(bento, "pin_models", chosen.extend)
     return chosen

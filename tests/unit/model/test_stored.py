@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import bentoml
@@ -19,6 +19,7 @@ from serving.model.stored import (
     DESCRIPTION,
     GRAPH,
     ModelError,
+    check_needs,
     compiled_form,
     described,
     verify,
@@ -163,6 +164,31 @@ def test_a_model_that_does_not_tell_its_version_is_refused(
 def test_a_model_that_needs_a_package_that_is_not_here_is_refused(trap: bentoml.Model) -> None:
     rewrite_description(trap, requirements=["no-such-package==1.2.3"])
     assert "needs no-such-package==1.2.3: pip install no-such-package==1.2.3" in refusal(trap)
+
+
+def test_one_line_installs_all_that_several_models_need(saved: bentoml.Model) -> None:
+    other = stored(SignEstimator())
+    rewrite_description(saved, requirements=["not-here==1.2", "numpy", "nor-this==3"])
+    rewrite_description(other, requirements=["nor-this==3", "nowhere==4"])
+    with pytest.raises(ModelError) as caught:
+        check_needs([verify(each, installed=False) for each in (saved, other)])
+    assert str(caught.value) == (
+        f"models {saved.tag}, {other.tag} need not-here==1.2, nor-this==3, nowhere==4: "
+        "pip install not-here==1.2 nor-this==3 nowhere==4"
+    )
+
+
+def test_the_larger_package_of_the_same_modules_does_as_well(
+    saved: bentoml.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(name: str) -> str:
+        if name == "xgboost-cpu":
+            raise PackageNotFoundError(name)
+        return "3.2.0" if name == "xgboost" else sklearn.__version__
+
+    monkeypatch.setattr("serving.model.stored.version", told)
+    rewrite_description(saved, requirements=["xgboost-cpu==3.2.0"])
+    assert verify(saved).tag == saved.tag
 
 
 def test_what_is_not_loaded_here_may_need_what_is_not_here(saved: bentoml.Model) -> None:
