@@ -79,13 +79,13 @@ def needed_by(
                 break
             needed |= set(map(canonical, of_module.get(told["missed"], [told["missed"]])))
     files = [Path(file) for file in told["files"]]
-    there = (sys.prefix, sys.base_prefix, ROOT / "serving")  # wherever a model is served
+    anywhere = (sys.prefix, sys.base_prefix, ROOT / "serving")  # where a model is served
     return Needed(
         packages=tuple(sorted({f"{SMALLER.get(one, one)}=={version(one)}" for one in needed})),
         files=tuple(
             str(file.relative_to(ROOT) if file.is_relative_to(ROOT) else file)
             for file in files
-            if not any(file.is_relative_to(place) for place in there)
+            if not any(file.is_relative_to(place) for place in anywhere)
         ),
     )
 

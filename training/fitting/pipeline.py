@@ -172,9 +172,10 @@ def parts_of(estimator: Estimator) -> Iterator[Estimator]:
         if id(part) in seen:
             continue
         seen.add(id(part))
-        if hasattr(part, "get_params") and not isinstance(part, type):
+        is_estimator = hasattr(part, "get_params") and not isinstance(part, type)
+        if is_estimator:
             yield part
-        if isinstance(part, BaseEstimator) or type(part).__module__.startswith("sklearn."):
+        if is_estimator or type(part).__module__.startswith("sklearn."):
             waiting.extend(getattr(part, "__dict__", {}).values())
         elif isinstance(part, list | tuple):
             waiting.extend(part)
