@@ -4,15 +4,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from deploy.image.engine import find_engine
-from tests.adopted import adopt, fitted, known_penguins
 from tests.image.container import Container, ready
 from tests.server import ROOT, environment, run_python
 from tests.trained import copy_of
+from tests.travelling import NAME, bring
 
 reported: list[str] = []
 
@@ -58,12 +59,6 @@ def train(home: Path) -> None:
     run_python(home, "train.py")
 
 
-def adopt_penguins(home: Path) -> None:
-    """Bring an estimator that was fitted elsewhere."""
-    frame = known_penguins()
-    adopt(frame, fitted(frame), home, home)
-
-
 @pytest.fixture(scope="session")
 def engine() -> str:
     """Give the container engine; its absence is a failure."""
@@ -79,11 +74,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture(scope="session")
-def frames_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """Build the image of an estimator that was fitted elsewhere, on data frames."""
-    folder = tmp_path_factory.mktemp("frames")
-    home = copy_of(adopt_penguins, "frames", folder)
-    return build(home, folder, "model-api-test-frames", "mine:latest")
+def larger_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """Build the image of a model that needs pandas, LightGBM and a package of a person's own."""
+    folder = tmp_path_factory.mktemp("larger")
+    home = copy_of(partial(bring, last="lightgbm"), "larger", folder)
+    return build(home, folder, "model-api-test-larger", NAME)
 
 
 @pytest.fixture(scope="session")

@@ -206,10 +206,22 @@ def test_the_death_of_its_worker_ends_it(engine: str, image: Image) -> None:
         assert started.ended() != 0
 
 
-def test_a_model_that_needs_pandas_has_it(engine: str, frames_image: Image) -> None:
-    with ready(engine, frames_image.name) as started:
+def test_a_model_has_what_it_needs_and_the_code_that_came_with_it(
+    engine: str, larger_image: Image
+) -> None:
+    with ready(engine, larger_image.name) as started:
         info = started.http.get("/model/info").json()
         example = [feature["example"] for feature in info["features"]]
         answer = started.http.post("/predict", json={"data": example}).raise_for_status()
         assert answer.json()["prediction"] in info["classes"]
-        assert [need.partition("==")[0] for need in info["requirements"]] == ["pandas"]
+        needed = [need.partition("==")[0] for need in info["requirements"]]
+        assert needed == ["lightgbm", "pandas"]
+        there = started.python(
+            "import glob, importlib.util\n"
+            "print(*glob.glob('/bento/**/my_steps/*', recursive=True), sep='\\n')\n"
+            "print(importlib.util.find_spec('my_steps'))"
+        )
+        *files, elsewhere = there.splitlines()
+        assert {file.split("/")[2] for file in files} == {"models"}
+        assert {file.rpartition("/")[2] for file in files} >= {"shapes.py", "codes.json"}
+        assert elsewhere == "None"

@@ -20,7 +20,7 @@ from deploy.image import build
 from deploy.image.build import find_models, main
 from deploy.image.engine import find_engine
 from deploy.image.sbom import to_bom
-from deploy.image.stages import LEFT_OUT, copy
+from deploy.image.stages import LEFT_OUT, copy, install_for_model
 from serving.model.state import ModelState, State, write_state
 from tests.server import ROOT, environment
 
@@ -258,3 +258,49 @@ def test_a_model_is_copied_whatever_its_name(tmp_path: Path) -> None:
         model.parent.mkdir(parents=True)
         model.touch()
     assert len(list(copy(tmp_path / "models", tmp_path / "image"))) == 2
+
+
+def packed(folder: Path, *models: list[str]) -> None:
+    """Write what of packed models is looked at: what they need."""
+    for number, requirements in enumerate(models):
+        description = folder / "models" / f"model{number}" / "v1" / "description.json"
+        description.parent.mkdir(parents=True)
+        description.write_text(json.dumps({"requirements": requirements}))
+
+
+def test_a_package_that_is_on_no_index_or_there_as_source_alone_ends_the_build_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index"
+    index.mkdir()
+    (index / "only_source-2.0.tar.gz").write_bytes(b"never opened")
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}.items():
+        monkeypatch.setenv(name, value)
+    packed(tmp_path, ["only-source==2.0"], ["not-there==1.0", "only-source==2.0"])
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit) as caught:
+        install_for_model()
+
+    assert str(caught.value).startswith(
+        "what is packed needs not-there==1.0, only-source==2.0, and pip has no wheel of that for "
+    )
+
+
+def test_models_that_need_two_versions_of_a_package_go_into_two_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed(tmp_path, ["numpy==1.0", "pandas==2.0"], ["numpy==1.1", "pandas==2.0"])
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit, match=r"needs numpy==1\.0, numpy==1\.1, of which one image"):
+        install_for_model()
+
+
+def test_models_that_need_nothing_have_nothing_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Path
+) -> None:
+    packed(tmp_path, [])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subprocess, "run", pytest.fail)
+    install_for_model()
