@@ -144,5 +144,10 @@ def _unpickled(stored: VerifiedModel) -> Estimator:
         return joblib.load(stored.path / ARTIFACT)
     except CodeError as exc:
         raise ModelError(str(exc)) from None
+    except ModuleNotFoundError as exc:
+        raise ModelError(
+            f"model {stored.tag} needs the module {exc.name}, which is not here: install the "
+            "package that has it, or train the model again with --code, which keeps it with it"
+        ) from exc
     except Exception as exc:
         raise ModelError(f"model {stored.tag} can't be unpickled: {exc!r}") from exc

@@ -24,6 +24,8 @@ from training.describing.loaded import canonical
 from training.errors import TrainingError
 
 ROOT = Path(__file__).parents[2]
+# What is installed, or of the service, is there without being brought.
+THERE = (sys.prefix, sys.base_prefix, ROOT / "serving")
 ROWS = 20  # of the table, to ask for
 
 
@@ -79,13 +81,12 @@ def needed_by(
                 break
             needed |= set(map(canonical, of_module.get(told["missed"], [told["missed"]])))
     files = [Path(file) for file in told["files"]]
-    anywhere = (sys.prefix, sys.base_prefix, ROOT / "serving")  # where a model is served
     return Needed(
         packages=tuple(sorted({f"{SMALLER.get(one, one)}=={version(one)}" for one in needed})),
         files=tuple(
             str(file.relative_to(ROOT) if file.is_relative_to(ROOT) else file)
             for file in files
-            if not any(file.is_relative_to(place) for place in anywhere)
+            if not any(file.is_relative_to(place) for place in THERE)
         ),
     )
 

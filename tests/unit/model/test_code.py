@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import bentoml
 import pytest
 
 from serving.model.code import CodeError, CodeFinder, forget, let_find
-from serving.model.store import load
+from serving.model.outputs import Prediction
+from serving.model.store import load, save
 from serving.model.stored import CODE, ModelError, sha256, verify
 from tests.unit.fakes import SignEstimator
-from tests.unit.model.saved import rewrite_description, stored
+from tests.unit.model.saved import PAGE, rewrite_description, stored
+from tests.unit.samples import description
 
 FILES = {
     "travels.py": "from travelling.inner import WORD",
@@ -103,7 +106,7 @@ def test_models_with_the_same_code_share_it_and_with_other_code_are_refused(tmp_
         ("service", "a module of this service"),
         ("serving", "a module of this service"),
         ("tests", "a module that is imported already"),
-        ("xgboost", "an installed package"),
+        ("pylab", "an installed package"),
     ],
 )
 def test_a_name_that_other_code_has_is_refused(tmp_path: Path, name: str, whose: str) -> None:
@@ -127,6 +130,23 @@ def test_a_damaged_file_of_it_is_not_imported(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(ModelError, match=r"has no inner\.py"):
         verify(saved)
+
+
+def test_a_model_finds_its_code_when_it_is_loaded_and_lacks_what_was_not_brought(
+    tmp_path: Path,
+) -> None:
+    source = "from tests.unit.fakes import SignEstimator\nclass Own(SignEstimator): pass"
+    digests = folder_of(tmp_path, {"travels.py": source})
+    finder = let_find(tmp_path, digests, "training")
+    own = importlib.import_module("travels").Own()
+    described = description().model_copy(update={"code": digests})
+    brought = verify(bentoml.models.get(save(own, described, PAGE, code=tmp_path)))
+    bare = verify(bentoml.models.get(save(own, description(), PAGE)))
+    forget([finder])
+
+    with pytest.raises(ModelError, match=r"needs the module travels, which is not here: .*--code"):
+        load(bare)
+    assert load(brought)[0].predict([(-1.0, 0.0)]) == [Prediction("ham")]
 
 
 def test_a_model_whose_code_has_a_name_that_is_taken_is_not_loaded() -> None:

@@ -1,5 +1,6 @@
 """What a model needs beside the service: found by loading it where that is all there is."""
 
+import importlib
 import sys
 import threading
 from importlib.metadata import version
@@ -13,16 +14,20 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from xgboost import XGBClassifier
 
+from serving.model.coded import CodedLabels
 from serving.model.description import Asked, Description
 from serving.model.features import Feature
 from tests.unit.samples import asked, category, description, number, regression
 from tests.wire.estimators import Fragile
 from training.describing.packages import Needed, needed_by
 from training.errors import TrainingError
+from training.loading.code import Code
 
 Estimator = Any  # scikit-learn has no type for it
 VALUES = np.arange(40.0).reshape(20, 2) % 7
+BOOSTING = "xgboost-cpu"
 LABELS = np.where(VALUES[:, 0] > 3, "ham", "spam").astype(object)
 
 
@@ -112,6 +117,48 @@ def test_a_package_that_is_only_needed_to_answer_is_found(
     needed = needed_by(estimator, of_numbers())
 
     assert f"hypothesis=={version('hypothesis')}" in needed.packages
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import numpy; numpy.isnan(rows).any() and __import__('hypothesis')",
+        "len(rows) > 2 and __import__('hypothesis')",
+        "import importlib.metadata; importlib.metadata.version('hypothesis')",
+    ],
+    ids=["where a value is missing", "for a batch", "as its version is looked at"],
+)
+def test_a_package_that_is_only_needed_now_and_then_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    estimator = own_module(tmp_path, monkeypatch, ONES.format(first=first))
+    features: tuple[Feature, ...] = (number("length", nullable=True), number("width"))
+    described = regression("price").model_copy(update={"features": features})
+
+    needed = needed_by(estimator, described, [(1.0, 2.0)] * 3)
+
+    assert f"hypothesis=={version('hypothesis')}" in needed.packages
+
+
+@pytest.mark.slow
+def test_gradient_boosting_needs_the_package_that_has_no_code_for_graphics_cards() -> None:
+    """What gives back its labels is in the service."""
+    coded = CodedLabels(XGBClassifier(n_estimators=2, n_jobs=1)).fit(VALUES, LABELS)
+
+    assert needed_by(coded, description()) == Needed((f"xgboost-cpu=={version(BOOSTING)}",), ())
+
+
+@pytest.mark.slow
+def test_code_that_travels_is_found_where_it_was_copied_to(tmp_path: Path) -> None:
+    (tmp_path / "own_steps.py").write_text(ONES.format(first="pass"))
+    with Code() as code:
+        code.add([tmp_path / "own_steps.py"])
+        estimator = importlib.import_module("own_steps").Estimator()
+        (tmp_path / "own_steps.py").unlink()
+        described = of_numbers().model_copy(update={"code": code.files})
+
+        assert needed_by(estimator, described, (), code.folder) == Needed((), ())
 
 
 @pytest.mark.slow

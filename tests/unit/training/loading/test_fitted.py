@@ -1,6 +1,8 @@
 """Estimators from files: loaded when they may be, and refused in words when they can't be."""
 
+import importlib
 import pickle
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -260,3 +262,40 @@ def test_what_is_no_file_of_a_model_is_told(tmp_path: Path) -> None:
 )
 def test_the_task_is_what_the_estimator_says(estimator: Estimator, task: Task | None) -> None:
     assert task_of(estimator) == task
+
+
+def test_a_class_of_a_module_that_is_not_there_has_to_be_brought(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_steps.py").write_text("class Own:\n    predict = None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    joblib.dump(importlib.import_module("own_steps").Own(), tmp_path / "a.pkl")
+    del sys.modules["own_steps"]
+    (tmp_path / "own_steps.py").rename(tmp_path / "b.txt")
+
+    assert refusal(tmp_path / "a.pkl", trust=True).endswith(
+        "can't be loaded: ModuleNotFoundError: No module named 'own_steps': bring it along with "
+        "--code if it is yours, or install the package that has it"
+    )
+
+    (tmp_path / "brought").mkdir()
+    brought = tmp_path / "brought" / "own_steps.py"
+    (tmp_path / "b.txt").rename(brought)
+    with Code() as code:
+        code.add([brought])
+        assert load_fitted(str(tmp_path / "a.pkl"), trust=True, code=code).estimator is not None
+
+
+def test_a_class_of_a_script_has_to_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = sys.modules["__main__"]
+    own = type("Own", (), {"__module__": "__main__", "predict": None})
+    monkeypatch.setattr(main, "Own", own, raising=False)
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(own()))
+    monkeypatch.delattr(main, "Own")
+
+    told = refusal(tmp_path / "a.pkl", trust=True)
+
+    assert "it was defined in a notebook or a script" in told
+    assert "bring that along with --code" in told
