@@ -9,8 +9,9 @@ from serving.model.estimator import Estimator
 from training.compiling.graph import Graph
 from training.compiling.lightgbm import lightgbm
 from training.compiling.preparation import Preparation
+from training.compiling.xgboost import xgboost
 
-CONVERTERS = {"lightgbm": lightgbm}
+CONVERTERS = {"lightgbm": lightgbm, "xgboost": xgboost}
 
 
 def booster_converter(

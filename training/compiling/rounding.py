@@ -15,6 +15,7 @@ ALIKE = {
     *("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Sqrt", "Max", "Min", "Clip", "Relu", "CumSum"),
     *("Cast", "Where", "IsNaN", "Gather", "ArrayFeatureExtractor", "Concat", "Split", "Slice"),
     *("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "ArgMax", "ArgMin"),
+    *("Round", "Floor", "Ceil", "ReduceMax", "ReduceMin"),
     *("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Shape", "Constant"),
     "TreeEnsembleRegressor",
 }

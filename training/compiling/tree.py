@@ -81,11 +81,21 @@ def leaves(graph: Graph, matrix: str, trees: Sequence[Tree]) -> str:
     return graph.add("Gather", graph.constant(np.concatenate(values)), index, axis=0)
 
 
-def boosted(graph: Graph, matrix: str, start: Array, steps: Sequence[Tree]) -> str:
-    """Add to where boosting starts what each step's trees give: an array (rows, classes)."""
+def boosted(
+    graph: Graph,
+    matrix: str,
+    start: Array,
+    steps: Sequence[Tree],
+    kind: int = TensorProto.DOUBLE,
+) -> str:
+    """Add to where boosting starts what each step's trees give: an array (rows, classes).
+
+    ``kind`` is what the sums are rounded to, one after the other.
+    """
     trees = [*map(Tree.of_one_leaf, start.tolist()), *steps]
     shape = graph.constant([0, len(trees) // len(start), len(start)])
-    return graph.sum(graph.add("Reshape", leaves(graph, matrix, trees), shape))
+    values = graph.cast(leaves(graph, matrix, trees), kind)
+    return graph.sum(graph.add("Reshape", values, shape))
 
 
 @dataclass(frozen=True, slots=True)

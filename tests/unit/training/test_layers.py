@@ -16,8 +16,8 @@ WINGS = {
     "fitting": "families classes estimators telling pipeline trial choice evaluation",
     "describing": "columns answers tellers told loaded packages dtypes evidence asking comparing "
     "forms intervals domain boundary scores batches probe features example describe reference",
-    "compiling": "company graph rounding tree trees preparation lightgbm boosters converters "
-    "conversion hostile proof quickest",
+    "compiling": "company graph rounding tree trees floats preparation lightgbm xgboost boosters "
+    "converters conversion hostile proof quickest",
     "card": "numbers drawing plots importance findings card",
 }
 TOP = ("options", "expected", "publish", "learn", "adopt", "train")
