@@ -16,7 +16,7 @@ from training.fitting.pipeline import MIN_CATEGORY_ROWS
 
 MAX_KNOWN = 1000  # different numbers that may be categories
 MAX_BETWEEN = 16  # whole numbers that are asked for between those, about
-UNSEEN_LAST = "\U0010fffd"  # in the order of any encoding
+UNSEEN_LAST = ("\U0010fffd", "\x7f")  # in the order of any encoding; of its bytes with a sign
 
 
 def domains_of(
@@ -103,7 +103,7 @@ def _takes_only_known(
     feature = model.description.features[index]
     match feature:
         case Category():
-            return fails(UNSEEN) or fails(UNSEEN_LAST)
+            return any(map(fails, (UNSEEN, *UNSEEN_LAST)))
         case Number() if len(seen) <= MAX_KNOWN:
             between = [math.nextafter(example[index], math.inf)]  # type: ignore[arg-type]
             if feature.type == "integer":
