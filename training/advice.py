@@ -2,6 +2,8 @@
 
 import shlex
 
+BRING_A_TABLE = "bring a table like the one that it was fitted on, with --reference"
+
 
 def option(name: str, *values: str) -> str:
     """Write an option and its values; what begins with a hyphen would be taken for an option."""

@@ -30,8 +30,13 @@ def expected(
     table: Table,
     evaluation: Evaluation,
     found: Findings,
-) -> References:
-    """Count all rows in bins, and such predictions as rows that nobody has seen will get."""
+) -> References | None:
+    """Count all rows in bins, and such predictions as rows that nobody has seen will get.
+
+    There is nothing to count in the rows of an example.
+    """
+    if table.is_example:
+        return None
     rows = rows_of(table)
     order = found.importances.features if found.importances else NO_ORDER
     try:

@@ -118,11 +118,12 @@ def steps_of(estimator: Estimator) -> str:
 def summary(tag: str, description: Description, steps: str) -> str:
     """Tell a person what was saved."""
     metrics, training = description.metrics, description.training
-    shape = f"{training.rows} rows, {len(description.features)} features"
+    rows = f"{training.rows} rows" if training else "rows that are not known"
+    digest = f", {training.fingerprint[:19]}…" if training else ""
     lines = {
         "pipeline": steps,
         "task": description.task,
-        "data": f"{shape}, {training.fingerprint[:19]}…",
+        "data": f"{rows}, {len(description.features)} features{digest}",
         "predicts": ", ".join(description.targets),
     }
     if description.classes:

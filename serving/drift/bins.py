@@ -18,8 +18,8 @@ import numpy as np
 
 from serving.drift.ranges import outside, ranges
 from serving.model.description import Reference, label_key
-from serving.model.domains import Interval
-from serving.model.features import Boolean, Category, Feature, Number, Value
+from serving.model.domains import Frequencies, Interval
+from serving.model.features import Boolean, Category, Feature, Number, Text, Value
 from serving.model.outputs import Array
 
 BELOW, ABOVE, MISSING, RARE, UNSEEN = "below", "above", "missing", "rare", "unseen"
@@ -160,20 +160,25 @@ def digest(key: str) -> str:
 
 
 def bins_of_feature(feature: Feature, reference: Reference) -> Bins:
-    """Give the bins of a feature; ``rows`` of its reference need not be there yet."""
+    """Give the bins of a feature; ``rows`` of its reference need not be there yet.
+
+    Raises:
+        ValueError: what training saw of it is not known.
+    """
     edges, nullable = reference.edges, feature.nullable
     match feature:
-        case Number():
+        case Number(trained=Interval() as within):
             whole, known = feature.type == "integer", feature.known
-            return Intervals(edges, feature.trained, known, nullable=nullable, whole=whole)
-        case Boolean():
-            return Names((*feature.trained.categories, *[MISSING] * nullable))
-        case Category():
-            names = named_bins(list(feature.trained.categories), others=bool(reference.others))
+            return Intervals(edges, within, known, nullable=nullable, whole=whole)
+        case Boolean(trained=Frequencies(categories=seen)):
+            return Names((*seen, *[MISSING] * nullable))
+        case Category(trained=Frequencies(categories=seen)):
+            names = named_bins(list(seen), others=bool(reference.others))
             return Names((*names, UNSEEN, *[MISSING] * nullable), reference.others)
-    seen = feature.trained
-    within = Interval(minimum=seen.min_length, maximum=seen.max_length)
-    return Lengths(edges, within, nullable=nullable, whole=True, unit=" characters")
+        case Text(trained=lengths) if lengths is not None:
+            within = Interval(minimum=lengths.min_length, maximum=lengths.max_length)
+            return Lengths(edges, within, nullable=nullable, whole=True, unit=" characters")
+    raise ValueError(f"what training saw of {feature.name!r} is not known")
 
 
 def bins_of_output(reference: Reference, *, is_number: bool) -> Bins:

@@ -155,6 +155,8 @@ def _words(feature: Feature) -> str:
         case Choices(values=values, rare=rare):
             few = f" and {rare} that few rows had" if rare else ""
             words = f"{_listed(values)}{few}" if values else f"{rare} values that few rows had"
+            if feature.trained is None:
+                words = f"{rare} values that training has seen"
         case Interval(minimum=low, maximum=high):
             kind = "whole numbers" if feature.type == "integer" else "numbers"
             words = f"{kind} from {low!r} to {high!r}"
@@ -169,6 +171,8 @@ def _usual(feature: Feature) -> object:
     """Give that of a feature on which it depends what is warned of."""
     if isinstance(feature, Number):
         return feature.trained, feature.known
+    if feature.trained is None:
+        return None
     if feature.type == "category":
         return set(feature.trained.categories)
     if feature.type == "boolean":

@@ -63,7 +63,8 @@ class Asked(Frozen):
     ``batching`` tells how rows that are asked for together compare with the same rows alone:
     ``invariant``, alike bit for bit; ``tolerant``, alike within 1e-12 but for rows that serving
     finds and asks for alone (numbers beyond ``usual`` times those seen in training, and scores that
-    are all but tied); ``alone``, not alike, so each row is asked for alone.
+    are all but tied); ``alone``, not alike, so each row is asked for alone. Where it is not known
+    what training saw, ``tried`` has the sizes up to which numbers were tried instead.
 
     ``scored_by`` names the method that tells more than ``predict``, and ``scores_by_class`` that
     the columns of ``decision_function`` belong to the classes. ``label_by`` names the method whose
@@ -79,6 +80,7 @@ class Asked(Frozen):
     label_by: ScoringMethod | None
     usual: float = 100.0
     natively: bool = False
+    tried: Mapping[str, float] = Field(default_factory=dict)
 
     def takes_for_category(self, name: str) -> bool:
         """Tell whether a column of numbers was one of pandas' categories."""
@@ -147,7 +149,8 @@ class Description(Frozen):
     with it, by their paths in the folder of that name. ``compiled`` tells why it was not compiled,
     if it was not. ``ignored`` names the columns of the table that are no features, the targets
     among them: a client that sends its whole row may name them. ``reference`` is what requests can
-    be compared with; versions that kept none saved models without. ``is_graph`` says that the
+    be compared with; versions that kept none saved models without. It and ``training`` are null,
+    too, where it is not known what the estimator was fitted on. ``is_graph`` says that the
     estimator is an ONNX file as somebody has brought it.
     """
 
@@ -159,7 +162,7 @@ class Description(Frozen):
     targets: tuple[str, ...]
     classes: tuple[Label, ...] | tuple[tuple[Label, ...], ...] | None
     metrics: Metrics
-    training: Training
+    training: Training | None
     versions: Mapping[str, str]
     requirements: tuple[str, ...]
     artifact_sha256: str

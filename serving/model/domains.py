@@ -32,6 +32,16 @@ class Interval(Frozen):
     minimum: StrictInt | float
     maximum: StrictInt | float
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the largest number in it."""
+        return self.minimum, self.maximum
+
+    @property
+    def size(self) -> float:
+        """How far from zero its numbers are, at most."""
+        return max(-self.minimum, self.maximum)
+
     def numbers(self) -> CoreSchema:
         """Accept an int or a float, but no boolean, no string, no infinity."""
         return core_schema.float_schema(

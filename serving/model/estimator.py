@@ -20,17 +20,20 @@ Predict: TypeAlias = Callable[[Sequence[Row]], Sequence[Prediction | None]]
 
 
 class Reach:
-    """Tells the rows that have numbers far outside of those that training saw."""
+    """Tells the rows that have numbers far outside of those that training saw, or tried."""
 
     def __init__(self, description: Description) -> None:
         """Take the ranges of the numbers, and how many times as far is still near."""
         features = description.features
-        ranges = {at: f.trained for at, f in enumerate(features) if isinstance(f, Number)}
-        self.columns = list(ranges)  # of numbers
-        self.all_are_numbers = len(ranges) == len(features)
-        self._usual = description.asked.usual * np.array(
-            [max(-r.minimum, r.maximum) for r in ranges.values()]
-        )
+        asked = description.asked
+        sizes = {
+            at: f.trained.size if f.trained else asked.tried[f.name]
+            for at, f in enumerate(features)
+            if isinstance(f, Number)
+        }
+        self.columns = list(sizes)  # of numbers
+        self.all_are_numbers = len(sizes) == len(features)
+        self._usual = asked.usual * np.array(list(sizes.values()))
 
     def far(self, numbers: Array) -> Array:
         """Tell for each row, given the columns of numbers alone, whether it is one."""

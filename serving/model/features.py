@@ -27,12 +27,16 @@ _NOTHING = core_schema.str_schema(strict=True, min_length=1, max_length=0)
 
 
 class _Feature(Frozen):
-    """What all features have in common; ``_accepted`` and its like know of no missing value."""
+    """What all features have in common; ``_accepted`` and its like know of no missing value.
+
+    ``trained`` and ``missing`` are null where it is not known what training saw: then no value is
+    told to be unlike that.
+    """
 
     name: str
     type: str
     nullable: bool
-    missing: int
+    missing: int | None
 
     def accepted(self) -> CoreSchema:
         """Accept the values in which `mistake` finds nothing wrong."""
@@ -90,7 +94,7 @@ class Number(_Feature):
     """
 
     type: Literal["number", "integer"]
-    trained: Interval
+    trained: Interval | None
     domain: Interval | Choices
     known: tuple[StrictInt | StrictFloat, ...] | None = None
     quantiles: Mapping[str, float]
@@ -99,13 +103,16 @@ class Number(_Feature):
     @property
     def bounds(self) -> Interval:
         """Within which numbers are accepted, if they are known where they have to be."""
-        return self.domain if isinstance(self.domain, Interval) else self.trained
+        if isinstance(self.domain, Interval):
+            return self.domain
+        known = self.known or (0,)
+        return self.trained or Interval(minimum=min(known), maximum=max(known))
 
     def _accepted(self) -> CoreSchema:
         return self._within(self.bounds, only_known=isinstance(self.domain, Choices))
 
     def _usual(self) -> CoreSchema:
-        return self._within(self.trained, only_known=True)
+        return self._within(self.trained or self.bounds, only_known=True)
 
     def _within(self, interval: Interval, *, only_known: bool) -> CoreSchema:
         value = interval.numbers() if self.type == "number" else interval.integers()
@@ -128,9 +135,9 @@ class Number(_Feature):
         return ""
 
     def _unlike(self, value: Any) -> str:  # noqa: ANN401 (a number)
-        low, high = self.trained.minimum, self.trained.maximum
-        if not low <= value <= high:
-            return f"outside of the range seen in training, {low!r} to {high!r}"
+        match self.trained:
+            case Interval(minimum=low, maximum=high) if not low <= value <= high:
+                return f"outside of the range seen in training, {low!r} to {high!r}"
         if self.known is not None and value not in self.known:
             return "a number not seen in training, which the model takes for a category"
         return ""
@@ -148,7 +155,7 @@ class Boolean(_Feature):
     """A boolean; ``trained`` counts false and true."""
 
     type: Literal["boolean"]
-    trained: Frequencies
+    trained: Frequencies | None
     domain: None = None
     example: StrictBool
 
@@ -156,13 +163,14 @@ class Boolean(_Feature):
         return core_schema.bool_schema(strict=True)
 
     def _usual(self) -> CoreSchema:
-        return _NOTHING if 0 in self.trained.categories.values() else self._accepted()
+        has_gap = self.trained is not None and 0 in self.trained.categories.values()
+        return _NOTHING if has_gap else self._accepted()
 
     def _mistake(self, value: Any) -> str:  # noqa: ANN401 (any JSON)
         return "" if type(value) is bool else f"expected a boolean, got {kind_of(value)}"
 
     def _unlike(self, value: Any) -> str:  # noqa: ANN401 (a boolean)
-        is_seen = self.trained.categories["true" if value else "false"]
+        is_seen = self.trained is None or self.trained.categories["true" if value else "false"]
         return "" if is_seen else "not seen in training"
 
 
@@ -174,7 +182,7 @@ class Category(_Feature):
     """
 
     type: Literal["category"]
-    trained: Frequencies
+    trained: Frequencies | None
     domain: Lengths | Choices
     known: tuple[str, ...] | None = None
     example: str
@@ -185,6 +193,8 @@ class Category(_Feature):
         return core_schema.literal_schema(list(self.known or ()))
 
     def _usual(self) -> CoreSchema:
+        if self.trained is None:
+            return self._accepted()
         seen = list(self.trained.categories)
         return core_schema.literal_schema(seen) if seen else _NOTHING
 
@@ -195,7 +205,7 @@ class Category(_Feature):
         return "" if is_known else "expected a category that training has seen"
 
     def _unlike(self, value: Any) -> str:  # noqa: ANN401 (a string)
-        is_seen = value in self.trained.categories
+        is_seen = self.trained is None or value in self.trained.categories
         return "" if is_seen else "a category seen rarely or never in training"
 
     def _narrowed(self) -> Schema:
@@ -209,6 +219,10 @@ class Category(_Feature):
 
     def _told(self) -> str:
         """Tell which strings it takes."""
+        if self.trained is None:
+            if isinstance(self.domain, Choices):
+                return f"Takes {len(self.known or ())} that training has seen, and no others."
+            return "Which of them training has seen is not known."
         names, rare = list(self.trained.categories), self.trained.rare_categories
         told = names[:MAX_TOLD]
         if len(names) > MAX_TOLD:
@@ -223,7 +237,7 @@ class Text(_Feature):
     """Any string; ``trained`` has the lengths seen in training."""
 
     type: Literal["text"]
-    trained: Lengths
+    trained: Lengths | None
     domain: Lengths
     example: str
 
@@ -231,12 +245,14 @@ class Text(_Feature):
         return self.domain.accepted()
 
     def _usual(self) -> CoreSchema:
-        return self.trained.accepted()
+        return (self.trained or self.domain).accepted()
 
     def _mistake(self, value: Any) -> str:  # noqa: ANN401 (any JSON)
         return _string_mistake(value, self.domain)
 
     def _unlike(self, value: Any) -> str:  # noqa: ANN401 (a string)
+        if self.trained is None:
+            return ""
         shortest, longest = self.trained.min_length, self.trained.max_length
         if shortest <= len(value) <= longest:
             return ""

@@ -66,6 +66,7 @@ def save(
     description says travel with it. Returns the tag with the version that the store
     gave.
     """
+    training = description.training
     with bentoml.models.create(
         description.name,
         module="bentoml.sklearn",
@@ -73,7 +74,7 @@ def save(
         labels={"task": description.task},
         metadata={
             "metrics": dict(description.metrics.values),
-            "fingerprint": description.training.fingerprint,
+            "fingerprint": training.fingerprint if training else None,
         },
     ) as stored:
         folder = Path(stored.path)

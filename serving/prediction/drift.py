@@ -18,6 +18,7 @@ LATEST_S = 1.0  # after which rows are counted, or
 ENOUGH_ROWS = 250  # wait: to count so many delays nobody by much, and they are still at hand
 _CLOSE_S = 3.0
 TURNED_OFF = "SERVING_DRIFT is off"
+UNKNOWN = "what the model was trained on is not known: train.py takes a table as its --reference"
 OLD_MODEL = "the model was saved by a version that kept nothing to compare with: train it again"
 
 
@@ -41,7 +42,7 @@ class Drift(Listener):
             self._reasons[about] = TURNED_OFF
             return
         if references is None:
-            self._off(about, OLD_MODEL)
+            self._off(about, UNKNOWN if about.description.training is None else OLD_MODEL)
             return
         try:
             watch = Watch(about.description, references, self._max_features)

@@ -89,7 +89,8 @@ def near(draw: st.DrawFn, feature: Feature) -> Any:  # noqa: ANN401 (any JSON)
         ends = [
             end
             for interval in (feature.trained, feature.bounds)
-            for end in (interval.minimum, interval.maximum)
+            if interval is not None
+            for end in interval.ends
         ]
         beyond = [math.nextafter(end, way) for end in ends for way in (-math.inf, math.inf)]
         whole = [int(end) + step for end in ends for step in (-1, 0, 1)]

@@ -59,7 +59,7 @@ def card(
         notes=notes,
         plots=plots,
         max_targets=MAX_TARGETS,
-        clusters=_clusters(found.outputs) if description.task == "clustering" else (),
+        clusters=_clusters(description, found.outputs),
         importances=found.importances,
         uncertain=_uncertain(description, evaluation),
         command=command(description),
@@ -84,8 +84,10 @@ def score(value: float) -> str:
     return signed(f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}")
 
 
-def _clusters(outputs: Outputs) -> Sequence[Bar]:
-    """Give the sizes of the clusters, the largest first."""
+def _clusters(description: Description, outputs: Outputs) -> Sequence[Bar]:
+    """Give the sizes of the clusters, the largest first, if there are any that are known."""
+    if description.task != "clustering" or description.training is None:
+        return ()
     clusters, sizes = np.unique(outputs.values, return_counts=True)
     return [
         Bar(str(clusters[at]), str(sizes[at]), sizes[at] / sizes.max())

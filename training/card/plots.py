@@ -33,6 +33,8 @@ MAX_MATRIX, MAX_NUMBERED_MATRIX = 30, 12
 
 def plots_of(description: Description, evaluation: Evaluation, outputs: Outputs) -> Iterator[Plot]:
     """Draw what fits the task."""
+    if description.training is None:
+        return  # its rows only show what it takes
     if description.task == "outlier-detection":
         yield _decisions(outputs)
     if evaluation.truth is None or not description.targets:

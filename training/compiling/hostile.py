@@ -58,7 +58,7 @@ def _numbers(feature: Number, domain: Interval, seen: Array, rng: np.random.Gene
     splits = np.unique(seen)
     splits = rng.permutation(np.concatenate([splits, (splits[1:] + splits[:-1]) / 2]))[:MAX_SPLITS]
     floats = splits.astype(np.float32)
-    low, high = feature.trained.minimum, feature.trained.maximum
+    low, high = (feature.trained or Interval(minimum=seen.min(), maximum=seen.max())).ends
     numbers = [
         *splits,
         *(near for way in (-np.inf, np.inf) for near in np.nextafter(splits, way)),

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serving.model.description import Asked, Description, Metrics, Training
 from serving.model.estimator import Estimator
-from serving.model.features import Row
+from serving.model.features import Number, Row
 from serving.model.onnx_file import is_graph
 from training.describing.answers import target_names
 from training.describing.evidence import NO_EVIDENCE, Evidence
@@ -45,21 +45,33 @@ def describe(
 def before_asking(name: str, estimator: Estimator, table: Table, metrics: Metrics) -> Description:
     """Describe what a table tells, before the estimator's answers do."""
     rows = rows_of(table)
+    features = features_of(table, rows)
     return Description(
         name=name,
         task=table.task,
         created=datetime.now(UTC),
-        features=with_example(features_of(table, rows), table, rows),
+        features=with_example(features, table, rows),
         ignored=table.ignored,
         targets=target_names(estimator, table),
         classes=None,
         metrics=metrics,
-        training=Training(rows=len(rows), fingerprint=table.fingerprint),
+        training=None
+        if table.is_example
+        else Training(rows=len(rows), fingerprint=table.fingerprint),
         versions=_versions(),
         requirements=(),
         artifact_sha256="",
         asked=Asked(
-            input="array", batching="alone", scored_by=None, scores_by_class=False, label_by=None
+            input="array",
+            batching="alone",
+            scored_by=None,
+            scores_by_class=False,
+            label_by=None,
+            tried={
+                feature.name: feature.bounds.size
+                for feature in features
+                if isinstance(feature, Number) and feature.trained is None
+            },
         ),
         is_graph=is_graph(estimator),
     )

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence, Set
 from itertools import islice, pairwise, product
 from typing import Any
 
-from serving.model.domains import Choices
+from serving.model.domains import Choices, Frequencies, Interval
 from serving.model.estimator import FittedEstimator
-from serving.model.features import Category, Feature, Number, Row
+from serving.model.features import Category, Feature, Number, Row, Text
+from training.advice import BRING_A_TABLE
 from training.describing.asking import UNSEEN, answers, failure_of
 from training.describing.intervals import intervals_of, with_value
 from training.errors import TrainingError
@@ -25,10 +26,12 @@ def domains_of(
     """Give the features of a model with their domains, and with examples that it answers.
 
     ``known`` has the values that the table's ``rows`` have of each category and number, for an
-    estimator that fails on others.
+    estimator that fails on others; or those that the estimator tells, where training's rows are not
+    known.
 
     Raises:
-        TrainingError: it has no finite answer to its features' examples.
+        TrainingError: it has no finite answer to its features' examples, or takes only some values
+            of which nothing tells.
     """
     features = model.description.features
     example: Row = tuple(feature.example for feature in features)
@@ -53,16 +56,35 @@ def domains_of(
             case Number():
                 update["domain"] = intervals[index]
                 if fails:
-                    update["domain"] = _choices(seen, [row[index] for row in rows])
+                    column = [] if feature.trained is None else [row[index] for row in rows]
+                    update["domain"] = _choices(seen, column)
                 if fails or model.description.asked.takes_for_category(feature.name):
-                    update["known"] = seen
-            case Category() if fails:
-                named, rare = feature.trained.categories, feature.trained.rare_categories
+                    update["known"] = seen or None
+            case Category(trained=Frequencies(categories=named, rare_categories=rare)) if fails:
                 update |= {"domain": Choices(values=tuple(named), rare=rare), "known": seen}
+            case Category() if fails:
+                update |= {"domain": Choices(values=(), rare=len(seen)), "known": seen}
+        if feature.trained is None and _is_guessed(feature, update, seen, fails=fails):
+            raise TrainingError(
+                f"the estimator fails on some values of {feature.name!r} near those of the input "
+                f"example, and nothing tells which it takes: {BRING_A_TABLE}"
+            )
         if feature.nullable and not answers(model, [with_value(example, index, None)]):
             update["nullable"] = False
         described.append(feature.model_copy(update=update))
     return tuple(described)
+
+
+def _is_guessed(
+    feature: Feature, found: Mapping[str, Any], seen: tuple[Any, ...], *, fails: bool
+) -> bool:
+    """Tell whether only an example's rows, which are not training's, would say what is taken."""
+    if fails:
+        return not seen
+    match feature, found.get("domain"):
+        case Number(bounds=had), Interval() as now:
+            return now.minimum == had.minimum or now.maximum == had.maximum
+    return False
 
 
 def _example_of_known(
@@ -75,7 +97,8 @@ def _example_of_known(
     ways = []
     for feature in model.description.features:
         near = feature.example
-        values = known[feature.name] if isinstance(feature, Number) else (near,)
+        values = known.get(feature.name, ()) if isinstance(feature, Number) else (near,)
+        values = values or (near,)
         ways.append(sorted(values, key=lambda value: abs(value - near) if value != near else 0))
     found = (row for row in islice(product(*ways), len(theirs) + 1) if row not in theirs)
     nearest = next(found, tuple(way[0] for way in ways))
@@ -104,12 +127,14 @@ def _takes_only_known(
     match feature:
         case Category():
             return any(map(fails, (UNSEEN, *UNSEEN_LAST)))
+        case Text() if feature.trained is None:
+            return any(map(fails, (UNSEEN, *UNSEEN_LAST)))
         case Number() if len(seen) <= MAX_KNOWN:
             between = [math.nextafter(example[index], math.inf)]  # type: ignore[arg-type]
             if feature.type == "integer":
                 between = _between(seen)
             if model.description.asked.takes_for_category(feature.name):
-                return any(map(fails, (*between, seen[-1] + 1)))
+                return any(map(fails, (*between, *(last + 1 for last in seen[-1:]))))
             return 2 * sum(map(fails, between)) > len(between)
     return False
 

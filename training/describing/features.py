@@ -26,7 +26,16 @@ def features_of(table: Table, rows: Sequence[Row]) -> list[Feature]:
     Each example is typical, and may be somebody's.
     """
     columns = zip(table.types.items(), zip(*rows, strict=True), strict=True)
-    return [_feature(name, kind, column) for (name, kind), column in columns]
+    described = [_feature(name, kind, column) for (name, kind), column in columns]
+    return [*map(_unknown, described)] if table.is_example else described
+
+
+def _unknown(feature: Feature) -> Feature:
+    """Leave out what an example does not tell: what training saw."""
+    nothing: dict[str, Any] = {"trained": None, "missing": None}
+    if isinstance(feature, Number):
+        nothing["quantiles"] = {}
+    return feature.model_copy(update=nothing)
 
 
 def _feature(name: str, kind: FeatureType, column: Sequence[Any]) -> Feature:

@@ -24,10 +24,10 @@ def intervals_of(model: FittedEstimator, example: Row, seed: int) -> dict[int, I
 
     The same power of ten for all, with any signs, if there is one beyond what training saw. Else
     each feature has its own ends, no further than such a power, if it fails at all of them at once;
-    and where there is none, those of training.
+    and where there is none, those of training: of the rows that the features were described by.
     """
     features = model.description.features
-    trained = {at: f.trained for at, f in enumerate(features) if isinstance(f, Number)}
+    trained = {at: f.bounds for at, f in enumerate(features) if isinstance(f, Number)}
     if not trained:
         return {}
     signs = _signs(len(trained), seed)

@@ -18,6 +18,7 @@ from serving.model.features import Category, Number, Row
 from training.describing.asking import asked_as, failure_of, some
 from training.describing.batches import with_batching
 from training.describing.boundary import boundary_rows
+from training.describing.columns import Column
 from training.describing.domain import domains_of
 from training.describing.evidence import Evidence
 from training.describing.forms import with_form
@@ -61,7 +62,7 @@ def asked_around(
     description = with_scores(estimator, description, probed, boundary)
     description = with_batching(estimator, description, probed, boundary, rng)
     known = {
-        feature.name: tuple(sorted(table.frame[feature.name].dropna().unique().tolist()))
+        feature.name: _known(feature, table, evidence)
         for feature in description.features
         if isinstance(feature, Category | Number)
     }
@@ -71,6 +72,16 @@ def asked_around(
         )
     features = domains_of(asked_as(estimator, description), known, rows, seed)
     return description.model_copy(update={"features": features})
+
+
+def _known(feature: Category | Number, table: Table, evidence: Evidence) -> tuple[Any, ...]:
+    """Give the values of training that a feature is known to have: an example has but a few."""
+    if not table.is_example:
+        return tuple(sorted(table.frame[feature.name].dropna().unique().tolist()))
+    told = evidence.told.get(feature.name, Column()).values or ()
+    if isinstance(feature, Category):
+        return tuple(sorted(value for value in told if isinstance(value, str)))
+    return tuple(sorted(value for value in told if type(value) in {int, float} and value == value))
 
 
 def _with_classes(estimator: Estimator, description: Description, table: Table) -> Description:

@@ -77,6 +77,7 @@ def _of_feature(feature: Feature, column: Sequence[Any]) -> Reference:
             edges = _edges(quantiles_of(lengths).values(), lengths)
             empty = Reference(edges=edges, rows={})
         case Category():
+            assert feature.trained is not None  # noqa: S101 (or there were nothing to count)
             named = set(list(feature.trained.categories)[:MAX_NAMED])
             empty = Reference(others=tuple(sorted(map(digest, set(values) - named))), rows={})
     bins = bins_of_feature(feature, empty)

@@ -31,7 +31,8 @@ class Table:
     missing, too), or object for strings, with NaN for those that are missing. ``types`` tells what
     each of them is. ``target`` has a column for each target and the same rows; none, where nothing
     is to be learnt. ``notes`` tell a person what was decided or left out, and why. ``ignored``
-    names all other columns that the table had, targets among them.
+    names all other columns that the table had, targets among them. With ``is_example`` the rows
+    show what an estimator takes, and tell nothing of those that it was fitted on.
     """
 
     frame: pd.DataFrame
@@ -40,6 +41,7 @@ class Table:
     task: Task
     notes: tuple[str, ...]
     ignored: tuple[str, ...] = ()
+    is_example: bool = False
 
     @property
     def labels(self) -> Array:

@@ -152,6 +152,7 @@ def adopted(estimator: Estimator, task: Any, scored_by: Any = None) -> dict[Kind
     found = Findings(ask(described, fitted, whole.frame), importances=None)
     table = Table(gap, types, target, task, ())
     references = expected(fitted, described, table, evaluation, found)
+    assert references is not None
     assert sum(references.features["flipper"].rows.values()) == 60
     assert sum(references.features["bill"].rows.values()) == 59
     assert all(sum(each.rows.values()) == 59 for each in references.predictions.values())

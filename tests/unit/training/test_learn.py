@@ -39,6 +39,7 @@ def test_without_arguments_the_iris_are_learnt_from_all_rows(
     assert description.task == "classification"
     assert description.targets == ("species",)
     assert description.classes == ("setosa", "versicolor", "virginica")
+    assert description.training is not None
     assert description.training.rows == 150
     assert description.metrics.values["accuracy"] > 0.9
     assert description.metrics.split == "held out: 38 of 150 rows, stratified, seed 42"

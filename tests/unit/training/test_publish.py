@@ -26,6 +26,7 @@ def test_a_person_is_told_what_was_trained_and_how_to_serve_it(
     description = run("")
 
     told = capsys.readouterr().out
+    assert description.training is not None
     for expected in (
         f"Saved {bentoml.models.get('iris:latest').tag}\n",
         "pipeline     StandardScaler → LogisticRegression\n",

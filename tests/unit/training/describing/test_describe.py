@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sklearn
 
-from serving.model.description import Description
+from serving.model.description import Description, Training
 from serving.model.domains import Choices
 from serving.model.features import Category
 from tests.unit.training.describing.columns import METRICS, Constant, Given, described, table_of
@@ -22,8 +22,7 @@ def test_the_rest_of_a_description_is_what_training_knows() -> None:
     assert description.name == "mine"
     assert description.targets == ("y",)
     assert description.metrics == METRICS
-    assert description.training.rows == 3
-    assert description.training.fingerprint == table.fingerprint
+    assert description.training == Training(rows=3, fingerprint=table.fingerprint)
     assert description.created.utcoffset() is not None
     assert description.versions.keys() == {"python", "scikit-learn", "numpy", "scipy", "joblib"}
     assert description.versions["scikit-learn"] == sklearn.__version__
@@ -111,6 +110,7 @@ def test_the_rare_categories_of_an_estimator_that_fails_on_others_are_not_publis
     (feature,) = describe("mine", Strict(), table, METRICS, seed=0).features
 
     assert isinstance(feature, Category)
+    assert feature.trained
     assert feature.domain == Choices(values=("red",), rare=1)
     assert feature.known == ("rare", "red")
     assert "rare" not in feature.trained.categories

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.model.domains import Frequencies, Interval
 from serving.model.features import Boolean, Category, Feature, Number, Row, Text
 from serving.model.rows import Rows
 from tests.unit.training.describing.columns import METRICS, Constant, feature_of, table_of
@@ -47,16 +48,15 @@ def columns(draw: st.DrawFn) -> dict[str, tuple[FeatureType, list[Any]]]:
 def usual_values(feature: Feature) -> set[Any] | None:
     """Give the values that are like those of training, or None if they can't be counted."""
     match feature:
-        case Boolean():
-            return {json.loads(name) for name, rows in feature.trained.categories.items() if rows}
-        case Category():
-            return set(feature.trained.categories) or {feature.example}
-        case Number(type="integer", trained=trained):
-            low, high = int(trained.minimum), int(trained.maximum)
-            return set(range(low, high + 1)) if high - low < 100 else None
-        case Number(trained=trained):
-            some = np.linspace(trained.minimum / 2, trained.maximum / 2, 99) * 2
-            some = some.clip(trained.minimum, trained.maximum)  # the half of the least is zero
+        case Boolean(trained=Frequencies(categories=seen)):
+            return {json.loads(name) for name, rows in seen.items() if rows}
+        case Category(trained=Frequencies(categories=seen)):
+            return set(seen) or {feature.example}
+        case Number(type="integer", trained=Interval(minimum=low, maximum=high)):
+            return set(range(int(low), int(high) + 1)) if high - low < 100 else None
+        case Number(trained=Interval(minimum=low, maximum=high)):
+            some = np.linspace(low / 2, high / 2, 99) * 2
+            some = some.clip(low, high)  # the half of the least is zero
             return None if len(np.unique(some)) > 50 else set(some)
         case Text():  # any other text of such a length would do, but for one the example is right
             return {feature.example}
@@ -92,7 +92,7 @@ def test_the_example_is_like_what_training_saw(
     without_common = {
         f"/data/{feature.name}"
         for feature in features
-        if isinstance(feature, Category) and not feature.trained.categories
+        if isinstance(feature, Category) and not (feature.trained and feature.trained.categories)
     }
     assert {warning.pointer for warning in warnings} == without_common
 

@@ -49,6 +49,7 @@ def test_booleans_are_counted() -> None:
     feature = feature_of("boolean", [True, False, True, None])
 
     assert isinstance(feature, Boolean)
+    assert feature.trained
     assert feature.trained.categories == {"false": 1, "true": 2}
     assert feature.trained.rare_rows == feature.trained.rare_categories == 0
     assert feature.example is True
@@ -60,6 +61,7 @@ def test_categories_are_counted_and_the_rare_ones_are_not_named() -> None:
     feature = feature_of("category", values)
 
     assert isinstance(feature, Category)
+    assert feature.trained
     assert dict(feature.trained.categories) == {"blue": 7, "red": 5}
     assert list(feature.trained.categories) == ["blue", "red"]
     assert feature.trained.rare_categories == 2
@@ -74,6 +76,7 @@ def test_where_all_categories_are_rare_the_example_is_none_of_them() -> None:
     feature = feature_of("category", values)
 
     assert isinstance(feature, Category)
+    assert feature.trained
     assert feature.trained.categories == {}
     assert feature.example not in values
 
