@@ -21,6 +21,7 @@ from training.errors import TrainingError
 from training.learn import learn
 from training.loading.bento import PREFIX
 from training.loading.code import Code
+from training.loading.folders import is_folder, name_of
 from training.options import Options
 
 SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
@@ -91,7 +92,8 @@ def take_an_estimator(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="FILE",
         help="fitted estimator: .skops, .joblib or .pkl; .json or .ubj of XGBoost, .txt of "
-        "LightGBM, .cbm of CatBoost; .onnx; or bento:TAG of the model store",
+        "LightGBM, .cbm of CatBoost; .onnx; bento:TAG of the model store; or the folder of a "
+        "model of MLflow",
     )
     add("--reference", type=Path, metavar="FILE", help="table like the one it was fitted on")
     add(
@@ -153,8 +155,9 @@ def share(text: str) -> float:
 
 def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse what does not go together, and make up a name if none is given."""
-    if (args.model is None) != (args.reference is None):
-        parser.error("--model and --reference go together")
+    brings_its_own = args.model is not None and is_folder(args.model)
+    if (args.model is None) != (args.reference is None) and not brings_its_own:
+        parser.error("--model and --reference go together, but for a model of MLflow")
     if args.model and (args.data or args.estimator or args.param):
         parser.error("--model takes an estimator as it is: without --data, --estimator, --param")
     if args.model is None and (args.classes or args.category is not None):
@@ -170,6 +173,8 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         stem = Path(source).name.partition(".")[0].lower() if source else "iris"
         if args.model and args.model.startswith(PREFIX):
             stem = args.model.removeprefix(PREFIX).partition(":")[0]
+        if brings_its_own:
+            stem = name_of(args.model).lower()
         args.name = re.sub(r"[^a-z0-9_-]+", "-", stem)[:63].strip("-_") or "model"
 
 

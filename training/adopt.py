@@ -1,6 +1,7 @@
 """An estimator that was fitted elsewhere becomes a model.
 
-A table like the one that it was fitted on stands for that, and is scored if it has the target.
+A table like the one that it was fitted on stands for that, and is scored if it has the target. For
+a model of MLflow its input example may do, which tells less.
 """
 
 from dataclasses import replace
@@ -23,21 +24,26 @@ from training.loading.fitted import load_fitted
 from training.loading.labels import labelled
 from training.options import Options, agreed_task
 from training.publish import described, publish
+from training.sampled import sampled_table
 from training.table.files import read_file
 from training.table.names import check_names, listed
 from training.table.table import Table, to_table
 
 
-def adopt(model: str, reference: Path, options: Options) -> Description:
+def adopt(model: str, reference: Path | None, options: Options) -> Description:
     """Take an estimator that was fitted elsewhere, and save it; ``reference`` is the table's file.
+
+    Without it, the rows of an example that came with the estimator show what that takes.
 
     Raises:
         TrainingError: it can't be done.
     """
-    estimator = load_fitted(
-        model, trust=options.trust, code=options.code, task=options.task
-    ).estimator
-    table, evidence = reference_table(reference, options, estimator)
+    brought = load_fitted(model, trust=options.trust, code=options.code, task=options.task)
+    estimator = brought.estimator
+    if reference is None:
+        table, evidence = sampled_table(brought.sample, options, estimator)
+    else:
+        table, evidence = reference_table(reference, options, estimator)
     for note in table.notes:
         tell(note)
     target = options.target
@@ -48,20 +54,24 @@ def adopt(model: str, reference: Path, options: Options) -> Description:
         raise TrainingError("--classes names the labels of a classifier with one target")
     # CatBoost's regressors have an empty array of them.
     classes = getattr(estimator, "classes_", None) if table.task == "classification" else None
-    if isinstance(classes, np.ndarray) and not np.isin(table.labels, classes).any() and target:
+    has_target = len(table.target.columns) > 0
+    if isinstance(classes, np.ndarray) and has_target and not np.isin(table.labels, classes).any():
         raise TrainingError(f"no value of {target[0]!r} is a class of the estimator")
-    unknown = Metrics(split="none: the reference has no target", values={}, dummy={})
+    without = "there is no reference" if table.is_example else "the reference has no target"
+    unknown = Metrics(split=f"none: {without}", values={}, dummy={})
     description = described(options, estimator, table, unknown, evidence)
     if (count := len(description.targets)) > len(table.target.columns) > 0:
         table = replace(table, target=table.target.iloc[:, :0])
         of_one = f"none: the estimator gives {count} numbers for the one target"
         unknown = unknown.model_copy(update={"split": of_one})
     told = answerable(table, description)
-    if lost := len(table.frame) - len(told.frame):
+    lost = len(table.frame) - len(told.frame)
+    if lost and not table.is_example:
         tell(f"{lost} rows are not scored: the estimator takes no missing values")
     asked = FittedEstimator(estimator, description).table(rows_of(told))
     metrics = unknown
-    if len(table.target.columns) or table.task not in {"classification", "regression"}:
+    is_scored = has_target or table.task not in {"classification", "regression"}
+    if is_scored and not table.is_example:
         split = f"{len(asked)} rows of the reference, which may be those it was fitted on"
         metrics = score(estimator, told, asked, split)
     description = description.model_copy(update={"metrics": metrics})

@@ -16,7 +16,7 @@ from training.table.delimited import Format
 class Options:
     """All options of the command line, named as there.
 
-    ``model`` and ``reference`` are given both or not at all; without ``data`` too it is the iris.
+    ``reference`` is of a ``model``; without that and ``data`` it is the iris.
     ``code`` has what it names, and what else comes with the model. ``category`` names none where it
     is empty, and says nothing where it is None. ``classes`` are the labels of codes, in their
     order.
@@ -51,11 +51,9 @@ class Options:
         return Format(self.encoding, self.header, self.decimal, tuple(self.missing))
 
     @property
-    def fitted(self) -> tuple[str, Path] | None:
-        """An estimator that was fitted elsewhere, and the file of its reference, if any."""
-        if self.model is None or self.reference is None:
-            return None
-        return self.model, self.reference
+    def fitted(self) -> tuple[str, Path | None] | None:
+        """An estimator that was fitted elsewhere, if any, and the file of its reference, if any."""
+        return None if self.model is None else (self.model, self.reference)
 
 
 def agreed_task(said: Task | None, estimator: Estimator, who: str, advice: str = "") -> Task | None:

@@ -51,7 +51,7 @@ def described(
             return describe(options.name, estimator, table, metrics, options.seed, evidence)
     except TrainingError as exc:
         count = counted(estimator)
-        if count in {None, len(table.types)}:
+        if count in {None, len(table.types)} or table.is_example:
             raise
         raise TrainingError(
             f"the estimator takes {count} features, but {options.reference} has {len(table.types)} "

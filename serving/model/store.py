@@ -74,7 +74,7 @@ def save(
         labels={"task": description.task},
         metadata={
             "metrics": dict(description.metrics.values),
-            "fingerprint": training.fingerprint if training else None,
+            **({"fingerprint": training.fingerprint} if training else {}),
         },
     ) as stored:
         folder = Path(stored.path)

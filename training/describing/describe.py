@@ -90,7 +90,7 @@ def rows_of(table: Table) -> list[Row]:
 
 def answerable(table: Table, description: Description) -> Table:
     """Leave out the rows that no request may have: they lack a value that may not be missing."""
-    refused = [f.name for f in description.features if f.missing and not f.nullable]
+    refused = [f.name for f in description.features if not f.nullable]
     rows = table.frame[refused].notna().all(axis="columns")
     return replace(
         table,

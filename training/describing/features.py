@@ -26,16 +26,18 @@ def features_of(table: Table, rows: Sequence[Row]) -> list[Feature]:
     Each example is typical, and may be somebody's.
     """
     columns = zip(table.types.items(), zip(*rows, strict=True), strict=True)
-    described = [_feature(name, kind, column) for (name, kind), column in columns]
-    return [*map(_unknown, described)] if table.is_example else described
+    described = [(_feature(name, kind, column), column) for (name, kind), column in columns]
+    return [_unknown(*each) if table.is_example else each[0] for each in described]
 
 
-def _unknown(feature: Feature) -> Feature:
-    """Leave out what an example does not tell: what training saw."""
-    nothing: dict[str, Any] = {"trained": None, "missing": None}
+def _unknown(feature: Feature, column: Sequence[Any]) -> Feature:
+    """Leave out what an example does not tell: what training saw. Its texts may be shown."""
+    known: dict[str, Any] = {"trained": None, "missing": None}
     if isinstance(feature, Number):
-        nothing["quantiles"] = {}
-    return feature.model_copy(update=nothing)
+        known["quantiles"] = {}
+    if isinstance(feature, Text):
+        known["example"] = next(value for value in column if value is not None)
+    return feature.model_copy(update=known)
 
 
 def _feature(name: str, kind: FeatureType, column: Sequence[Any]) -> Feature:

@@ -12,19 +12,24 @@ from serving.model.estimator import Estimator
 from training.errors import TrainingError
 from training.loading.bento import PREFIX, file_of
 from training.loading.code import Code
+from training.loading.folders import is_folder
+from training.loading.mlflow import load_mlflow
 from training.loading.native import ENDINGS, of_booster, read_native
 from training.loading.onnx import read_onnx
 from training.loading.pickles import load_pickle, load_skops
+from training.loading.signature import Sample
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """A fitted estimator, and what came with it."""
+    """A fitted estimator, and what came with it: rows that show what it takes, or why none did."""
 
     estimator: Estimator
+    sample: Sample | str = "a file of an estimator does not tell what it takes"
 
 
 ONNX = ".onnx"
+ZIP = ".zip"
 READERS: Mapping[str, Callable[..., Estimator]] = {
     ".joblib": load_pickle,
     ".pickle": load_pickle,
@@ -42,12 +47,18 @@ def load_fitted(source: str, *, trust: bool, code: Code, task: Task | None = Non
         TrainingError: it may not be loaded, can't be, or is no fitted estimator of this
             scikit-learn.
     """
+    if is_folder(source):
+        estimator, sample = load_mlflow(Path(source), trust=trust, code=code)
+        _check_fitted(estimator, source)
+        return Brought(estimator, sample)
     if source.startswith(PREFIX):
         path, trust = file_of(source.removeprefix(PREFIX)), True
     else:
         path = Path(source)
     if not path.is_file():
         raise TrainingError(f"there is no file {path}")
+    if path.suffix == ZIP:
+        raise TrainingError(f"{path} is an archive: unpack it, and name the folder or file in it")
     if path.suffix in ENDINGS:
         estimator = read_native(path)
     elif path.suffix == ONNX:

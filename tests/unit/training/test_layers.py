@@ -12,15 +12,17 @@ GROUND = ("errors", "advice", "console")
 WINGS = {
     "table": "columns names marks dates numerals cells records walk quotes header delimiter "
     "delimited files flaws faults tasks table",
-    "loading": "trial code pickles native onnx tried bento labels fitted",
+    "loading": "trial code pickles native onnx tried folders pins signature mlflow bento labels "
+    "fitted",
     "fitting": "families classes estimators telling pipeline trial choice evaluation",
     "describing": "columns answers tellers told loaded packages dtypes evidence asking comparing "
-    "forms intervals domain boundary scores batches probe features example describe reference",
+    "forms intervals domain boundary scores batches probe features example describe reference "
+    "around",
     "compiling": "company graph rounding tree trees floats preparation lightgbm xgboost boosters "
     "converters conversion hostile proof quickest",
     "card": "numbers drawing plots importance findings card",
 }
-TOP = ("options", "expected", "publish", "learn", "adopt", "train")
+TOP = ("options", "expected", "publish", "learn", "sampled", "adopt", "train")
 ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].split()), *TOP)
 
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.

@@ -1,0 +1,71 @@
+"""The rows that show what an estimator takes, in the place of a table like the one of training."""
+
+from dataclasses import replace
+
+from serving.model.description import Categories
+from serving.model.estimator import Estimator
+from training.advice import BRING_A_TABLE
+from training.describing.around import rows_around
+from training.describing.columns import Column, Columns, counted, names_in, same_names
+from training.describing.evidence import Evidence
+from training.describing.told import agreed, told_by
+from training.errors import TrainingError
+from training.loading.signature import Sample
+from training.options import Options, agreed_task
+from training.table.table import Table, to_table
+
+NOTHING = Column()
+NOTE = (
+    "no table was given: what training saw is not known, and the estimator was asked for rows made "
+    "up around the input example"
+)
+
+
+def sampled_table(
+    sample: Sample | str, options: Options, estimator: Estimator
+) -> tuple[Table, Evidence]:
+    """Give rows around those of an example, and what it and the estimator tell.
+
+    Raises:
+        TrainingError: there is no example, or not of what the estimator takes.
+    """
+    if isinstance(sample, str):
+        raise TrainingError(f"{sample}: {BRING_A_TABLE}")
+    if options.category or options.drop or options.keep:
+        raise TrainingError(f"--category, --drop and --keep are of a table: {BRING_A_TABLE}")
+    task = agreed_task(options.task, estimator, "the estimator is")
+    if task is None:
+        raise TrainingError("the estimator does not tell what it does: say it with --task")
+    example, own = sample.frame, names_in(estimator)
+    names = [str(name) for name in example.columns]
+    if own is not None and len(own) == len(names) and names == [f"x{n}" for n in range(len(own))]:
+        example, names = example.set_axis(own, axis="columns"), own
+    wanted = names if own is None else same_names(own, names)
+    if missing := [name for name in wanted if name not in names]:
+        raise TrainingError(
+            f"the input example lacks what the estimator needs, {', '.join(missing)}: "
+            f"{BRING_A_TABLE}"
+        )
+    example = example[wanted]
+    told = told_by(estimator, Columns.of(example, options.category))
+    example = agreed(example, told)
+    frame = rows_around(example, sample.gaps, told, options.seed)
+    table = to_table(frame, task=task, keep=wanted)
+    if lost := [name for name in wanted if name not in table.types]:
+        notes = "\n".join(table.notes)
+        raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
+    texts = {name for name, kind in table.types.items() if kind in {"category", "text"}}
+    types = {
+        name: kind
+        if name not in texts
+        else "category"
+        if told.get(name, NOTHING).values
+        else "text"
+        for name, kind in table.types.items()
+    }
+    is_named = None if own is None and counted(estimator) is None else own is not None
+    said: dict[str, Categories] | None = None if options.category is None else {}
+    dtypes = {name: dtype for name, dtype in sample.dtypes.items() if name in wanted}
+    evidence = Evidence(is_named, said, told, dtypes)
+    ignored = tuple(name for name in names if name not in wanted)
+    return replace(table, types=types, notes=(NOTE,), ignored=ignored, is_example=True), evidence
