@@ -57,6 +57,13 @@ def test_options_that_do_not_go_together_are_told(
     assert complaint in refusal(command, capsys, exit_code=2)
 
 
+def test_code_that_can_not_travel_is_told_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = refusal("--data none.csv --target kind --code gone.py", capsys)
+    assert "there is no file or folder gone.py, as --code says" in told
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
     [
