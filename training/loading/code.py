@@ -56,6 +56,8 @@ class Code:
     def add(self, paths: Iterable[Path], whose: str = SAID) -> None:
         """Bring modules: files of Python, and folders of packages; ``whose`` they are is told.
 
+        Nothing of them runs before it is imported.
+
         Raises:
             TrainingError: one can't travel, or has the name of another module.
         """
@@ -109,6 +111,8 @@ def _files_of(place: Path) -> Iterator[Path]:
         for inside in sorted(place.iterdir()):
             if inside.name in LEFT_OUT or inside.name.startswith(".") or inside.suffix == ".pyc":
                 continue
+            if not inside.name.isprintable():  # nor could the description tell of it
+                raise TrainingError(f"{place} has a file with a name that can't be read: rename it")
             if inside.is_symlink():
                 raise TrainingError(f"{inside} is a symbolic link: put there what it leads to")
             yield from _files_of(inside)

@@ -87,6 +87,12 @@ def test_what_can_not_travel_is_refused(tmp_path: Path, file: str, path: str, me
     assert refusal(tmp_path / path).startswith(message)
 
 
+def test_a_name_that_no_text_can_hold_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "own/__init__.py")
+    (tmp_path / "own" / os.fsdecode(b"\xff.txt")).write_text("")
+    assert refusal(tmp_path / "own") == "own has a file with a name that can't be read: rename it"
+
+
 def test_what_leads_out_of_a_package_does_not_travel(tmp_path: Path) -> None:
     write(tmp_path, "own/__init__.py", "secret.txt")
     (tmp_path / "own" / "data").symlink_to(tmp_path / "secret.txt")
