@@ -9,7 +9,8 @@ model's, or that of an installed package.
 
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -110,14 +111,53 @@ def let_find(folder: Path, files: Mapping[str, str], whose: str) -> CodeFinder:
     return finder
 
 
+@contextmanager
+def without_others(files: Iterable[str], whose: str) -> Iterator[None]:
+    """Load a model that brings these files as if nobody had brought other modules.
+
+    It may need modules that it does not bring, and would get other models' of the same name.
+
+    Raises:
+        CodeError: it has found such a module elsewhere, and there can be only one.
+    """
+    own = set(map(module_of, files))
+    finders = [each for each in sys.meta_path if isinstance(each, CodeFinder)]
+    hidden = [
+        (finder, name, finder.digests.pop(name))
+        for finder in finders
+        for name in {*finder.digests} - own
+    ]
+    names = {name: finder.whose for finder, name, _ in hidden}
+    modules = _pop_modules(names)
+    try:
+        yield
+        found = _pop_modules(names)
+    finally:
+        for finder, name, digests in hidden:
+            finder.digests[name] = digests
+        sys.modules.update(modules)
+    for name in {module.partition(".")[0] for module in found}:
+        raise CodeError(
+            f"{whose} needs a module {name} that was not brought with it, and {names[name]} brings "
+            "other code of that name: train it again with --code, or serve them by two servers"
+        )
+
+
+def _pop_modules(names: Container[str]) -> dict[str, ModuleType]:
+    """Take what was imported of some top-level modules out of the place where it is looked for."""
+    return {
+        module: sys.modules.pop(module)
+        for module in [*sys.modules]
+        if module.partition(".")[0] in names
+    }
+
+
 def forget(finders: Iterable[CodeFinder]) -> None:
     """Let this process find other code under these names."""
     for finder in finders:
         if finder in sys.meta_path:
             sys.meta_path.remove(finder)
-        for name in [*sys.modules]:
-            if name.partition(".")[0] in finder.digests:
-                del sys.modules[name]
+        _pop_modules(finder.digests)
 
 
 def _taken(name: str, folder: Path) -> str:

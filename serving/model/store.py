@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import bentoml
 import joblib
 
-from serving.model.code import CodeError, let_find
+from serving.model.code import CodeError, let_find, without_others
 from serving.model.compiled import CompiledEstimator, CompiledGraph
 from serving.model.description import Compiled, Description
 from serving.model.estimator import Estimator, FittedEstimator
@@ -141,8 +141,10 @@ def _graph(stored: VerifiedModel) -> CompiledGraph:
 
 def _unpickled(stored: VerifiedModel) -> Estimator:
     try:
-        let_find(stored.path / CODE, stored.description.code, f"model {stored.tag}")
-        return joblib.load(stored.path / ARTIFACT)
+        code, whose = stored.description.code, f"model {stored.tag}"
+        let_find(stored.path / CODE, code, whose)
+        with without_others(code, whose):
+            return joblib.load(stored.path / ARTIFACT)
     except CodeError as exc:
         raise ModelError(str(exc)) from None
     except ModuleNotFoundError as exc:

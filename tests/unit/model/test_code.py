@@ -149,6 +149,34 @@ def test_a_model_finds_its_code_when_it_is_loaded_and_lacks_what_was_not_brought
     assert load(brought)[0].predict([(-1.0, 0.0)]) == [Prediction("ham")]
 
 
+def test_a_model_does_not_get_code_that_another_has_brought(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from tests.unit.fakes import SignEstimator\nclass Own(SignEstimator): pass"
+    digests = folder_of(tmp_path / "brought", {"travels.py": source, "other.py": ""})
+    finder = let_find(tmp_path / "brought", digests, "training")
+    own = importlib.import_module("travels").Own()
+    described = description().model_copy(update={"code": digests})
+    brought = verify(bentoml.models.get(save(own, described, PAGE, code=tmp_path / "brought")))
+    bare = verify(bentoml.models.get(save(own, description(), PAGE)))
+    forget([finder])
+    load(brought)
+
+    with pytest.raises(ModelError, match="needs the module travels, which is not here"):
+        load(bare)
+
+    folder_of(tmp_path / "here", {"travels.py": source})
+    monkeypatch.syspath_prepend(tmp_path / "here")
+    with pytest.raises(ModelError) as caught:
+        load(bare)
+    assert str(caught.value).startswith(
+        f"model {bare.tag} needs a module travels that was not brought with it, and model "
+        f"{brought.tag} brings other code of that name: train it again with --code"
+    )
+    assert sys.modules["travels"].__file__ == str(brought.path / CODE / "travels.py")
+    load(brought)
+
+
 def test_a_model_whose_code_has_a_name_that_is_taken_is_not_loaded() -> None:
     saved = stored(SignEstimator())
     rewrite_description(saved, code=folder_of(Path(saved.path) / CODE, {"tests.py": ""}))
