@@ -11,6 +11,9 @@ ONE_MORE = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 COVERAGE = $(if $(CI),--cov --cov-report=term-missing:skip-covered)
 # Other servers' clients, each in an environment of its own.
 CLIENTS = $(patsubst tests/system/clients/requirements/%.txt,$(VENV)/clients/%/installed,$(wildcard tests/system/clients/requirements/*.txt))
+# Requirements into the environment of a Python; by pip it takes longer, and goes wherever pip is set up.
+INSTALL = $(BIN)/uv pip install --quiet --python $(1) -r $(2) \
+  || $(1) -m pip install --quiet --disable-pip-version-check -r $(2)
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
 .PHONY: serve key train image sbom check test test-system image-test bench soak overload audit format lock clean
@@ -90,18 +93,18 @@ $(VENV)/image: requirements-image.txt $(VENV)/runtime
 	touch $@
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/train $(VENV)/image
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.txt)
+	$(call INSTALL,$(BIN)/python,$<)
 	touch $@
 
-$(VENV)/audit/installed: requirements-audit.txt $(VENV)/runtime
-	$(PYTHON) -m venv --clear $(VENV)/audit
-	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-audit.txt
+$(VENV)/audit/installed: requirements-audit.txt | $(VENV)/dev
+	$(PYTHON) -m venv --clear $(@D)
+	$(call INSTALL,$(@D)/bin/python,$<)
 	touch $@
 
 $(VENV)/clients/%/installed: tests/system/clients/requirements/%.txt | $(VENV)/dev
 	$(PYTHON) -m venv --clear $(@D)
-	$(BIN)/uv pip install --quiet --python $(@D)/bin/python -r $< \
-	  || $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<  # slower, and set up wherever Python is
+	$(call INSTALL,$(@D)/bin/python,$<)
 	touch $@
 
 clean:
