@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +104,16 @@ def test_the_options_of_training_that_are_listed_are_those_that_there_are() -> N
     rows = table("docs/training.md", "option | default | meaning")
     listed = {option for options, _, _ in rows for option in OPTION.findall(options)}
     assert listed == set(OPTION.findall(build_parser().format_usage()))
+
+
+def test_what_the_readme_says_to_train_py_is_taken_by_it() -> None:
+    cells = [
+        words for _, words in table("README.md", "you have | you say, after `python train.py`")
+    ]
+    said = [words for cell in cells for words in in_code(cell)]
+    assert said
+    for words in said:
+        build_parser().parse_args(shlex.split(words))
 
 
 def test_the_settings_that_are_listed_are_those_that_there_are() -> None:
