@@ -47,6 +47,8 @@ def test_an_option_of_a_wrong_value_is_named(
         ("--model m.skops --reference pets.csv --data pets.csv", "--model takes an estimator"),
         ("--model m.skops --reference pets.csv --estimator SVC", "--model takes an estimator"),
         ("--data pets.csv --target kind --category a", "--category needs --model"),
+        ("--candidates boosters", "--candidates needs --data, and no --estimator"),
+        ("--data a.csv --target b --candidates boosters --estimator SVC", "and no --estimator"),
         ("--data pets.csv --target", "argument --target: expected at least one argument"),
         ("pets.csv", "unrecognized arguments: pets.csv"),
     ],

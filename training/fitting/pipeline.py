@@ -132,6 +132,7 @@ def fit(pipeline: Pipeline, rows: TableLike, labels: Array | None) -> Pipeline:
     """Fit a pipeline on rows in a frame or an array, and give it back.
 
     That it has not converged is not said: its scores tell whether that is good enough.
+    What only training needs is taken off.
 
     Raises:
         TrainingError: it can't be fitted on these.
@@ -139,6 +140,7 @@ def fit(pipeline: Pipeline, rows: TableLike, labels: Array | None) -> Pipeline:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "Missing values detected")  # EBM, of its plots
             fitted = pipeline.fit(rows, labels)
     except Exception as exc:  # estimators raise anything
         name = type(bare(pipeline[-1])).__name__

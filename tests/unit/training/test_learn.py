@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import sklearn
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from serving.model.coded import CodedLabels
 from tests.unit.training.pets import (
     HEADER,
     ROWS,
@@ -53,6 +54,22 @@ def test_without_arguments_the_iris_are_learnt_from_all_rows(
     expected.fit(values, labels)
     assert [type(step) for _, step in estimator.steps] == [StandardScaler, LogisticRegression]
     assert (estimator.predict_proba(values) == expected.predict_proba(values)).all()
+
+
+def test_an_estimator_of_another_library_is_learnt_with_labels_that_it_does_not_take(
+    quick: None,
+) -> None:
+    Path("pets.csv").write_text(text_of(TABLE))
+    description = run(
+        "--data pets.csv --target kind --estimator xgboost.XGBClassifier --param n_estimators=3"
+    )
+    assert description.classes == ("cat", "dog")
+    assert description.asked.scored_by == "predict_proba"
+    estimator = bentoml.sklearn.load_model("pets:latest")
+    assert type(estimator) is Pipeline
+    assert type(estimator[-1]) is CodedLabels
+    rows = np.array([line[:-1] for line in TABLE], dtype=object)
+    assert set(estimator.predict(rows)) == {"cat", "dog"}
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from serving.model.description import Task
 from tests.unit.training.fitting.tables import ROWS, TYPES, kinds, mixed, shipped, steps, table_of
 from training.errors import TrainingError
 from training.fitting import choice as module
-from training.fitting.choice import TOLERANCE, candidates, choose
+from training.fitting.choice import TOLERANCE, boosters, candidates, choose
 from training.table.table import Table
 
 
@@ -139,6 +139,49 @@ def test_nothing_is_chosen_where_no_score_tells(task: Task) -> None:
     table = table_of(mixed()[["weight"]], np.empty((ROWS, 0)), task)
     with pytest.raises(TrainingError, match=f"no score tells .* for {task}"):
         choose(table, 0, lambda _: None)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_boosters_are_candidates_as_far_as_they_are_installed(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = "Classifier" if task == "classification" else "Regressor"
+    lines: list[str] = []
+    found = boosters(task, 7, lines.append)
+    assert list(found) == [f"XGB{kind}", f"LGBM{kind}", f"CatBoost{kind}"]
+    assert [each.get_params()["random_state"] for each in found.values()] == [7, 7, 7]
+    assert lines == []
+    monkeypatch.setattr(module, "find_spec", lambda name: name if name == "lightgbm" else None)
+    assert list(boosters(task, 7, lines.append)) == [f"LGBM{kind}"]
+    assert lines[0].startswith("not compared, since not installed: xgboost, catboost: pip install")
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    with pytest.raises(
+        TrainingError, match=r"no library of boosters .*: pip install xgboost-cpu=="
+    ):
+        boosters(task, 7, lines.append)
+
+
+@pytest.mark.slow
+def test_boosters_are_compared_with_the_others_where_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = {
+        name: each.set_params(n_estimators=3)
+        for name, each in boosters("classification", 0, lambda _: None).items()
+    }
+    monkeypatch.setattr(module, "boosters", lambda *_: small)
+    frame = mixed().drop(columns=["note", "name"])
+    types = {name: TYPES[name] for name in frame}
+    table = table_of(frame, kinds(), types=types)
+    lines: list[str] = []
+    _, scores = choose(table, 0, lines.append, with_boosters=True)
+    assert list(scores) == [*candidates("classification", 0), *small]
+    assert [line.partition(":")[0] for line in lines] == [
+        f"{number}/6 {name}" for number, name in enumerate(scores, start=1)
+    ]
+    grouped = table_of(frame, np.empty((ROWS, 0)), "clustering", types)
+    with pytest.raises(TrainingError, match="no score tells"):
+        choose(grouped, 0, lines.append, with_boosters=True)
 
 
 def careful(name: str) -> tuple[Table, list[Any]]:

@@ -1,6 +1,8 @@
 """Estimators by their names, with parameters as a person types them."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,3 +78,84 @@ def test_a_detector_of_outliers_can_judge_new_rows() -> None:
 def test_what_cannot_be_made_is_told_why(name: str, params: Sequence[str], message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         make_estimator(name, params, 7)
+
+
+MODULE = """
+from abc import ABC, abstractmethod
+from sklearn.base import BaseEstimator, RegressorMixin
+
+class Mean(RegressorMixin, BaseEstimator):
+    def __init__(self, factor, seed=0):
+        self.factor, self.seed = factor, seed
+    def fit(self, rows, labels):
+        return self
+    def predict(self, rows):
+        return rows
+
+class Abstract(Mean, ABC):
+    @abstractmethod
+    def partial_fit(self, rows, labels): ...
+
+class Plain:
+    def fit(self, rows, labels): ...
+    def predict(self, rows): ...
+
+class Failing(Mean):
+    def __init__(self):
+        raise RuntimeError("not today")
+
+def mean(): ...
+"""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give modules of a person's own, good and bad."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, text in {
+        "some_means": MODULE,
+        "some_failing": "import nowhere_to_be_found",
+        "some_leaving": "raise SystemExit(3)",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(text)
+
+
+@pytest.mark.usefixtures("modules")
+def test_an_estimator_of_any_module_is_made_of_what_it_needs() -> None:
+    made = make_estimator("some_means.Mean", ["factor=2.5"], 7)
+    assert made.get_params() == {"factor": 2.5, "seed": 7}
+    assert find_estimator("sklearn.svm.SVC") is SVC
+    assert find_estimator("xgboost.XGBClassifier").__name__ == "XGBClassifier"
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("some_means.Means", "some_means has no class Means: did you mean Mean?"),
+        ("some_means.mean", "some_means.mean is no class"),
+        ("some_means.Plain", "Plain is no estimator, it lacks get_params, .*BaseEstimator$"),
+        ("some_means.Abstract", "Abstract is abstract"),
+        ("some_means.Mean", "Mean can't be made without factor: give it with --param"),
+        ("some_means.Failing", "Failing can't be made: not today"),
+        ("some_failing.X", "some_failing can't be imported: No module named 'nowhere_to"),
+        ("some_leaving.X", "some_leaving can't be imported: SystemExit: 3"),
+        ("nowhere.X", "there is no module nowhere: install the package that has it"),
+        ("xgbost.XGBRegressor", "no module xgbost: did you mean xgboost"),
+        ("xgboost.nowhere.X", "xgboost has no module nowhere"),
+        ("XGBRegressor", "XGBRegressor: did you mean xgboost.XGBRegressor"),
+        ("..X", "named as Class or module.Class, not as ..X"),
+        ("sklearn.svm.SVR_", "sklearn.svm has no class SVR_: did you mean SVR"),
+    ],
+)
+def test_a_class_that_cannot_be_had_is_told_why(name: str, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        make_estimator(name, [], 7)
+
+
+def test_a_family_that_is_not_installed_is_told_with_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)  # as if it were not there
+    with pytest.raises(TrainingError, match="xgboost is not installed: pip install xgboost-cpu=="):
+        make_estimator("xgboost.XGBClassifier", [], 7)
