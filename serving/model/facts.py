@@ -46,9 +46,10 @@ def _told(proof: Compiled | str, description: Description) -> dict[str, Any]:
             "same_bits": same_bits,
             "not_compiled": proof,
         }
+    rows = "of the table" if description.training else "around an input example"
     return {
         "name": "onnx",
-        "proven": f"for {proof.rows} rows, of the table and such as are likeliest to differ, it "
+        "proven": f"for {proof.rows} rows, {rows} and such as are likeliest to differ, it "
         "gave the labels of the fitted estimator, and its numbers within the tolerance, alone and "
         "in batches"
         + ("" if proof.exact else "; rows for which that says nothing go to the estimator itself"),

@@ -7,6 +7,7 @@ lies in the folder.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,6 +25,8 @@ WITHIN = (  # where a folder that is none of a model has some
     "*/artifacts/*/MLmodel",  # of an experiment of version 2
     "*/artifacts/MLmodel",
     "*/MLmodel",
+    "*/models/*/artifacts/MLmodel",  # of all experiments
+    "*/*/artifacts/*/MLmodel",
 )
 
 
@@ -35,14 +38,13 @@ def is_folder(source: str) -> bool:
 
 def name_of(source: str) -> str:
     """Give the name of a folder, or that of its model if it has one."""
-    path = Path(source)
-    path = path.parent if path.name == MLMODEL else path
-    path = path.absolute().parent if path.name == "artifacts" else path
-    try:
-        named = parsed(path / "meta.yaml").get("name")
-        return str(named or path.name)
-    except (OSError, TrainingError):
-        return path.name
+    path = Path(source).absolute()
+    with suppress(TrainingError):  # which is told when it is read
+        path = model_folder(path)
+    path = path.parent if path.name == "artifacts" else path
+    with suppress(OSError, TrainingError):
+        return str(parsed(path / "meta.yaml").get("name") or path.name)
+    return path.name
 
 
 def model_folder(path: Path) -> Path:

@@ -240,7 +240,7 @@ def test_what_is_no_file_of_a_model_is_told(tmp_path: Path) -> None:
     (tmp_path / "folder.pkl").mkdir()
 
     assert "there is no file" in refusal(tmp_path / "none.pkl", trust=True)
-    assert "there is no file" in refusal(tmp_path / "folder.pkl", trust=True)
+    assert "without a model of MLflow" in refusal(tmp_path / "folder.pkl", trust=True)
     assert ".joblib, .pickle, .pkl, .skops" in refusal(tmp_path / "a.csv", trust=True)
 
 
