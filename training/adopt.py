@@ -22,6 +22,7 @@ from training.errors import TrainingError
 from training.fitting.evaluation import Evaluation, score, truth_of
 from training.loading.fitted import load_fitted
 from training.loading.labels import labelled
+from training.loading.onnx import settle
 from training.options import Options, agreed_task
 from training.publish import described, publish
 from training.sampled import sampled_table
@@ -60,6 +61,7 @@ def adopt(model: str, reference: Path | None, options: Options) -> Description:
     without = "there is no reference" if table.is_example else "the reference has no target"
     unknown = Metrics(split=f"none: {without}", values={}, dummy={})
     description = described(options, estimator, table, unknown, evidence)
+    settle(estimator, description.asked.scored_by)
     if (count := len(description.targets)) > len(table.target.columns) > 0:
         table = replace(table, target=table.target.iloc[:, :0])
         of_one = f"none: the estimator gives {count} numbers for the one target"

@@ -4,7 +4,6 @@ Such a model is a file of a known name and kind, as ``bentoml.sklearn.save_model
 write it. The store is the person's own, so what is in it may run.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,14 +13,7 @@ from bentoml.exceptions import BentoMLException
 from training.errors import TrainingError
 
 PREFIX = "bento:"
-ENDINGS: Mapping[str, str] = {
-    "catboost": ".cbm",
-    "lightgbm": ".txt",
-    "onnx": ".onnx",
-    "picklable_model": ".pkl",
-    "sklearn": ".pkl",
-    "xgboost": ".ubj",
-}
+KINDS = ("sklearn", "xgboost", "lightgbm", "catboost", "picklable_model", "onnx")
 
 
 def file_of(tag: str) -> Path:
@@ -38,13 +30,13 @@ def file_of(tag: str) -> Path:
             f"no model {tag} is in the BentoML model store: see bentoml models list"
         )
     kind = model.info.module.rpartition(".")[2]
-    if kind not in ENDINGS:
-        known = ", ".join(f"bentoml.{one}" for one in ENDINGS)
+    if kind not in KINDS:
+        known = ", ".join(f"bentoml.{one}" for one in KINDS)
         raise TrainingError(
             f"model {model.tag} was saved with {model.info.module or 'no module'}: what is read is "
             f"saved with one of {known}"
         )
-    file = Path(model.path) / f"saved_model{ENDINGS[kind]}"
-    if not file.is_file():
-        raise TrainingError(f"model {model.tag} has no {file.name}: it is damaged")
-    return file
+    files = list(Path(model.path).glob("saved_model.*"))
+    if len(files) != 1:
+        raise TrainingError(f"model {model.tag} has {len(files)} files saved_model, not one")
+    return files[0]

@@ -13,6 +13,7 @@ import onnx
 import onnx.numpy_helper
 
 from serving.model.description import Task
+from serving.model.estimator import Estimator
 from serving.model.onnx_file import (
     NUMBERS,
     TEXTS,
@@ -59,6 +60,13 @@ def load_onnx(path: Path, task: Task | None = None) -> OnnxModel:
         raise TrainingError(f"{path} can't be loaded as ONNX: {said}") from exc
     check_inputs(path, session.get_inputs())
     return _understood(path, model.graph, graph, session.get_outputs(), task)
+
+
+def settle(estimator: Estimator, scored_by: str | None) -> None:
+    """Give up probabilities that the estimator did not have when it was asked: scores by name."""
+    graph = getattr(estimator, "estimator_", estimator)
+    if isinstance(graph, OnnxModel):
+        graph.are_probabilities = scored_by == "predict_proba"
 
 
 def check_inputs(path: Path, inputs: Sequence[Put]) -> None:
