@@ -38,6 +38,11 @@ class Plan:
     rounds: int
     seconds: int
     cores: list[int]
+    is_guard: bool = False  # what no bound of the guard is about is left out
+
+    def asks(self, server: Server, model: str) -> bool:
+        """Tell whether a server is measured with a model: features cost the same with each."""
+        return not (self.is_guard and server.is_variant and model != self.models[0])
 
 
 def report(plan: Plan, results: Results) -> str:

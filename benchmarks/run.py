@@ -92,6 +92,8 @@ class Round:
         for seed, load in enumerate(self.plan.loads, start=1):
             self.settle()
             self.add(load, self.run(load, seed, self.plan.seconds))
+        if self.plan.is_guard and self.server.name != "ours":
+            return
         self.settle()
         self.add(BEFORE, self.run(ONE, 101, SHORT_S))
         self.run(MANY, 102, self.plan.seconds)
@@ -122,7 +124,7 @@ def measure(plan: Plan, store: Path) -> Results:
         for model in plan.models:
             file = find(store, model)
             chosen = {"BENTOML_HOME": str(store), "SERVING_MODEL": model}
-            for named in plan.servers:
+            for named in [server for server in plan.servers if plan.asks(server, model)]:
                 server = replace(
                     named,
                     variables={**named.variables, **chosen},
@@ -201,7 +203,7 @@ def planned(args: argparse.Namespace) -> Plan:
         sys.exit("the benchmark needs two cores: one for the server, one for the load")
     if args.guard:
         servers = [SERVERS[name] for name in ("ours", "plain", "fastapi")]
-        return Plan(list(ESTIMATORS), servers, [ONE, SOME], 1, 1, cores)
+        return Plan(list(ESTIMATORS), servers, [ONE, SOME], 1, 1, cores, is_guard=True)
     servers = [SERVERS[name] for name in args.servers]
     loads = [Load(amount) for amount in args.connections]
     loads += [Load(amount, open=True) for amount in args.rates]

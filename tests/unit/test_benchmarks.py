@@ -97,6 +97,15 @@ def test_what_the_guard_measures_once_more_has_the_model_that_others_are_compare
     assert plans[1].models == [LOGISTIC, BOOSTING]
 
 
+def test_the_guard_measures_what_features_cost_with_one_model_alone(bench: SimpleNamespace) -> None:
+    ours, plain = (bench.peers.SERVERS[name] for name in ("ours", "plain"))
+    for is_guard in (True, False):
+        plan = bench.report.Plan([LOGISTIC, BOOSTING], [ours, plain], [], 1, 1, [0, 1], is_guard)
+        assert plan.asks(ours, BOOSTING)
+        assert plan.asks(plain, LOGISTIC)
+        assert plan.asks(plain, BOOSTING) is not is_guard
+
+
 def test_what_can_not_be_divided_is_missed(bench: SimpleNamespace, results: Results) -> None:
     add(bench, results, "ours", 100)
     add(bench, results, "fastapi", 0)
