@@ -18,7 +18,8 @@ def booster_converter(
     part: Estimator, preparation: Preparation
 ) -> Callable[[Graph, Estimator], None] | None:
     """Give what converts a part, if it is such an estimator."""
-    modules = {kind.__module__.partition(".")[0] for kind in type(part).__mro__}
+    kinds = (*type(part).__mro__, type(getattr(part, "booster", None)))  # or it holds a booster
+    modules = {kind.__module__.partition(".")[0] for kind in kinds}
     for module, convert in CONVERTERS.items():
         if module in modules:
             return lambda graph, estimator: convert(graph, estimator, preparation)

@@ -29,7 +29,7 @@ EXPONENTIAL = ("poisson", "gamma", "tweedie")
 
 
 def lightgbm(graph: Graph, estimator: Estimator, preparation: Preparation) -> None:
-    """Convert one of LightGBM's estimators, or a booster of which another class asks.
+    """Convert one of LightGBM's estimators, or what holds a ``booster`` and asks it.
 
     Raises:
         CannotConvertError: it does what is not converted.

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from lightgbm import LGBMClassifier, LGBMModel, LGBMRegressor
+from lightgbm import Booster, LGBMClassifier, LGBMModel, LGBMRegressor
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
@@ -129,6 +130,20 @@ def test_only_trees_up_to_the_best_iteration_are_compiled() -> None:
     model.booster_.best_iteration = 5
     assert (model.predict(table) != every).all()
     assert_same(model, table, is_exact=True)
+
+
+def test_a_booster_that_another_class_asks_is_compiled() -> None:
+    class Holder(RegressorMixin, BaseEstimator):  # as what reads a booster from a file
+        def __init__(self, booster: Booster) -> None:
+            self.booster = booster
+
+        def predict(self, table: np.ndarray) -> np.ndarray:
+            return np.asarray(self.booster.predict(table))
+
+    table, value = rows()
+    booster = LGBMRegressor(**FEW).fit(table, value).booster_
+    asked = hostile_rows(table, {})
+    assert_same(Holder(booster), table.shape[1], asked)
 
 
 @pytest.mark.parametrize(
