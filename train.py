@@ -175,7 +175,7 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             stem = args.model.removeprefix(PREFIX).partition(":")[0]
         if brings_its_own:
             stem = name_of(args.model).lower()
-        args.name = re.sub(r"[^a-z0-9_-]+", "-", stem)[:63].strip("-_") or "model"
+        args.name = re.sub(r"[^a-z0-9_.-]+", "-", stem)[:63].strip("-_.") or "model"
 
 
 def main(argv: list[str] | None = None) -> None:

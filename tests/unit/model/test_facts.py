@@ -129,3 +129,14 @@ def test_it_is_told_whether_an_estimator_keeps_a_row_s_bits_in_company(
     described = description(asked=asked(batching=batching))
     info = model_info(VerifiedModel(TAG, folder, described))
     assert info["runtime"]["same_bits"] is holds
+
+
+def test_a_graph_that_was_brought_is_the_model_itself(folder: Path) -> None:
+    brought = description().model_copy(update={"is_graph": True})
+
+    for runtime in Runtime:
+        assert model_info(VerifiedModel(TAG, folder, brought), runtime)["runtime"] == {
+            "name": "onnx",
+            "proven": "nothing: it is the model itself, as it was brought",
+            "same_bits": False,
+        }

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 import skops.io
 from catboost import CatBoostRegressor
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -365,3 +367,39 @@ def test_files_of_this_folder_that_a_model_needs_are_named_for_the_bento(
         in printed.err
     )
     assert "needs   " not in printed.out
+
+
+def test_a_graph_is_adopted_with_the_labels_of_its_codes(
+    quick: None,
+    reference: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("training.loading.onnx.survive", lambda *_: None)
+    codes = (reference["kind"] == "dog").astype(int)
+    estimator = LogisticRegression().fit(reference[NUMBERS].to_numpy(), codes)
+    types = [("X", FloatTensorType([None, 2]))]
+    Path("mine.onnx").write_bytes(to_onnx(estimator, initial_types=types).SerializeToString())
+
+    command = f"{ADOPT}.onnx --target kind --drop flag color"
+    assert "If they were sorted: --classes cat dog" in refusal(command, capsys)
+    description = run(f"{command} --classes cat dog")
+
+    assert description.is_graph
+    assert description.classes == ("cat", "dog")
+    model = FittedEstimator(bentoml.sklearn.load_model("mine:latest"), description)
+    predictions = model.predict(rows_of(to_table(reference[[*NUMBERS, "kind"]], ["kind"])))
+    assert [found and found.value for found in predictions] == [
+        ("cat", "dog")[code] for code in estimator.predict(reference[NUMBERS].to_numpy())
+    ]
+
+
+def test_a_model_of_the_store_is_adopted_under_its_name(
+    quick: None, reference: pd.DataFrame
+) -> None:
+    estimator = LogisticRegression().fit(reference[NUMBERS], reference["kind"])
+    bentoml.sklearn.save_model("store_of.mine", estimator)
+
+    description = run("--model bento:store_of.mine --reference reference.csv --target kind")
+
+    assert description.name == "store_of.mine"
