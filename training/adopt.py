@@ -72,7 +72,7 @@ def adopt(model: str, reference: Path | None, options: Options) -> Description:
         tell(f"{lost} rows are not scored: the estimator takes no missing values")
     asked = FittedEstimator(estimator, description).table(rows_of(told))
     metrics = unknown
-    is_scored = has_target or table.task not in {"classification", "regression"}
+    is_scored = len(table.target.columns) > 0 or table.task not in {"classification", "regression"}
     if is_scored and not table.is_example:
         split = f"{len(asked)} rows of the reference, which may be those it was fitted on"
         metrics = score(estimator, told, asked, split)

@@ -41,7 +41,7 @@ def labelled(estimator: Estimator, said: Sequence[str], held: Sequence[Label]) -
             )
         estimator.labels = labels
     elif labels and codes is None:
-        told = "none" if own is None else f"labels of its own, {listed(list(own))}"
+        told = "none" if own is None else f"labels of its own, {listed(np.asarray(own).tolist())}"
         raise TrainingError(
             f"--classes is for one that gives codes, but the estimator gives {told}"
         )

@@ -353,7 +353,7 @@ def test_an_estimator_whose_module_is_nowhere_can_not_be_served(
 
 
 @pytest.mark.slow
-def test_files_of_this_folder_that_a_model_needs_are_named_for_the_bento(
+def test_files_of_this_folder_that_a_model_needs_are_named(
     reference: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     estimator = LogisticRegression().fit(reference[NUMBERS].to_numpy(), reference["kind"])
@@ -362,10 +362,7 @@ def test_files_of_this_folder_that_a_model_needs_are_named_for_the_bento(
     run(f"{ADOPT}.pkl {POSITIONS} --task classification")
 
     printed = capsys.readouterr()
-    assert (
-        "the model needs tests/wire/estimators.py: name it under include in bentofile.yaml\n"
-        in printed.err
-    )
+    assert "the model needs tests/wire/estimators.py: bring it along with --code\n" in printed.err
     assert "needs   " not in printed.out
 
 
