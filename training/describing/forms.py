@@ -145,6 +145,8 @@ def _forms(
     forms = [Form("array"), Form("frame")]
     if len(features) == 1 and features[0].type in {"category", "text"}:
         forms.insert(1, Form("texts"))
+    if right is not None and right.categories:
+        forms.append(right)  # before that which makes categories of what one request has
     if any(feature.type in {"category", "text"} for feature in features):
         forms.append(Form("categorical-frame"))
     suspected = {}

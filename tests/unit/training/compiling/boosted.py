@@ -1,14 +1,22 @@
 """Boosted trees and rows that are hostile to them, and graphs that are asked past any proof."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
 
 import numpy as np
+import pandas as pd
 
 from serving.model.compiled import CompiledGraph
+from serving.model.description import Description
 from tests.unit.samples import description, number, regression
+from tests.unit.training.compiling.compiled import METRICS, Estimator, mixed
 from training.compiling.company import keep_rows_apart
 from training.compiling.conversion import convert
+from training.describing.columns import Columns
+from training.describing.describe import describe
+from training.describing.evidence import Evidence
+from training.describing.told import agreed, told_by
+from training.table.table import Table, to_table
 
 COUNT = 400
 ASKED = 3000
@@ -55,7 +63,7 @@ def hostile_rows(
     return np.column_stack(columns)
 
 
-def graph_of(estimator: Any, width: int) -> CompiledGraph:  # noqa: ANN401 (whichever library's)
+def graph_of(estimator: Estimator, width: int) -> CompiledGraph:
     """Convert an estimator, without a proof."""
     features = tuple(number(f"x{at}") for at in range(width))
     told = description if hasattr(estimator, "classes_") else regression
@@ -64,7 +72,39 @@ def graph_of(estimator: Any, width: int) -> CompiledGraph:  # noqa: ANN401 (whic
     return CompiledGraph(model.SerializeToString())
 
 
+def assert_same(
+    estimator: Estimator, width: int, asked: np.ndarray, tolerance: float = 0.0
+) -> None:
+    """Compare an estimator with its graph, alone and in batches."""
+    is_classifier = hasattr(estimator, "classes_")
+    right = estimator.predict_proba(asked) if is_classifier else estimator.predict(asked)
+    graph = graph_of(estimator, width)
+    told = graph(asked)
+    right = right.reshape(told.shape)
+    np.testing.assert_allclose(told, right, rtol=tolerance, atol=tolerance)
+    if is_classifier:
+        assert (estimator.classes_[told.argmax(axis=1)] == estimator.predict(asked)).all()
+    for size in (1, 7):
+        assert (in_batches(graph, asked[:200], size) == told[:200]).all()
+
+
 def in_batches(graph: CompiledGraph, table: np.ndarray, size: int) -> np.ndarray:
     """Ask a graph for so many rows at a time."""
     starts = range(0, len(table), size)
     return np.concatenate([graph(table[start : start + size]) for start in starts])
+
+
+@cache
+def boxes() -> pd.DataFrame:
+    """Give a table with categories of texts, numbers and booleans."""
+    table = mixed()
+    code = np.random.default_rng(1).choice([101, 205, 999], len(table.frame))
+    return table.frame.assign(code=code, y=table.labels)
+
+
+def adopted(estimator: Estimator, raw: pd.DataFrame) -> tuple[Table, Description]:
+    """Describe an estimator that was fitted on a frame, with what it tells of the columns."""
+    told = told_by(estimator, Columns.of(raw.drop(columns="y"), None))
+    table = to_table(agreed(raw, told), ["y"])
+    evidence = Evidence(named=True, told=told)
+    return table, describe("mine", estimator, table, METRICS, seed=0, evidence=evidence)

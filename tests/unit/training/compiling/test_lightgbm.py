@@ -1,10 +1,8 @@
 """LightGBM compiled: what it adds up alike bit for bit, wherever a row falls."""
 
-from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from lightgbm import Booster, LGBMClassifier, LGBMModel, LGBMRegressor
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -13,31 +11,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from serving.model.coded import CodedLabels
-from serving.model.description import Description
 from tests.unit.training.compiling.boosted import (
     CODES,
     ODD,
+    adopted,
+    assert_same,
+    boxes,
     graph_of,
     hostile_rows,
-    in_batches,
     rows,
 )
-from tests.unit.training.compiling.compiled import (
-    METRICS,
-    Estimator,
-    assert_alike,
-    described,
-    mixed,
-    others,
-    served,
-)
+from tests.unit.training.compiling.compiled import assert_alike, described, mixed, others, served
 from training.compiling import tree
 from training.compiling.graph import CannotConvertError
-from training.describing.columns import Columns
-from training.describing.describe import describe
-from training.describing.evidence import Evidence
-from training.describing.told import agreed, told_by
-from training.table.table import Table, to_table
 
 FEW: dict[str, Any] = {"n_estimators": 12, "num_leaves": 16, "verbose": -1, "n_jobs": 1}
 FEW |= {"min_data_per_group": 5, "cat_smooth": 1}  # or few rows are never split by categories
@@ -70,6 +56,7 @@ EXACT: list[dict[str, Any]] = [
     FOREST,
     *({"objective": name} for name in ("regression_l1", "huber", "fair", "quantile", "mape")),
 ]
+ROUNDING = 1e-15  # of the exponential
 LINKED = ("poisson", "gamma", "tweedie", "cross_entropy", "cross_entropy_lambda")
 
 
@@ -81,20 +68,10 @@ def splits_of(model: LGBMModel) -> dict[int, list[float]]:
     return {key: group.astype(float).tolist() for key, group in numbers["threshold"].groupby(at)}
 
 
-def assert_same(model: LGBMModel, table: np.ndarray, *, is_exact: bool) -> None:
-    """Compare a model with its graph on hostile rows, alone and in batches."""
+def assert_alike_at_splits(model: LGBMModel, table: np.ndarray, tolerance: float = 0.0) -> None:
+    """Compare a model with its graph where it splits, next to that, and far off."""
     asked = hostile_rows(table, splits_of(model), (*ODD, np.inf, -np.inf))
-    is_classifier = isinstance(model, LGBMClassifier)
-    right = model.predict_proba(asked) if is_classifier else model.predict(asked)[:, np.newaxis]
-    graph = graph_of(model, table.shape[1])
-    told = graph(asked)
-    np.testing.assert_allclose(
-        told, right, rtol=1e-15 * (not is_exact), atol=1e-15 * (not is_exact)
-    )
-    if is_classifier:
-        assert (model.classes_[told.argmax(axis=1)] == model.predict(asked)).all()
-    for size in (1, 7):
-        assert (in_batches(graph, asked[:200], size) == told[:200]).all()
+    assert_same(model, table.shape[1], asked, tolerance)
 
 
 @pytest.mark.parametrize("codes", [CODES, ()], ids=["categories", "numbers"])
@@ -105,14 +82,14 @@ def test_a_classifier_gives_the_same_probabilities_and_labels(
     table, value = rows()
     labels = np.digitize(value, [2.0] if classes == 2 else [1.0, 2.5])
     model = LGBMClassifier(**FEW, **params).fit(table, labels, categorical_feature=codes)
-    assert_same(model, table, is_exact=False)
+    assert_alike_at_splits(model, table, ROUNDING)
 
 
 @pytest.mark.parametrize("params", EXACT, ids=str)
 def test_a_regressor_gives_the_same_numbers_bit_for_bit(params: dict[str, Any]) -> None:
     table, value = rows()
     model = LGBMRegressor(**FEW, **params).fit(table, np.abs(value), categorical_feature=CODES)
-    assert_same(model, table, is_exact=True)
+    assert_alike_at_splits(model, table)
 
 
 @pytest.mark.parametrize("objective", LINKED)
@@ -120,7 +97,7 @@ def test_a_regressor_with_a_link_gives_the_same_numbers(objective: str) -> None:
     table, value = rows()
     learnt = (value > 2).astype(float) if "cross" in objective else np.abs(value) + 1 + 1
     model = LGBMRegressor(**FEW, objective=objective).fit(table, learnt, categorical_feature=CODES)
-    assert_same(model, table, is_exact=False)
+    assert_alike_at_splits(model, table, ROUNDING)
 
 
 def test_only_trees_up_to_the_best_iteration_are_compiled() -> None:
@@ -129,7 +106,7 @@ def test_only_trees_up_to_the_best_iteration_are_compiled() -> None:
     every = model.predict(table)
     model.booster_.best_iteration = 5
     assert (model.predict(table) != every).all()
-    assert_same(model, table, is_exact=True)
+    assert_alike_at_splits(model, table)
 
 
 def test_a_booster_that_another_class_asks_is_compiled() -> None:
@@ -177,22 +154,6 @@ def test_too_many_categories_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     model = LGBMRegressor(**FEW).fit(table, value, categorical_feature=[3])
     with pytest.raises(CannotConvertError, match=r"^its trees split by too many categories$"):
         graph_of(model, table.shape[1])
-
-
-@cache
-def boxes() -> pd.DataFrame:
-    """Give a table with categories of texts, numbers and booleans."""
-    table = mixed()
-    code = np.random.default_rng(1).choice([101, 205, 999], len(table.frame))
-    return table.frame.assign(code=code, y=table.labels)
-
-
-def adopted(estimator: Estimator, raw: pd.DataFrame) -> tuple[Table, Description]:
-    """Describe an estimator that was fitted on a frame, with what it tells of the columns."""
-    told = told_by(estimator, Columns.of(raw.drop(columns="y"), None))
-    table = to_table(agreed(raw, told), ["y"])
-    evidence = Evidence(named=True, told=told)
-    return table, describe("mine", estimator, table, METRICS, seed=0, evidence=evidence)
 
 
 @pytest.mark.parametrize("categories", [["colour"], ["colour", "code", "ripe"]], ids=str)
