@@ -85,7 +85,7 @@ def test_a_classifier_gives_the_same_probabilities_and_labels(
     assert_alike_at_splits(model, table, ROUNDING)
 
 
-@pytest.mark.parametrize("params", EXACT, ids=str)
+@pytest.mark.parametrize("params", EXACT, ids=", ".join)
 def test_a_regressor_gives_the_same_numbers_bit_for_bit(params: dict[str, Any]) -> None:
     table, value = rows()
     model = LGBMRegressor(**FEW, **params).fit(table, np.abs(value), categorical_feature=CODES)

@@ -126,5 +126,5 @@ def test_rows_that_the_estimator_fails_on_are_left_out_of_the_proof() -> None:
     model = FittedEstimator(
         Picky().fit([[0.0], [1.0]], [0, 1]), regression("price", features=(number("length"),))
     )
-    rows, outputs = compiling._answered(model, [(5e-324,), (1.0,), (0.0,)])
+    rows, outputs = compiling.answered(model, [(5e-324,), (1.0,), (0.0,)])
     assert (rows, outputs.values.tolist()) == ([(1.0,), (0.0,)], [1, 0])
