@@ -83,11 +83,11 @@ def without_labels(estimator: Estimator) -> Estimator:
     return estimator
 
 
-def _categorical(description: Description) -> list[int]:
-    """Tell which columns an estimator is given as pandas' categories."""
+def _categorical(description: Description) -> list[int] | None:
+    """Tell which columns an estimator is given as pandas' categories; None, if it gets no frame."""
     asked = description.asked
     if asked.input not in {"frame", "categorical-frame"}:
-        return []
+        return None
     return [
         at
         for at, feature in enumerate(description.features)

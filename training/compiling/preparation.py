@@ -25,10 +25,11 @@ MAX_TABLE = 4_000_000  # numbers in the table that stands for an encoder
 class Preparation:
     """Converts what prepares columns; ``vocabulary`` has all categories, each at its place.
 
-    ``categorical`` has the places of those columns of a frame that are pandas' categories.
+    ``categorical`` has the places of those columns of a frame that are pandas' categories; None is
+    for an array, in which categories are codes already.
     """
 
-    def __init__(self, vocabulary: Sequence[str], categorical: Sequence[int] = ()) -> None:
+    def __init__(self, vocabulary: Sequence[str], categorical: Sequence[int] | None = None) -> None:
         """Take the vocabulary, and which columns are categories."""
         self._vocabulary = vocabulary
         self._places = {category: place for place, category in enumerate(vocabulary)}
@@ -65,7 +66,7 @@ class Preparation:
         ``lists`` are the categories of each column that has some, each at its code; what is none of
         them is NaN, as what is missing is.
         """
-        if not lists:
+        if self._categorical is None or not lists:
             return graph.input
         if len(lists) != len(self._categorical):
             raise CannotConvertError("it takes categories that are not those of the table")

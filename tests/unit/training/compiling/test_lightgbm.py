@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from serving.model.coded import CodedLabels
+from tests.unit.samples import asked, description, number
 from tests.unit.training.compiling.boosted import (
     CODES,
     ODD,
@@ -23,6 +24,7 @@ from tests.unit.training.compiling.boosted import (
 )
 from tests.unit.training.compiling.compiled import assert_alike, described, mixed, others, served
 from training.compiling import tree
+from training.compiling.conversion import convert
 from training.compiling.graph import CannotConvertError
 
 FEW: dict[str, Any] = {"n_estimators": 12, "num_leaves": 16, "verbose": -1, "n_jobs": 1}
@@ -70,8 +72,8 @@ def splits_of(model: LGBMModel) -> dict[int, list[float]]:
 
 def assert_alike_at_splits(model: LGBMModel, table: np.ndarray, tolerance: float = 0.0) -> None:
     """Compare a model with its graph where it splits, next to that, and far off."""
-    asked = hostile_rows(table, splits_of(model), (*ODD, np.inf, -np.inf))
-    assert_same(model, table.shape[1], asked, tolerance)
+    odd = (*ODD, np.inf, -np.inf)
+    assert_same(model, table.shape[1], hostile_rows(table, splits_of(model), odd), tolerance)
 
 
 @pytest.mark.parametrize("codes", [CODES, ()], ids=["categories", "numbers"])
@@ -119,8 +121,7 @@ def test_a_booster_that_another_class_asks_is_compiled() -> None:
 
     table, value = rows()
     booster = LGBMRegressor(**FEW).fit(table, value).booster_
-    asked = hostile_rows(table, {})
-    assert_same(Holder(booster), table.shape[1], asked)
+    assert_same(Holder(booster), table.shape[1], hostile_rows(table, {}))
 
 
 @pytest.mark.parametrize(
@@ -164,16 +165,35 @@ def test_categories_of_a_frame_are_looked_up(categories: list[str]) -> None:
     frame["ripe"] = frame["ripe"].astype("category" if "ripe" in categories else float)
     booster = LGBMClassifier(**FEW, min_child_samples=2)
     estimator = CodedLabels(booster).fit(frame, raw["y"])
-    table, description = adopted(estimator, raw)
-    assert description.asked.input in {"frame", "categorical-frame"}
-    model, _ = served(estimator, description, table)
-    assert_alike(model, estimator, others(description, estimator, table))
+    table, told = adopted(estimator, raw)
+    assert told.asked.input in {"frame", "categorical-frame"}
+    model, _ = served(estimator, told, table)
+    assert_alike(model, estimator, others(told, estimator, table))
+
+
+def test_an_array_has_codes_for_the_categories_of_a_frame() -> None:
+    raw = boxes()[["length", "width", "y"]].assign(dark=boxes()["colour"] == "red")
+    frame = raw.drop(columns="y").astype({"dark": "category"})
+    estimator = LGBMClassifier(**FEW, min_child_samples=2).fit(frame, raw["y"])
+    table, told = adopted(estimator, raw)
+    assert told.asked.input == "array"
+    model, _ = served(estimator, told, table)
+    assert_alike(model, estimator, others(told, estimator, table))
+
+
+def test_categories_that_a_step_makes_are_told() -> None:
+    raw = boxes()
+    frame = raw.drop(columns="y").astype({"colour": "category", "ripe": float})
+    booster = LGBMClassifier(**FEW, min_child_samples=2).fit(frame, raw["y"])
+    told = description(features=tuple(map(number, frame.columns)), asked=asked(input="frame"))
+    with pytest.raises(CannotConvertError, match=r"^it takes categories that are not those of"):
+        convert(booster, told, [])
 
 
 def test_what_encodes_categories_may_stand_before_it() -> None:
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
     columns = ColumnTransformer([("words", encoder, [3])], remainder="passthrough")
     booster = LGBMClassifier(**FEW, min_child_samples=2)
-    estimator, description = described(make_pipeline(columns, booster), mixed())
-    model, _ = served(estimator, description, mixed())
-    assert_alike(model, estimator, others(description, estimator, mixed()))
+    estimator, told = described(make_pipeline(columns, booster), mixed())
+    model, _ = served(estimator, told, mixed())
+    assert_alike(model, estimator, others(told, estimator, mixed()))
