@@ -14,6 +14,8 @@ CLIENTS = $(patsubst tests/system/clients/requirements/%.txt,$(VENV)/clients/%/i
 # Requirements into the environment of a Python; by pip it takes longer, and goes wherever pip is set up.
 INSTALL = $(BIN)/uv pip install --quiet --python $(1) -r $(2) \
   || $(1) -m pip install --quiet --disable-pip-version-check -r $(2)
+# Other programs that write models, likewise.
+WRITERS = $(patsubst tests/system/writers/requirements/%.txt,$(VENV)/writers/%/installed,$(wildcard tests/system/writers/requirements/*.txt))
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
 .PHONY: serve key train image sbom check test test-system image-test bench soak overload audit format lock clean
@@ -47,7 +49,7 @@ test: check
 	$(PYTEST_ON_ALL_CORES) -n $(ONE_MORE) --dist loadfile tests/wire -m "not alone"  # a file's tests share servers
 	$(BIN)/pytest tests/wire -m alone
 
-test-system: $(VENV)/dev $(VENV)/audit/installed $(CLIENTS)
+test-system: $(VENV)/dev $(VENV)/audit/installed $(CLIENTS) $(WRITERS)
 	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx openssl=openssl
 	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/system -m "not alone"
 	$(BIN)/pytest tests/system -m alone
@@ -103,6 +105,11 @@ $(VENV)/audit/installed: requirements-audit.txt | $(VENV)/dev
 	touch $@
 
 $(VENV)/clients/%/installed: tests/system/clients/requirements/%.txt | $(VENV)/dev
+	$(PYTHON) -m venv --clear $(@D)
+	$(call INSTALL,$(@D)/bin/python,$<)
+	touch $@
+
+$(VENV)/writers/%/installed: tests/system/writers/requirements/%.txt | $(VENV)/dev
 	$(PYTHON) -m venv --clear $(@D)
 	$(call INSTALL,$(@D)/bin/python,$<)
 	touch $@

@@ -27,7 +27,7 @@ class Reach:
         features = description.features
         asked = description.asked
         sizes = {
-            at: f.trained.size if f.trained else asked.tried[f.name]
+            at: f.trained.size if f.trained else asked.tried.get(f.name, 0.0)
             for at, f in enumerate(features)
             if isinstance(f, Number)
         }

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from serving.model.domains import Choices, Frequencies, Lengths
 from serving.model.features import Feature, Number
-from tests.unit.samples import LIMIT, boolean, category, closed_category, integer, number, text
+from tests.unit.samples import (
+    LIMIT,
+    boolean,
+    category,
+    closed_category,
+    integer,
+    number,
+    text,
+    unknown,
+)
 
 NAMES = ("length", "a/b ~c", "ünï")
 WORDS = ("", "red", "blue", "a longer word", "ünï")
@@ -40,9 +49,14 @@ def _intervals(
     return st.lists(ends, min_size=4, max_size=4).map(nested)
 
 
+def features(name: str = "x") -> st.SearchStrategy[Feature]:
+    """Draw a feature of any type; of some it is not known what training saw."""
+    drawn = st.tuples(_known_features(name), st.integers(0, 3))
+    return drawn.map(lambda one: one[0] if one[1] else unknown(one[0]))
+
+
 @st.composite
-def features(draw: st.DrawFn, name: str = "x") -> Feature:
-    """Draw a feature of any type."""
+def _known_features(draw: st.DrawFn, name: str) -> Feature:
     nullable = draw(st.booleans())
     kind = draw(
         st.sampled_from(["number", "integer", "codes", "boolean", "category", "closed", "text"])

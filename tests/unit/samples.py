@@ -98,6 +98,11 @@ def closed_category(
     return category(name, named, known=values, nullable=nullable)
 
 
+def unknown(feature: Feature) -> Feature:
+    """Give a feature of which it is not known what training saw."""
+    return feature.model_copy(update={"trained": None, "missing": None})
+
+
 def text(
     name: str,
     trained: tuple[int, int] = (2, 10),

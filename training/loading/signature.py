@@ -203,5 +203,7 @@ def _targets(outputs: object) -> tuple[str, ...]:
         specs = parsed_json(outputs, "its signature") if isinstance(outputs, str) else []
     except TrainingError:
         return ()
+    if not isinstance(specs, list):
+        return ()
     names = [spec.get("name") for spec in specs if isinstance(spec, dict)]
-    return tuple(map(str, names)) if names and all(isinstance(name, str) for name in names) else ()
+    return tuple(map(str, names)) if all(isinstance(name, str) for name in names) else ()

@@ -24,6 +24,7 @@ from tests.unit.samples import (
     number,
     regression,
     text,
+    unknown,
 )
 
 ROWS: list[Row] = [(-1.0, 0.0), (2.0, 0.0), (3.0, 0.0)]
@@ -245,6 +246,14 @@ def test_numbers_in_a_frame_can_be_far() -> None:
     features = (number("x", nullable=True), integer("n"))
     described = regression("price", features=features, asked=asked(input="frame"))
     assert sensitive(FixedEstimator(np.zeros(3)), rows, described) == [1]
+
+
+def test_where_it_is_not_known_what_training_saw_numbers_are_far_from_those_tried() -> None:
+    features = (unknown(number("x")), number("y"))
+    rows: list[Row] = [(299.0, 1.0), (301.0, 1.0), (-301.0, 1.0)]
+    how = asked(input="array", tried={"x": 3.0})
+    described = regression("price", features=features, asked=how)
+    assert sensitive(FixedEstimator(np.zeros(3)), rows, described) == [1, 2]
 
 
 def test_without_numbers_nothing_is_far() -> None:

@@ -20,6 +20,7 @@ from tests.unit.samples import (
     integer,
     number,
     text,
+    unknown,
 )
 
 REFUSED = object()
@@ -92,6 +93,12 @@ def test_a_number_arrives_with_every_bit(value: float) -> None:
         (one_sided, [True], [False]),
         (category("x"), ["red", "blue"], ["", "Red", "green", "x" * 20]),
         (closed_category("x"), ["red", "blue"], ["rare"]),
+        (unknown(number("x")), [-1, 4.5, 9.5], []),
+        (unknown(codes), [1, 3, 5], [0, 2, 6]),
+        (unknown(one_sided), [True, False], []),
+        (unknown(category("x")), ["red", "green", ""], []),
+        (unknown(closed_category("x")), ["red", "blue", "rare"], []),
+        (unknown(text("x")), ["", "x" * 11], []),
         (text("x"), ["ab", "x" * 10, "\N{GRINNING FACE}" * 10], ["", "a", "x" * 11, "x" * 30]),
     ],
     ids=lambda value: getattr(value, "type", ""),

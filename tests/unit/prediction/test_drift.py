@@ -16,7 +16,7 @@ from serving.model.description import Reference
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.prediction import drift as room
-from serving.prediction.drift import ENOUGH_ROWS, OLD_MODEL, TURNED_OFF, Drift
+from serving.prediction.drift import ENOUGH_ROWS, OLD_MODEL, TURNED_OFF, UNKNOWN, Drift
 from serving.prediction.history import History
 from serving.prediction.tally import Tally
 from serving.problems import NOT_FOUND, Problem
@@ -214,17 +214,18 @@ def test_turned_off_there_is_neither_thread_nor_series_nor_a_log_line(
     drift.close()
 
 
-def test_a_model_of_an_older_version_is_served_without_and_that_is_told(
-    told: list[dict[str, Any]], request: pytest.FixtureRequest
+@pytest.mark.parametrize(("training", "why"), [({}, OLD_MODEL), ({"training": None}, UNKNOWN)])
+def test_a_model_without_what_training_saw_is_served_without_and_that_is_told(
+    told: list[dict[str, Any]], request: pytest.FixtureRequest, training: dict[str, None], why: str
 ) -> None:
-    old = about(request.node.name, references=None)
+    old = about(request.node.name, references=None, **training)
     before = threads()
     drift = Drift(30)
     drift.watch(old)
     drift.predicted(predicted(old, [RED]))
     named = {"name": old.name, "version": "v1"}
-    assert told == [{"level": "warning", "event": "drift.off", "model": named, "reason": OLD_MODEL}]
-    assert reason(drift, old).endswith(OLD_MODEL)
+    assert told == [{"level": "warning", "event": "drift.off", "model": named, "reason": why}]
+    assert reason(drift, old).endswith(why)
     assert threads() == before
     drift.close()
 

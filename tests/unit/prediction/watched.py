@@ -1,6 +1,7 @@
 """A model that is watched: of mail, by its length and its colour, with what training saw."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from serving.drift.bins import digest
 from serving.drift.watch import Kind, Watch
@@ -39,9 +40,14 @@ NAMES = {
 }
 
 
-def about(name: str, references: References | None = REFERENCES) -> About:
+def about(
+    name: str,
+    references: References | None = REFERENCES,
+    **changes: Any,  # noqa: ANN401 (any field)
+) -> About:
     """Give the model; no other test's metrics have a test's name."""
     described = description(name=name, features=FEATURES, asked=PROBABILITIES, reference=references)
+    described = described.model_copy(update=changes)
     return About(described, "v1")
 
 

@@ -57,6 +57,7 @@ FOREIGN: dict[str, set[str]] = {
     "skl2onnx": {"compiling.conversion", "compiling.converters"},
     "skops": {"loading.pickles"},
     "subprocess": {"describing.packages", "loading.trial"},
+    "yaml": {"loading.folders"},
 }
 
 

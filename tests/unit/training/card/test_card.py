@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +15,11 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from serving.model.description import Description
+from serving.model.description import Description, Metrics
 from serving.model.domains import Choices, Frequencies, Lengths
 from serving.model.features import Boolean, Category, Feature, Text
 from serving.model.outputs import Array
+from tests.unit.samples import unknown
 from tests.unit.training.card.cards import (
     MODELS,
     Page,
@@ -192,6 +194,23 @@ def test_the_limits_are_those_of_the_features() -> None:
     assert "No value may be missing" in plain
     for untold in ("saw rarely or never", "Any text", "Probabilities", "scores are those of"):
         assert untold not in plain
+
+
+@pytest.mark.parametrize("model", [mixed, clustering, detector])
+def test_what_training_saw_is_said_to_be_unknown_where_it_is(
+    model: Callable[[], tuple[Description, Evaluation]],
+) -> None:
+    known, evaluation = model()
+    changes = {
+        "features": tuple(unknown(feature) for feature in known.features),
+        "training": None,
+        "metrics": Metrics(split="none: there is no reference", values={}, dummy={}),
+    }
+    text = written((known.model_copy(update=changes), evaluation)).text
+    assert "rows that are not known" in text
+    assert "What training saw is not known here" in text
+    for guessed in ("extrapolated", "saw rarely or never", "Sizes of the clusters", "are outliers"):
+        assert guessed not in text
 
 
 def test_classes_of_few_rows_are_named() -> None:

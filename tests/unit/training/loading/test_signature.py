@@ -108,7 +108,7 @@ ROW = {"columns": ["a"], "data": [[1]]}
         (ROW, [column(None, "long")] * 2, "dataframe", "not the number of columns"),
         (ROW, "{", "dataframe", "its signature can't be read as JSON"),
         (ROW, [3], "dataframe", "its signature is no list of columns"),
-        (ROW, [column("a", "boolean")], "dataframe", "not of the type boolean"),
+        ({"data": [["x"]]}, [column("a", "long")], "dataframe", "not of the type int64"),
         ({"columns": ["a"], "data": [[1, 2]]}, None, "dataframe", "rows of other lengths"),
         ({"columns": ["a"], "data": []}, None, "dataframe", "no rows"),
         ({"columns": ["a"], "data": 3}, None, "dataframe", "no table of rows"),
