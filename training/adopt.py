@@ -25,7 +25,7 @@ from training.loading.labels import labelled
 from training.loading.onnx import settle
 from training.options import Options, agreed_task
 from training.publish import described, publish
-from training.sampled import sampled_table
+from training.sampled import sampled_table, with_targets
 from training.table.files import read_file
 from training.table.names import check_names, listed
 from training.table.table import Table, to_table
@@ -62,6 +62,8 @@ def adopt(model: str, reference: Path | None, options: Options) -> Description:
     unknown = Metrics(split=f"none: {without}", values={}, dummy={})
     description = described(options, estimator, table, unknown, evidence)
     settle(estimator, description.asked.scored_by)
+    if table.is_example:
+        description = with_targets(description, brought.sample, options.target)
     if (count := len(description.targets)) > len(table.target.columns) > 0:
         table = replace(table, target=table.target.iloc[:, :0])
         of_one = f"none: the estimator gives {count} numbers for the one target"

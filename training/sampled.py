@@ -1,8 +1,9 @@
 """The rows that show what an estimator takes, in the place of a table like the one of training."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from serving.model.description import Categories
+from serving.model.description import Categories, Description
 from serving.model.estimator import Estimator
 from training.advice import BRING_A_TABLE
 from training.describing.around import rows_around
@@ -69,3 +70,21 @@ def sampled_table(
     evidence = Evidence(is_named, said, told, dtypes)
     ignored = tuple(name for name in names if name not in wanted)
     return replace(table, types=types, notes=(NOTE,), ignored=ignored, is_example=True), evidence
+
+
+def with_targets(
+    description: Description, sample: Sample | str, said: Sequence[str]
+) -> Description:
+    """Name what is predicted, as a person says, or else the signature of a sample.
+
+    Raises:
+        TrainingError: a person names more or less than that.
+    """
+    count = len(description.targets)
+    if said and len(said) != count:
+        raise TrainingError(f"--target names {len(said)}, but the estimator predicts {count}")
+    told = sample.targets if isinstance(sample, Sample) else ()
+    names = tuple(said) or told
+    if len(set(names)) != count:
+        return description
+    return description.model_copy(update={"targets": names})

@@ -147,6 +147,22 @@ def test_names_and_types_are_those_of_the_estimator_and_the_signature(quick: Non
 
     assert [feature.name for feature in description.features] == ["b", "a"]
     assert set(description.asked.tried) == {"a", "b"}
+    assert description.targets == ("y",)
+    assert run(f"{ADOPT} --target price").targets == ("price",)
+
+
+def test_what_is_predicted_is_named_by_the_signature(
+    quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = about(flavors=PICKLED)
+    told["signature"]["outputs"] = '[{"type": "string", "name": "member"}]'
+    write(Path("model"), told, LogisticRegression(max_iter=2000).fit(*people()))
+
+    assert run(ADOPT).targets == ("member",)
+    capsys.readouterr()
+    assert "--target names 2, but the estimator predicts 1" in refusal(
+        f"{ADOPT} --target a b", capsys
+    )
 
 
 def test_categories_of_a_frame_are_known_by_who_was_fitted_on_it(quick: None) -> None:
