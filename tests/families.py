@@ -10,7 +10,7 @@ from catboost import CatBoostClassifier, CatBoostRegressor
 from imblearn.ensemble import BalancedRandomForestClassifier
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_sampled
-from interpret.glassbox import (  # type: ignore[import-untyped]
+from interpret.glassbox import (
     ExplainableBoostingClassifier,
     ExplainableBoostingRegressor,
 )

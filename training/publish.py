@@ -18,7 +18,7 @@ from serving.settings import load_settings
 from training.card.card import card
 from training.card.findings import find
 from training.compiling.proof import compile_estimator
-from training.compiling.quickest import with_quickest_way
+from training.compiling.shortcut import with_shortcut
 from training.console import progress, tell
 from training.describing.columns import counted
 from training.describing.describe import describe, rows_of
@@ -80,7 +80,7 @@ def publish(
             estimator, description, rows_of(table), options.tolerance, options.seed
         )
         if graph is None:
-            description = with_quickest_way(estimator, description, rows_of(table), options.seed)
+            description = with_shortcut(estimator, description, rows_of(table), options.seed)
     description = description.model_copy(
         update={"requirements": needed.packages, "compiled": proof}
     )

@@ -68,8 +68,8 @@ class Asked(Frozen):
 
     ``scored_by`` names the method that tells more than ``predict``, and ``scores_by_class`` that
     the columns of ``decision_function`` belong to the classes. ``label_by`` names the method whose
-    largest value is at the label. ``natively`` says that serving may take the quickest way to the
-    answers (`serving.model.natively`), which was seen to give the same, bit for bit.
+    largest value is at the label. ``shortcut`` says that serving may take the one past a
+    booster's wrapper (`serving.model.shortcut`), which was seen to give the same, bit for bit.
     """
 
     input: InputForm
@@ -79,7 +79,7 @@ class Asked(Frozen):
     scores_by_class: bool
     label_by: ScoringMethod | None
     usual: float = 100.0
-    natively: bool = False
+    shortcut: bool = False
     tried: Mapping[str, float] = Field(default_factory=dict)
 
     def takes_for_category(self, name: str) -> bool:

@@ -56,10 +56,10 @@ class FittedEstimator:
         features = description.features
         self._has_strings = any(isinstance(feature, Category | Text) for feature in features)
         self._asks: Callable[[TableLike], tuple[Given, Given]] = self._by_its_methods
-        if description.asked.natively:
-            from serving.model.natively import quick_way  # scikit-learn too, so not before
+        if description.asked.shortcut:
+            from serving.model.shortcut import shortcut  # scikit-learn too, so not before
 
-            self._asks = quick_way(estimator, description) or self._by_its_methods
+            self._asks = shortcut(estimator, description) or self._by_its_methods
         if description.asked.input == "array":  # but it may have been fitted on a data frame
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
 

@@ -24,5 +24,5 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "BATCH_SIZES", ())
     monkeypatch.setattr(publish, "needed_by", lambda *_: Needed((), ()))
     monkeypatch.setattr(publish, "compile_estimator", lambda *_: ("it was not tried", None))
-    monkeypatch.setattr(publish, "with_quickest_way", lambda _, described, *__: described)
+    monkeypatch.setattr(publish, "with_shortcut", lambda _, described, *__: described)
     monkeypatch.setattr(publish, "card", lambda *_: "a card")

@@ -32,14 +32,14 @@ def near(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what is not about answers: the other process, the card, what features matter."""
     from training import publish
     from training.card import findings
-    from training.compiling import quickest
+    from training.compiling import shortcut
     from training.describing import batches, boundary, probe
     from training.describing.packages import Needed
 
     monkeypatch.setattr(probe, "MAX_PROBED_ROWS", 2 * FEWER)
     monkeypatch.setattr(batches, "MAX_MIXED_ROWS", FEWER)
     monkeypatch.setattr(boundary, "MAX_BOUNDARIES", FEWER // 2)
-    monkeypatch.setattr(quickest, "MAX_IN_PARTS", FEWER)
+    monkeypatch.setattr(shortcut, "MAX_IN_PARTS", FEWER)
     monkeypatch.setattr(publish, "needed_by", lambda *_: Needed((), ()))
     monkeypatch.setattr(publish, "card", lambda *_: "a card")
     monkeypatch.setattr(findings, "importances_of", lambda *_: None)

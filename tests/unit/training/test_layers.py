@@ -19,7 +19,7 @@ WINGS = {
     "forms intervals domain boundary scores batches probe features example describe reference "
     "around",
     "compiling": "company graph rounding tree trees floats preparation lightgbm xgboost boosters "
-    "converters conversion hostile proof quickest",
+    "converters conversion hostile proof shortcut",
     "card": "numbers drawing plots importance findings card",
 }
 TOP = ("options", "expected", "publish", "learn", "sampled", "adopt", "train")

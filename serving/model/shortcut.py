@@ -1,8 +1,9 @@
-"""The quickest way to an estimator's answers, past what they have no part of.
+"""The shortcut to boosters, past their wrappers.
 
-A classifier of which the label is that of the largest probability is asked for probabilities alone;
-and boosters are asked themselves, past wrappers that take ten times as long as they do. Training
-looks whether the answers are the estimator's own, bit for bit, before it lets serving go this way.
+XGBoost's and LightGBM's wrappers take ten times as long for a row as the boosters in them, and for
+a label they compute the probabilities once more. Here a booster is asked once, for all that is
+answered. Training looks whether that is the estimator's own answer, bit for bit, before serving may
+go this way.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +21,8 @@ PIPELINES = {"sklearn.pipeline", "imblearn.pipeline"}  # whose steps are made on
 
 
 @dataclass(frozen=True, slots=True)
-class QuickWay:
-    """Asks an estimator on the quickest way.
+class Shortcut:
+    """Asks a booster in the place of the estimator that holds it.
 
     A table goes through the ``transforms``, of a pipeline, and ``asks`` gives the numbers for it:
     each class's probability, or what is predicted where there are no ``classes``.
@@ -51,8 +52,8 @@ class QuickWay:
         return self.classes[numbers.argmax(axis=1)], numbers
 
 
-def quick_way(estimator: Any, description: Description) -> QuickWay | None:  # noqa: ANN401 (scikit-learn has no type for it)
-    """Give the quickest way to a fitted estimator's answers, if there is one beside its own."""
+def shortcut(estimator: Any, description: Description) -> Shortcut | None:  # noqa: ANN401 (scikit-learn has no type for it)
+    """Give the shortcut to the booster of a fitted estimator, if it has one."""
     transforms: list[Asks] = []
     last = estimator
     if type(estimator).__module__ in PIPELINES:
@@ -60,16 +61,14 @@ def quick_way(estimator: Any, description: Description) -> QuickWay | None:  # n
         transforms = [step.transform for _, step in before if hasattr(step, "transform")]
     if isinstance(last, CodedLabels):
         last = last.estimator_
-    booster = BOOSTERS.get(type(last).__module__)
+    if (booster := BOOSTERS.get(type(last).__module__)) is None:
+        return None
     if description.task == "regression":
-        if booster is None:
-            return None
-        return QuickWay(estimator, transforms, booster(last), None)
+        return Shortcut(estimator, transforms, booster(last), None)
     classes = getattr(estimator, "classes_", None)
     if description.asked.scored_by != "predict_proba" or not isinstance(classes, np.ndarray):
         return None
-    asks = last.predict_proba if booster is None else booster(last)
-    return QuickWay(estimator, transforms, asks, classes)
+    return Shortcut(estimator, transforms, booster(last), classes)
 
 
 def _lightgbm(model: Any) -> Asks:  # noqa: ANN401 (as above)

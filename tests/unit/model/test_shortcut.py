@@ -1,23 +1,23 @@
-"""The quickest ways to estimators' answers give what the estimators give, to the last bit."""
+"""The shortcuts to boosters give what the estimators that hold them give, to the last bit."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from catboost import CatBoostClassifier
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_imbalanced
 from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor, early_stopping
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LinearRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
 
 from serving.model.coded import CodedLabels
-from serving.model.natively import quick_way
 from serving.model.outputs import Array
+from serving.model.shortcut import shortcut
 from tests.unit.samples import asked, description, regression
 
 Estimator = Any  # scikit-learn has no type for it
@@ -60,13 +60,9 @@ CLASSIFIERS: dict[str, Callable[[], Estimator]] = {
     "XGBoost in a pipeline": lambda: make_pipeline(
         StandardScaler(), "passthrough", CodedLabels(XGBClassifier(**FEW))
     ).fit(FLOWERS, NAMES),
-    "CatBoost": lambda: CatBoostClassifier(
-        n_estimators=12, verbose=0, allow_writing_files=False
-    ).fit(FLOWERS, NAMES),
-    "no booster": lambda: make_pipeline(StandardScaler(), LogisticRegression()).fit(FLOWERS, NAMES),
 }
 NUMBERS = regression("price")
-LABELS = description(asked=asked(scored_by="predict_proba"))
+LABELS = description(asked=asked(scored_by="predict_proba", label_by="predict_proba"))
 
 
 def same(some: Array, others: Array) -> bool:
@@ -76,7 +72,7 @@ def same(some: Array, others: Array) -> bool:
 @pytest.mark.parametrize("name", REGRESSORS)
 def test_numbers_are_those_of_the_wrapper_alone_as_together(name: str) -> None:
     estimator = REGRESSORS[name]()
-    way = quick_way(estimator, NUMBERS)
+    way = shortcut(estimator, NUMBERS)
     assert way is not None
     table = GAPS if "gaps" in name else PATIENTS
     for rows in (table, table[:1]):
@@ -88,7 +84,7 @@ def test_numbers_are_those_of_the_wrapper_alone_as_together(name: str) -> None:
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_labels_and_probabilities_are_those_of_the_wrapper_alone_as_together(name: str) -> None:
     estimator = CLASSIFIERS[name]()
-    way = quick_way(estimator, LABELS)
+    way = shortcut(estimator, LABELS)
     assert way is not None
     for rows in (FLOWERS, FLOWERS[:1]):
         labels, shares = way(rows)
@@ -98,21 +94,21 @@ def test_labels_and_probabilities_are_those_of_the_wrapper_alone_as_together(nam
 
 
 def test_a_label_of_two_that_are_all_but_tied_is_chosen_by_the_estimator_itself() -> None:
-    class Undecided(LogisticRegression):
-        def predict(self, rows: Array) -> Array:
-            return np.full(len(rows), "virginica", dtype=object)
-
-        def predict_proba(self, rows: Array) -> Array:
-            return np.tile([0.2, 0.4, 0.4], (len(rows), 1))
-
-    undecided = Undecided()
-    undecided.classes_ = np.unique(NAMES)
-    way = quick_way(undecided, LABELS)
+    undecided = LGBMClassifier(**FEW, **QUIET).fit(np.zeros((40, 1)), ["a", "b"] * 20)
+    way = shortcut(undecided, LABELS)
     assert way is not None
-    assert way(FLOWERS[:2])[0].tolist() == ["virginica"] * 2
+    undecided.predict = lambda rows: np.full(len(rows), "b", dtype=object)
+    labels, shares = way(np.zeros((2, 1)))
+    assert labels.tolist() == ["b", "b"]
+    assert shares is not None
+    assert (shares == 0.5).all()
 
 
-def test_there_is_no_quicker_way_where_an_estimator_is_asked_once_anyhow() -> None:
-    scores = description(asked=asked(scored_by="decision_function"))
-    assert quick_way(LinearRegression().fit(PATIENTS, MEASURES), NUMBERS) is None
-    assert quick_way(RidgeClassifier().fit(FLOWERS, NAMES), scores) is None
+def test_others_are_asked_as_they_are() -> None:
+    assert shortcut(LinearRegression().fit(PATIENTS, MEASURES), NUMBERS) is None
+    assert shortcut(GaussianNB().fit(FLOWERS, NAMES), LABELS) is None
+
+    class Own(LGBMClassifier):
+        """May decide otherwise."""
+
+    assert shortcut(Own(**FEW, **QUIET).fit(FLOWERS, NAMES), LABELS) is None

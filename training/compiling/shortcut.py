@@ -1,4 +1,4 @@
-"""The quickest way to an estimator that is not compiled, kept where it gives its very answers.
+"""The shortcut to a booster that is not compiled, taken where it gives the very answers.
 
 They are compared bit for bit, on the table's own rows and on `hostile` ones, alone and in batches.
 """
@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from serving.model.description import Description
 from serving.model.estimator import Estimator, FittedEstimator, TableLike
 from serving.model.features import Row
-from serving.model.natively import quick_way
 from serving.model.outputs import Array
+from serving.model.shortcut import shortcut
 from training.compiling.hostile import MAX_ROWS, hostile
 from training.compiling.proof import answered
 from training.describing.asking import asked_as, some
@@ -26,15 +26,15 @@ TIMED_ROWS = 5  # each alone
 TIMED_RUNS = 10  # of which the shortest counts
 
 
-def with_quickest_way(
+def with_shortcut(
     estimator: Estimator, description: Description, rows: Sequence[Row], seed: int
 ) -> Description:
-    """Give a description that takes the quickest way, if that is quicker for a row, and alike."""
+    """Give a description that takes the shortcut, if that is quicker for a row, and alike."""
     try:
-        if quick_way(estimator, description) is None:
+        if shortcut(estimator, description) is None:
             return description
         itself = FittedEstimator(estimator, description)
-        quick = asked_as(estimator, description, natively=True)
+        quick = asked_as(estimator, description, shortcut=True)
         rng = np.random.default_rng(seed)
         with warnings.catch_warnings(), threadpool_limits(limits=1):
             warnings.simplefilter("ignore")  # of what estimators have to say
