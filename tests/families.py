@@ -29,6 +29,7 @@ from serving.model.coded import CodedLabels
 Estimator = Any  # scikit-learn has no type for it
 ROWS = 2000
 FITTED = 400
+FEWER = 8  # rows that are probed, rather than hundreds
 FEW: dict[str, Any] = {"n_estimators": 8, "random_state": 0}
 SMALL: dict[str, Any] = {"max_rounds": 10, "outer_bags": 1, "interactions": 2, "n_jobs": 1}
 
@@ -132,3 +133,19 @@ FAMILIES: Mapping[str, Callable[[Small], tuple[Estimator, pd.DataFrame]]] = {
     "skrub": _skrub,
     "EBM": _interpret,
 }
+
+
+def ask_less(patch: Callable[[Any, str, Any], object]) -> None:
+    """Leave out of an adoption what is not about answers, and probe few rows; by ``setattr``."""
+    # Not imported at the top: bentoml warns, and what is to be let pass is not yet known there.
+    from training import publish
+    from training.card import findings
+    from training.compiling import quickest
+    from training.describing import batches, boundary, probe
+
+    patch(publish, "card", lambda *_: "a card")
+    patch(findings, "importances_of", lambda *_: None)
+    patch(probe, "MAX_PROBED_ROWS", 2 * FEWER)
+    patch(batches, "MAX_MIXED_ROWS", FEWER)
+    patch(boundary, "MAX_BOUNDARIES", FEWER // 2)
+    patch(quickest, "MAX_IN_PARTS", FEWER)

@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 
 import train
-from tests.families import FAMILIES, FITTED, tables
+from tests.families import FAMILIES, FITTED, ask_less, tables
 
 ROWS = 60
 SAMPLE = {
@@ -29,6 +29,7 @@ SAMPLE = {
 def main() -> None:
     """Fit as its users do, bring it, and ask."""
     warnings.simplefilter("ignore")
+    ask_less(setattr)
     folder, told, small = Path(sys.argv[1]), {}, tables()
     for family, fit in FAMILIES.items():
         name = family.lower()

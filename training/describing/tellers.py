@@ -106,6 +106,14 @@ def _words_of_booleans(part: Any, columns: Columns, name: str) -> tuple[Label, .
     return next((way for way in ways if (told(way[0]) != told(way[1])).any()), None)
 
 
+def _interpret(part: Any, columns: Columns) -> Iterator[tuple[str, Column]]:  # noqa: ANN401
+    """An EBM takes pandas' categories for nominal, numbers too, and booleans for continuous."""
+    names = columns.named(part.feature_names_in_)
+    for name, kind in zip(names, part.feature_types_in_, strict=True):
+        if kind == "continuous":
+            yield name, Column(is_categorical=False)
+
+
 def _encoder(part: Any, columns: Columns) -> Iterator[tuple[str, Column]]:  # noqa: ANN401
     """scikit-learn's encoders keep the values of each column, if they get columns as they are."""
     if columns.changed:
@@ -125,4 +133,4 @@ def _dict_vectorizer(part: Any, columns: Columns) -> Iterator[tuple[str, Column]
             yield name, Column(values=values or None, known=bool(values))
 
 
-TELLERS = (_lightgbm, _xgboost, _catboost, _encoder, _dict_vectorizer)
+TELLERS = (_lightgbm, _xgboost, _catboost, _interpret, _encoder, _dict_vectorizer)

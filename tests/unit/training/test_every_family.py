@@ -11,7 +11,7 @@ import pytest
 from serving.model.outputs import Prediction
 from serving.model.store import LoadedModel, load
 from serving.model.stored import verify
-from tests.families import FAMILIES, FITTED, ROWS, is_regression, tables
+from tests.families import FAMILIES, FITTED, ROWS, ask_less, is_regression, tables
 from tests.unit.training.pets import run
 
 TABLES = tables()
@@ -24,25 +24,16 @@ CASES = [
 CLOSE = 1e-12
 ALONE = 500
 ALONE_IN_FRAMES = 30  # each of which takes milliseconds
-FEWER = 8  # rows that are probed, rather than hundreds
 
 
 @pytest.fixture
 def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what is not about answers: the other process, the card, what features matter."""
+    """Ask less, and load the estimator in no other process."""
     from training import publish
-    from training.card import findings
-    from training.compiling import shortcut
-    from training.describing import batches, boundary, probe
     from training.describing.packages import Needed
 
-    monkeypatch.setattr(probe, "MAX_PROBED_ROWS", 2 * FEWER)
-    monkeypatch.setattr(batches, "MAX_MIXED_ROWS", FEWER)
-    monkeypatch.setattr(boundary, "MAX_BOUNDARIES", FEWER // 2)
-    monkeypatch.setattr(shortcut, "MAX_IN_PARTS", FEWER)
+    ask_less(monkeypatch.setattr)
     monkeypatch.setattr(publish, "needed_by", lambda *_: Needed((), ()))
-    monkeypatch.setattr(publish, "card", lambda *_: "a card")
-    monkeypatch.setattr(findings, "importances_of", lambda *_: None)
 
 
 @pytest.mark.slow
