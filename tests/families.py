@@ -140,7 +140,7 @@ def ask_less(patch: Callable[[Any, str, Any], object]) -> None:
     # Not imported at the top: bentoml warns, and what is to be let pass is not yet known there.
     from training import publish
     from training.card import findings
-    from training.compiling import quickest
+    from training.compiling import shortcut
     from training.describing import batches, boundary, probe
 
     patch(publish, "card", lambda *_: "a card")
@@ -148,4 +148,4 @@ def ask_less(patch: Callable[[Any, str, Any], object]) -> None:
     patch(probe, "MAX_PROBED_ROWS", 2 * FEWER)
     patch(batches, "MAX_MIXED_ROWS", FEWER)
     patch(boundary, "MAX_BOUNDARIES", FEWER // 2)
-    patch(quickest, "MAX_IN_PARTS", FEWER)
+    patch(shortcut, "MAX_IN_PARTS", FEWER)
