@@ -39,7 +39,7 @@ def target_names(estimator: Estimator, table: Table) -> tuple[str, ...]:
     if len(names) > 1 or (names and table.task == "classification"):
         return names
     given = _given(estimator, table.frame)
-    count = given.shape[1] if given is not None and given.ndim == 2 else 1
+    count = 1 if given is None or given.ndim != 2 else given.shape[1]
     (name,) = names or ("y",)
     if count == 1:
         return (name,)
