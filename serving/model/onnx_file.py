@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from serving.model.outputs import Array
-from serving.model.session import session_of
+from serving.model.onnx_session import session_of
 
 NUMBERS: Mapping[str, Any] = {
     "tensor(double)": np.float64,

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # but never a room of a sibling's.
 GROUND = "console problems json_text keys telemetry settings exposition gathering metrics"
 WINGS = {
-    "model": "domains features description outputs coded native session onnx_file shortcut scores "
+    "model": "domains features description outputs coded lightgbm_file onnx_session onnx_file shortcut scores "
     "about rows estimator compiled code stored facts store state changes",
     "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf "
@@ -70,12 +70,12 @@ FOREIGN: dict[str, set[str]] = {
     "sklearn": {
         "model.coded",
         "model.estimator",
-        "model.native",
+        "model.lightgbm_file",
         "model.onnx_file",
         "model.scores",
     },
     "pandas": {"model.estimator"},
-    "onnxruntime": {"model.session"},
+    "onnxruntime": {"model.onnx_session"},
     "limits": set(),
     "onnx": set(),
     "skl2onnx": set(),

@@ -2,7 +2,7 @@
 
 Such a file is taken as the library reads it: what scikit-learn's wrapper of XGBoost has saved is
 that wrapper again, a booster answers as boosters do. Nothing of it runs, so nobody has to be
-trusted; but a damaged one may crash its reader, which is tried first (`trial`).
+trusted; but a damaged one may crash its reader, which is tried first (`survival`).
 """
 
 import json
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from serving.model.estimator import Estimator
-from serving.model.native import BoosterClassifier, BoosterRegressor
+from serving.model.lightgbm_file import BoosterClassifier, BoosterRegressor
 from training.console import tell
 from training.errors import TrainingError
-from training.loading.trial import survive
+from training.loading.survival import survive
 
 ENDINGS = (".bin", ".bst", ".cbm", ".json", ".lgb", ".model", ".txt", ".ubj", ".xgb")
 NAMES: Mapping[str, str] = {"xgboost": "XGBoost", "lightgbm": "LightGBM", "catboost": "CatBoost"}

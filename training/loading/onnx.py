@@ -21,10 +21,10 @@ from serving.model.onnx_file import (
     OnnxModel,
     OnnxRegressor,
 )
-from serving.model.session import session_of
+from serving.model.onnx_session import session_of
 from training.console import tell
 from training.errors import TrainingError
-from training.loading.trial import survive
+from training.loading.survival import survive
 from training.table.names import listed
 
 Put: TypeAlias = Any  # an input or output of a session of ONNX Runtime's

@@ -12,7 +12,7 @@ GROUND = ("errors", "advice", "console")
 WINGS = {
     "table": "columns names marks dates numerals cells records walk quotes header delimiter "
     "delimited files flaws faults tasks table",
-    "loading": "trial code pickles native onnx tried folders pins signature mlflow bento labels "
+    "loading": "survival code pickles native onnx attempt folders pins signature mlflow bento labels "
     "fitted",
     "fitting": "families classes estimators telling pipeline trial choice evaluation",
     "describing": "columns answers tellers told loaded packages dtypes evidence asking comparing "
@@ -56,7 +56,7 @@ FOREIGN: dict[str, set[str]] = {
     "pydantic": {"describing.probe"},
     "skl2onnx": {"compiling.conversion", "compiling.converters"},
     "skops": {"loading.pickles"},
-    "subprocess": {"describing.packages", "loading.trial"},
+    "subprocess": {"describing.packages", "loading.survival"},
     "yaml": {"loading.folders"},
 }
 

@@ -255,5 +255,5 @@ def test_a_file_that_crashes_its_library_does_not_take_training_with_it(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert "xgboost crashes on it: it is damaged" in refusal(tmp_path / "a.ubj")
     crashing.write_text("while True: pass\n")
-    monkeypatch.setattr("training.loading.trial.TIMEOUT_S", 1)
+    monkeypatch.setattr("training.loading.survival.TIMEOUT_S", 1)
     assert "xgboost has not read it in 1 s" in refusal(tmp_path / "a.ubj")

@@ -15,14 +15,14 @@ TIMEOUT_S = 300  # for a file that takes long because it is large
 
 
 def survive(family: str, path: Path) -> None:
-    """Have a file read, and asked for some rows, by `tried` in a process of its own.
+    """Have a file read, and asked for some rows, by `attempt` in a process of its own.
 
     Raises:
         TrainingError: the process crashed, or came to no end.
     """
     try:
         done = subprocess.run(  # noqa: S603 (our own module, in this Python)
-            [sys.executable, "-m", "training.loading.tried", family, path.absolute()],
+            [sys.executable, "-m", "training.loading.attempt", family, path.absolute()],
             cwd=ROOT,
             capture_output=True,
             timeout=TIMEOUT_S,

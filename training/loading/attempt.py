@@ -1,4 +1,4 @@
-"""Reads a file of another library's, and asks what it holds: for ``trial``, which sees it end.
+"""Reads a file of another library's, and asks what it holds: for `survival`, which sees it end.
 
 A program of its own. It fails where the library ends the process, and not for what that raises.
 """
@@ -23,7 +23,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     family, path = sys.argv[1:]
     load = {**LOADERS, "onnx": load_onnx}[family]
-    with suppress(Exception):  # which who asks for the trial meets again
+    with suppress(Exception):  # which whoever reads it then meets again
         estimator = load(Path(path))
         width = int(estimator.n_features_in_)
         estimator.predict(np.repeat(np.array(ROWS)[:, np.newaxis], width, axis=1))
