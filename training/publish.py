@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from serving.console import show
 from serving.model.about import About
 from serving.model.code import module_of
+from serving.model.coded import uncoded
 from serving.model.description import Compiled, Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.state import StateError, read_state
@@ -27,7 +28,6 @@ from training.describing.packages import needed_by
 from training.errors import TrainingError
 from training.expected import expected
 from training.fitting.evaluation import Evaluation
-from training.fitting.families import bare
 from training.fitting.pipeline import one_job
 from training.options import Options
 from training.table.table import Table
@@ -112,7 +112,7 @@ def warn_of_scores(evaluation: Evaluation) -> None:
 def steps_of(estimator: Estimator) -> str:
     """Name the steps of a pipeline."""
     steps = getattr(estimator, "steps", [("", estimator)])
-    return " → ".join(type(bare(step)).__name__ for _, step in steps)
+    return " → ".join(type(uncoded(step)).__name__ for _, step in steps)
 
 
 def summary(tag: str, description: Description, steps: str) -> str:

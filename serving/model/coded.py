@@ -14,8 +14,15 @@ from sklearn.utils.metaestimators import available_if
 from serving.model.outputs import Array
 
 
+def uncoded(estimator: Any) -> Any:  # noqa: ANN401 (scikit-learn has no type for it)
+    """Give the classifier to which labels are codes, fitted if it is; any other stays as it is."""
+    if not isinstance(estimator, CodedLabels):
+        return estimator
+    return getattr(estimator, "estimator_", estimator.estimator)
+
+
 def _has(name: str) -> Any:  # noqa: ANN401 (scikit-learn's own)
-    return available_if(lambda self: hasattr(getattr(self, "estimator_", self.estimator), name))
+    return available_if(lambda self: hasattr(uncoded(self), name))
 
 
 class CodedLabels(ClassifierMixin, BaseEstimator):

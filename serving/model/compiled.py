@@ -17,8 +17,8 @@ import numpy as np
 from serving.model.description import Compiled, Description
 from serving.model.estimator import FittedEstimator, Reach, try_example
 from serving.model.features import Row
-from serving.model.outputs import TIE_TOLERANCE, Array, Prediction, WrongOutputError, tied
 from serving.model.onnx_session import session_of
+from serving.model.outputs import TIE_TOLERANCE, Array, Prediction, WrongOutputError, tied
 
 Doubles: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 

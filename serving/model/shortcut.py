@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from serving.model.coded import CodedLabels
+from serving.model.coded import uncoded
 from serving.model.description import Description
 from serving.model.outputs import Array, tied
 
@@ -59,8 +59,7 @@ def shortcut(estimator: Any, description: Description) -> Shortcut | None:  # no
     if type(estimator).__module__ in PIPELINES:
         *before, (_, last) = estimator.steps
         transforms = [step.transform for _, step in before if hasattr(step, "transform")]
-    if isinstance(last, CodedLabels):
-        last = last.estimator_
+    last = uncoded(last)
     if (booster := BOOSTERS.get(type(last).__module__)) is None:
         return None
     if description.task == "regression":

@@ -16,7 +16,7 @@ from skl2onnx.common.exceptions import MissingShapeCalculator
 from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 from sklearn.pipeline import Pipeline
 
-from serving.model.coded import CodedLabels
+from serving.model.coded import uncoded
 from serving.model.compiled import CATEGORIES
 from serving.model.description import Description
 from serving.model.estimator import Estimator
@@ -75,12 +75,10 @@ def convert(estimator: Estimator, description: Description, rows: Sequence[Row])
 
 def without_labels(estimator: Estimator) -> Estimator:
     """Give an estimator whose classes are codes, as a graph's are: places of labels."""
-    if isinstance(estimator, CodedLabels):
-        return without_labels(estimator.estimator_)
     if isinstance(estimator, Pipeline):
         *steps, (name, last) = estimator.steps
         return Pipeline([*steps, (name, without_labels(last))])
-    return estimator
+    return uncoded(estimator)
 
 
 def _categorical(description: Description) -> list[int] | None:

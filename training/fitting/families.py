@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from serving.model.coded import CodedLabels
+from serving.model.coded import uncoded
 from serving.model.description import Task
 from serving.model.estimator import Estimator
 
@@ -117,13 +117,8 @@ FAMILIES: Mapping[str, Family] = {
 
 def family_of(estimator: Estimator) -> Family:
     """Give the family of an estimator, or of the one to which labels are put as codes."""
-    module = type(bare(estimator)).__module__
+    module = type(uncoded(estimator)).__module__
     return FAMILIES.get(module.partition(".")[0], NO_FAMILY)
-
-
-def bare(estimator: Estimator) -> Estimator:
-    """Give an estimator without what puts codes in the place of labels."""
-    return estimator.estimator if isinstance(estimator, CodedLabels) else estimator
 
 
 def is_foreign(estimator: Estimator) -> bool:

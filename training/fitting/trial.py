@@ -16,12 +16,12 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from serving.model.coded import CodedLabels
+from serving.model.coded import CodedLabels, uncoded
 from serving.model.estimator import Estimator
 from serving.model.outputs import Array
 from training.errors import TrainingError
 from training.fitting.classes import suggestion
-from training.fitting.families import bare, family_of, is_foreign
+from training.fitting.families import family_of, is_foreign
 from training.fitting.pipeline import build_pipeline, fit
 from training.table.table import Table
 
@@ -70,7 +70,7 @@ def _some(table: Table, seed: int) -> Array:
 def _tried(pipeline: Pipeline, table: Table, rows: Array) -> tuple[bool, list[str]]:
     """Tell whether a pipeline learns labels as they are and gives such back, and what it says."""
     tried = clone(pipeline)
-    bare(tried[-1]).set_params(**family_of(tried[-1]).talks)
+    uncoded(tried[-1]).set_params(**family_of(tried[-1]).talks)
     frame = table.frame.iloc[rows]
     with warnings.catch_warnings(record=True) as caught, redirect_stdout(io.StringIO()) as printed:
         warnings.simplefilter("always")

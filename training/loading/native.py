@@ -16,11 +16,11 @@ from serving.model.estimator import Estimator
 from serving.model.lightgbm_file import BoosterClassifier, BoosterRegressor
 from training.console import tell
 from training.errors import TrainingError
+from training.fitting.families import installed_by
 from training.loading.survival import survive
 
 ENDINGS = (".bin", ".bst", ".cbm", ".json", ".lgb", ".model", ".txt", ".ubj", ".xgb")
 NAMES: Mapping[str, str] = {"xgboost": "XGBoost", "lightgbm": "LightGBM", "catboost": "CatBoost"}
-REQUIREMENTS: Mapping[str, str] = {"xgboost": "xgboost-cpu"}  # where it is not the module's name
 HEAD_BYTES = 4096  # in which a file tells what it is
 OF_CLASSES = {  # the objectives of CatBoost that have labels
     "Logloss",
@@ -39,7 +39,7 @@ def read_native(path: Path) -> Estimator:
     Raises:
         TrainingError: it is of none, its library is not installed, or can't read it.
     """
-    family = family_of(path)
+    family = family_in(path)
     library(family, path)
     survive(family, path)
     try:
@@ -52,7 +52,7 @@ def read_native(path: Path) -> Estimator:
         raise TrainingError(f"{path} can't be loaded by {NAMES[family]}: {said}") from exc
 
 
-def family_of(path: Path) -> str:
+def family_in(path: Path) -> str:
     """Tell whose file it is.
 
     Raises:
@@ -108,7 +108,7 @@ def library(family: str, path: Path) -> Any:  # noqa: ANN401 (a module)
     except ImportError:
         raise TrainingError(
             f"{path} is a file of {NAMES[family]}, which is not installed: "
-            f"pip install {REQUIREMENTS.get(family, family)}"
+            + installed_by([family])
         ) from None
 
 

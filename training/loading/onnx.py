@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import onnx
 import onnx.numpy_helper
 
+from serving.model.coded import uncoded
 from serving.model.description import Task
 from serving.model.estimator import Estimator
 from serving.model.onnx_file import (
@@ -64,7 +65,7 @@ def load_onnx(path: Path, task: Task | None = None) -> OnnxModel:
 
 def settle(estimator: Estimator, scored_by: str | None) -> None:
     """Give up probabilities that the estimator did not have when it was asked: scores by name."""
-    graph = getattr(estimator, "estimator_", estimator)
+    graph = uncoded(estimator)
     if isinstance(graph, OnnxModel):
         graph.are_probabilities = scored_by == "predict_proba"
 

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import joblib
-import sklearn
 import skops.io
-from packaging.version import Version
 from sklearn.exceptions import InconsistentVersionWarning
 
 from serving.model.estimator import Estimator
 from training.errors import TrainingError
+from training.loading.pins import check_scikit_learn
 
 HARMLESS = ("numpy.dtype",)  # which skops does not know yet; a pipeline of a frame has it
 
@@ -65,15 +64,9 @@ def _checked(path: Path, load: Callable[[], Estimator]) -> Estimator:
             raise TrainingError(
                 f"{path} can't be loaded: {type(exc).__name__}: {exc}{_advice(exc)}"
             ) from exc
-    ours = Version(sklearn.__version__)
     for warning in caught:
         if isinstance(warning.message, InconsistentVersionWarning):
-            theirs = Version(warning.message.original_sklearn_version)
-            if theirs.release[:2] != ours.release[:2]:
-                raise TrainingError(
-                    f"{path} was fitted with scikit-learn {theirs}, but {ours} is installed, and "
-                    "scikit-learn promises nothing across versions: fit it again with this one"
-                )
+            check_scikit_learn(path, warning.message.original_sklearn_version)
     return estimator
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
+from serving.model.stored import SMALLER
 from training.console import tell
 from training.errors import TrainingError
 
 IGNORED = ("mlflow", "mlflow-skinny")  # which is not needed to read what it wrote
-SAME_FILES: Mapping[str, str] = {"xgboost": "xgboost-cpu"}  # another package of the same modules
 OF_PICKLES = b"cloudpickle"  # of which a pickle that has byte code names the reader
 
 
@@ -34,7 +34,7 @@ def pinned(folder: Path) -> dict[str, str]:
 
 
 def check_scikit_learn(whose: Path, theirs: object) -> None:
-    """Refuse what another minor version of scikit-learn has fitted, before it is loaded.
+    """Refuse what another minor version of scikit-learn has fitted.
 
     Raises:
         TrainingError: it is of another.
@@ -76,7 +76,11 @@ def tell_of_others(pins: Mapping[str, str]) -> None:
 
 def missing(pins: Mapping[str, str]) -> Sequence[str]:
     """Give what the model names and is not installed, as pip takes it."""
-    return [f"{_wanted(name)}=={pin}" for name, pin in pins.items() if _installed(name) is None]
+    return [
+        f"{SMALLER.get(name, name)}=={pin}"
+        for name, pin in pins.items()
+        if _installed(name) is None
+    ]
 
 
 def _others(pins: Mapping[str, str]) -> Iterator[str]:
@@ -89,14 +93,10 @@ def _others(pins: Mapping[str, str]) -> Iterator[str]:
 
 
 def _installed(name: str) -> str | None:
-    for known in (name, SAME_FILES.get(name)):
+    for known in (name, SMALLER.get(name)):
         try:
             if known:
                 return version(known)
         except PackageNotFoundError:
             pass
     return None
-
-
-def _wanted(name: str) -> str:
-    return SAME_FILES.get(name, name)

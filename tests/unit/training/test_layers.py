@@ -12,9 +12,9 @@ GROUND = ("errors", "advice", "console")
 WINGS = {
     "table": "columns names marks dates numerals cells records walk quotes header delimiter "
     "delimited files flaws faults tasks table",
-    "loading": "survival code pickles native onnx attempt folders pins signature mlflow bento labels "
-    "fitted",
     "fitting": "families classes estimators telling pipeline trial choice evaluation",
+    "loading": "survival code pins pickles native onnx attempt folders signature mlflow bento "
+    "labels fitted",
     "describing": "columns answers tellers told loaded packages dtypes evidence asking comparing "
     "forms intervals domain boundary scores batches probe features example describe reference "
     "around",
@@ -28,8 +28,8 @@ ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].s
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.
 KNOWN_BY = {
     "table": "",
-    "loading": "table.names",
     "fitting": "table.columns table.table",
+    "loading": "fitting.families table.names",
     "describing": "fitting.pipeline table.columns table.files table.names table.table",
     "compiling": "describing.asking describing.batches describing.boundary describing.comparing "
     "fitting.pipeline",
