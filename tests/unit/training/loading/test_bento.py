@@ -11,7 +11,6 @@ from lightgbm import LGBMRegressor
 from sklearn.linear_model import LinearRegression
 
 from training.errors import TrainingError
-from training.loading import native
 from training.loading.bento import file_of
 from training.loading.code import Code
 from training.loading.fitted import load_fitted
@@ -20,10 +19,7 @@ ROWS = np.arange(80.0).reshape(40, 2)
 VALUES = ROWS.sum(axis=1)
 
 
-def test_what_scikit_learns_and_lightgbms_modules_save_is_read_without_trust(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(native, "survive", lambda *_: None)
+def test_what_scikit_learns_and_lightgbms_modules_save_is_read_without_trust() -> None:
     linear = LinearRegression().fit(ROWS, VALUES)
     boosted = LGBMRegressor(n_estimators=3, verbose=-1).fit(ROWS, VALUES)
     saved = [
@@ -45,8 +41,7 @@ def stored(name: str, module: str, write: Callable[[Path], object]) -> bentoml.M
     return model
 
 
-def test_what_xgboosts_module_saves_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "survive", lambda *_: None)
+def test_what_xgboosts_module_saves_is_read() -> None:
     fitted = xgboost.XGBRegressor(n_estimators=3, n_jobs=1).fit(ROWS, VALUES)
     model = stored(
         "store-trees",

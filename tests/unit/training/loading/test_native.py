@@ -15,7 +15,6 @@ from sklearn.datasets import load_iris
 
 from training.errors import TrainingError
 from training.fitting.estimators import task_of
-from training.loading import native
 from training.loading.code import Code
 from training.loading.fitted import load_fitted
 from training.loading.native import read_native
@@ -23,13 +22,6 @@ from training.loading.native import read_native
 ROWS, CODES = load_iris(return_X_y=True)
 HELD = xgboost.DMatrix(ROWS, CODES)
 QUIET = {"verbose": 0, "allow_writing_files": False, "iterations": 3}
-
-
-@pytest.fixture(autouse=True)
-def untried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read files at once, unless a test is slow: to try one takes seconds."""
-    if request.node.get_closest_marker("slow") is None:
-        monkeypatch.setattr(native, "survive", lambda *_: None)
 
 
 def boosted(objective: str, rounds: int = 3, **params: object) -> xgboost.Booster:

@@ -26,7 +26,6 @@ from serving.model.description import Task
 from serving.model.onnx_file import OnnxModel
 from training.errors import TrainingError
 from training.fitting.estimators import task_of
-from training.loading import onnx as room
 from training.loading.onnx import read_onnx, settle
 
 ROWS, CODES = load_iris(return_X_y=True)
@@ -34,12 +33,6 @@ ROWS = ROWS.astype(np.float32).astype(float)
 LABELS = np.array(["x", "y", "z"], dtype=object)[CODES]
 MATRIX = [("X", FloatTensorType([None, 4]))]
 OPSET = {"": 18, "ai.onnx.ml": 3}
-
-
-@pytest.fixture(autouse=True)
-def untried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read files at once: to try one takes seconds."""
-    monkeypatch.setattr(room, "survive", lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
