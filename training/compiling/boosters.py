@@ -1,11 +1,13 @@
 """Which parts of an estimator are gradient boosting of other libraries, and who converts them.
 
-None of the libraries is imported: a part tells by its classes' modules what it is.
+None of the libraries is imported: a part tells by its class's module what it is. A class that only
+inherits from theirs, or holds a booster of its own, may answer in another way, and is none of them.
 """
 
 from collections.abc import Callable
 
 from serving.model.estimator import Estimator
+from serving.model.native import BoosterClassifier, BoosterRegressor
 from training.compiling.graph import Graph
 from training.compiling.lightgbm import lightgbm
 from training.compiling.preparation import Preparation
@@ -18,9 +20,9 @@ def booster_converter(
     part: Estimator, preparation: Preparation
 ) -> Callable[[Graph, Estimator], None] | None:
     """Give what converts a part, if it is such an estimator."""
-    kinds = (*type(part).__mro__, type(getattr(part, "booster", None)))  # or it holds a booster
-    modules = {kind.__module__.partition(".")[0] for kind in kinds}
-    for module, convert in CONVERTERS.items():
-        if module in modules:
-            return lambda graph, estimator: convert(graph, estimator, preparation)
-    return None
+    is_held = isinstance(part, BoosterClassifier | BoosterRegressor)
+    kind = type(part.booster) if is_held else type(part)
+    convert = CONVERTERS.get(kind.__module__.partition(".")[0])
+    if convert is None:
+        return None
+    return lambda graph, estimator: convert(graph, estimator, preparation)

@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from serving.model.coded import CodedLabels
+from serving.model.native import BoosterRegressor
 from tests.unit.samples import asked, description, number
 from tests.unit.training.compiling.boosted import (
     CODES,
@@ -111,17 +112,30 @@ def test_only_trees_up_to_the_best_iteration_are_compiled() -> None:
     assert_alike_at_splits(model, table)
 
 
-def test_a_booster_that_another_class_asks_is_compiled() -> None:
-    class Holder(RegressorMixin, BaseEstimator):  # as what reads a booster from a file
+def test_a_booster_of_a_file_is_compiled() -> None:
+    table, value = rows()
+    booster = LGBMRegressor(**FEW).fit(table, value).booster_
+    assert_same(BoosterRegressor(booster), table.shape[1], hostile_rows(table, {}))
+
+
+def test_a_class_that_may_answer_otherwise_is_not_compiled() -> None:
+    class Floored(LGBMRegressor):
+        def predict(self, table: np.ndarray) -> np.ndarray:  # type: ignore[override]
+            return np.maximum(np.asarray(super().predict(table)), -1e6)  # which no row tells
+
+    class Holder(RegressorMixin, BaseEstimator):
         def __init__(self, booster: Booster) -> None:
             self.booster = booster
 
         def predict(self, table: np.ndarray) -> np.ndarray:
-            return np.asarray(self.booster.predict(table))
+            return np.maximum(np.asarray(self.booster.predict(table)), -1e6)
 
     table, value = rows()
-    booster = LGBMRegressor(**FEW).fit(table, value).booster_
-    assert_same(Holder(booster), table.shape[1], hostile_rows(table, {}))
+    floored = Floored(**FEW).fit(table, value)
+    for model in (floored, Holder(floored.booster_)):
+        reason = f"^{type(model).__name__} has no counterpart in ONNX$"
+        with pytest.raises(CannotConvertError, match=reason):
+            graph_of(model, table.shape[1])
 
 
 @pytest.mark.parametrize(
