@@ -13,7 +13,7 @@ from serving.model.description import Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
 from training.console import tell
 from training.describing.answers import task_by_answers
-from training.describing.columns import Columns, counted, names_in, same_names
+from training.describing.columns import Columns, is_named, names_in, same_names
 from training.describing.describe import answerable, rows_of
 from training.describing.dtypes import categories_of, dtypes_of
 from training.describing.evidence import Evidence
@@ -28,7 +28,7 @@ from training.publish import described, publish
 from training.sampled import sampled_table, with_targets
 from training.table.files import read_file
 from training.table.names import check_names, listed
-from training.table.table import Table, to_table
+from training.table.table import Table, check_served, to_table
 
 
 def adopt(model: str, reference: Path | None, options: Options) -> Description:
@@ -40,47 +40,74 @@ def adopt(model: str, reference: Path | None, options: Options) -> Description:
         TrainingError: it can't be done.
     """
     brought = load_fitted(model, trust=options.trust, code=options.code, task=options.task)
-    estimator = brought.estimator
     if reference is None:
-        table, evidence = sampled_table(brought.sample, options, estimator)
+        table, evidence = sampled_table(brought.sample, options, brought.estimator)
     else:
-        table, evidence = reference_table(reference, options, estimator)
+        table, evidence = reference_table(reference, options, brought.estimator)
     for note in table.notes:
         tell(note)
-    target = options.target
-    if table.task == "classification" and len(table.target.columns) <= 1:
-        held = table.labels if len(table.target.columns) else np.array([])
-        estimator = labelled(estimator, options.classes, np.unique(held).tolist())
+    estimator = with_labels(brought.estimator, table, options)
+    description = described(options, estimator, table, unscored("it was not asked"), evidence)
+    settle(estimator, description.asked.scored_by)
+    if table.is_example:
+        description = with_targets(description, brought.sample, options.target)
+    why_not = why_unscored(table, description)
+    if why_not:
+        table = replace(table, target=table.target.iloc[:, :0])
+    evaluation = evaluated(estimator, table, description, why_not)
+    description = description.model_copy(update={"metrics": evaluation.metrics})
+    return publish(options, description, estimator, table, evaluation)
+
+
+def with_labels(estimator: Estimator, table: Table, options: Options) -> Estimator:
+    """Give a classifier the labels of its codes, and see that they are those of the table.
+
+    Raises:
+        TrainingError: they are not, or ``--classes`` is said of something else.
+    """
+    count = len(table.target.columns)
+    if table.task == "classification" and count <= 1:
+        held = np.unique(table.labels).tolist() if count else []
+        estimator = labelled(estimator, options.classes, held)
     elif options.classes:
         raise TrainingError("--classes names the labels of a classifier with one target")
     # CatBoost's regressors have an empty array of them.
     classes = getattr(estimator, "classes_", None) if table.task == "classification" else None
-    has_target = len(table.target.columns) > 0
-    if isinstance(classes, np.ndarray) and has_target and not np.isin(table.labels, classes).any():
-        raise TrainingError(f"no value of {target[0]!r} is a class of the estimator")
-    without = "there is no reference" if table.is_example else "the reference has no target"
-    unknown = Metrics(split=f"none: {without}", values={}, dummy={})
-    description = described(options, estimator, table, unknown, evidence)
-    settle(estimator, description.asked.scored_by)
+    if isinstance(classes, np.ndarray) and count and not np.isin(table.labels, classes).any():
+        raise TrainingError(f"no value of {options.target[0]!r} is a class of the estimator")
+    return estimator
+
+
+def why_unscored(table: Table, description: Description) -> str:
+    """Tell why the rows of a table can't be scored; nothing, if they can."""
+    given, known = len(description.targets), len(table.target.columns)
     if table.is_example:
-        description = with_targets(description, brought.sample, options.target)
-    if (count := len(description.targets)) > len(table.target.columns) > 0:
-        table = replace(table, target=table.target.iloc[:, :0])
-        of_one = f"none: the estimator gives {count} numbers for the one target"
-        unknown = unknown.model_copy(update={"split": of_one})
+        return "there is no reference"
+    if given and not known:
+        return "the reference has no target"
+    if given > known:
+        return f"the estimator gives {given} numbers for the one target"
+    return ""
+
+
+def unscored(why: str) -> Metrics:
+    """Give no scores, with the reason."""
+    return Metrics(split=f"none: {why}", values={}, dummy={})
+
+
+def evaluated(
+    estimator: Estimator, table: Table, description: Description, why_not: str
+) -> Evaluation:
+    """Score an estimator on the rows that it answers, unless there is a reason why not."""
     told = answerable(table, description)
-    lost = len(table.frame) - len(told.frame)
-    if lost and not table.is_example:
-        tell(f"{lost} rows are not scored: the estimator takes no missing values")
     asked = FittedEstimator(estimator, description).table(rows_of(told))
-    metrics = unknown
-    is_scored = len(table.target.columns) > 0 or table.task not in {"classification", "regression"}
-    if is_scored and not table.is_example:
-        split = f"{len(asked)} rows of the reference, which may be those it was fitted on"
-        metrics = score(estimator, told, asked, split)
-    description = description.model_copy(update={"metrics": metrics})
-    evaluation = Evaluation(metrics, estimator, asked, truth_of(told))
-    return publish(options, description, estimator, table, evaluation)
+    if why_not:
+        return Evaluation(unscored(why_not), estimator, asked, truth_of(told))
+    if lost := len(table.frame) - len(told.frame):
+        tell(f"{lost} rows are not scored: the estimator takes no missing values")
+    split = f"{len(asked)} rows of the reference, which may be those it was fitted on"
+    metrics = score(estimator, told, asked, split)
+    return Evaluation(metrics, estimator, asked, truth_of(told))
 
 
 def reference_table(
@@ -110,13 +137,10 @@ def reference_table(
     told = told_by(estimator, Columns.of(raw[names], options.category))
     columns = agreed(raw[[*names, *targets]], told)
     table = to_table(columns, targets, task=task, keep=names, remarks=remarks)
-    if lost := [name for name in names if name not in table.types]:
-        notes = "\n".join(table.notes)
-        raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
+    check_served(table, names)
     ignored = tuple(name for name in map(str, raw.columns) if name not in names)
-    is_named = None if own is None and counted(estimator) is None else own is not None
     said = None
     if options.category is not None:
         said = {name: categories_of(table.frame[name]) for name in options.category}
-    evidence = Evidence(is_named, said, told, dtypes_of(reference, names))
+    evidence = Evidence(is_named(estimator), said, told, dtypes_of(reference, names))
     return replace(table, ignored=ignored), evidence

@@ -7,15 +7,15 @@ from serving.model.description import Categories, Description
 from serving.model.estimator import Estimator
 from training.advice import BRING_A_TABLE
 from training.describing.around import rows_around
-from training.describing.columns import Column, Columns, counted, names_in, same_names
+from training.describing.columns import Column, Columns, is_named, names_in, same_names
 from training.describing.evidence import Evidence
 from training.describing.told import agreed, told_by
 from training.errors import TrainingError
 from training.loading.signature import Sample
 from training.options import Options, agreed_task
-from training.table.table import Table, to_table
+from training.table.columns import FeatureType
+from training.table.table import Table, check_served, to_table
 
-NOTHING = Column()
 NOTE = (
     "no table was given: what training saw is not known, and the estimator was asked for rows made "
     "up around the input example"
@@ -52,24 +52,20 @@ def sampled_table(
     example = agreed(example, told)
     frame = rows_around(example, sample.gaps, told, options.seed)
     table = to_table(frame, task=task, keep=wanted)
-    if lost := [name for name in wanted if name not in table.types]:
-        notes = "\n".join(table.notes)
-        raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
-    texts = {name for name, kind in table.types.items() if kind in {"category", "text"}}
-    types = {
-        name: kind
-        if name not in texts
-        else "category"
-        if told.get(name, NOTHING).values
-        else "text"
-        for name, kind in table.types.items()
-    }
-    is_named = None if own is None and counted(estimator) is None else own is not None
+    check_served(table, wanted)
+    types = {name: _type_of(kind, told.get(name, Column())) for name, kind in table.types.items()}
     said: dict[str, Categories] | None = None if options.category is None else {}
     dtypes = {name: dtype for name, dtype in sample.dtypes.items() if name in wanted}
-    evidence = Evidence(is_named, said, told, dtypes)
+    evidence = Evidence(is_named(estimator), said, told, dtypes)
     ignored = tuple(name for name in names if name not in wanted)
     return replace(table, types=types, notes=(NOTE,), ignored=ignored, is_example=True), evidence
+
+
+def _type_of(kind: FeatureType, told: Column) -> FeatureType:
+    """Tell categories from texts: of a few rows only who knows the categories can."""
+    if kind not in {"category", "text"}:
+        return kind
+    return "category" if told.values else "text"
 
 
 def with_targets(

@@ -102,6 +102,13 @@ def counted(estimator: Estimator) -> int | None:
     return None
 
 
+def is_named(estimator: Estimator) -> bool | None:
+    """Tell whether an estimator was fitted on columns with names; None, if nothing tells."""
+    if names_in(estimator) is not None:
+        return True
+    return None if counted(estimator) is None else False
+
+
 def _made_up(names: Sequence[object]) -> bool:
     found = [GENERATED.fullmatch(str(name)) for name in names]
     parts = [match.groups() for match in found if match]

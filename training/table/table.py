@@ -120,6 +120,17 @@ def to_table(
     return Table(frame, types, labels, found, tuple(notes), ignored)
 
 
+def check_served(table: Table, needed: Sequence[str]) -> None:
+    """Refuse a table in which columns had to be left out that an estimator needs.
+
+    Raises:
+        TrainingError: there are such.
+    """
+    if lost := [name for name in needed if name not in table.types]:
+        notes = "\n".join(table.notes)
+        raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
+
+
 def _lost(raw: pd.DataFrame, rows: int, targets: Sequence[str]) -> Iterator[str]:
     """Tell of rows without a target, which are left out, or without any value."""
     if rows < len(raw):
