@@ -136,13 +136,18 @@ FAMILIES: Mapping[str, Callable[[Small], tuple[Estimator, pd.DataFrame]]] = {
 
 
 def ask_less(patch: Callable[[Any, str, Any], object]) -> None:
-    """Leave out of an adoption what is not about answers, and probe few rows; by ``setattr``."""
+    """Leave out of an adoption what is not about answers, and probe few rows; by ``setattr``.
+
+    The estimator is not loaded in other processes: which packages it needs, other tests look at.
+    """
     # Not imported at the top: bentoml warns, and what is to be let pass is not yet known there.
     from training import publish
     from training.card import findings
     from training.compiling import shortcut
     from training.describing import batches, boundary, probe
+    from training.describing.packages import Needed
 
+    patch(publish, "needed_by", lambda *_: Needed((), ()))
     patch(publish, "card", lambda *_: "a card")
     patch(findings, "importances_of", lambda *_: None)
     patch(probe, "MAX_PROBED_ROWS", 2 * FEWER)

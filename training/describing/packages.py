@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -65,18 +65,7 @@ def needed_by(
             shutil.copytree(code, Path(folder, CODE))
         Path(folder, "description.json").write_text(description.model_dump_json(), "utf-8")
         while True:
-            there = needed | served
-            without = {
-                "modules": [
-                    module
-                    for module, packages in of_module.items()
-                    if there.isdisjoint(map(canonical, packages))
-                ],
-                "packages": sorted(
-                    {canonical(one) for packages in of_module.values() for one in packages} - there
-                ),
-            }
-            told = _load(folder, {**without, "rows": asked})
+            told = _load(folder, {**_without(of_module, needed | served), "rows": asked})
             if "files" in told:
                 break
             needed |= set(map(canonical, of_module.get(told["missed"], [told["missed"]])))
@@ -89,6 +78,15 @@ def needed_by(
             if not any(file.is_relative_to(place) for place in THERE)
         ),
     )
+
+
+def _without(of_module: Mapping[str, Sequence[str]], there: Set[str]) -> dict[str, list[str]]:
+    """Name the modules and the packages that are not ``there``."""
+    packages = {canonical(one) for those in of_module.values() for one in those}
+    modules = [
+        module for module, those in of_module.items() if there.isdisjoint(map(canonical, those))
+    ]
+    return {"modules": modules, "packages": sorted(packages - there)}
 
 
 def _unusual(description: Description) -> Iterator[Row]:

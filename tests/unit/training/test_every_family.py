@@ -28,12 +28,8 @@ ALONE_IN_FRAMES = 30  # each of which takes milliseconds
 
 @pytest.fixture
 def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask less, and load the estimator in no other process."""
-    from training import publish
-    from training.describing.packages import Needed
-
+    """Ask less."""
     ask_less(monkeypatch.setattr)
-    monkeypatch.setattr(publish, "needed_by", lambda *_: Needed((), ()))
 
 
 @pytest.mark.slow
