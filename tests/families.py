@@ -24,7 +24,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from skrub import TableVectorizer
 from xgboost import XGBClassifier, XGBRegressor
 
-from serving.model.coded import CodedLabels
+from serving.model.wrapped import CodedLabels
 
 Estimator = Any  # scikit-learn has no type for it
 ROWS = 2000

@@ -10,11 +10,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from serving.console import show
 from serving.model.about import About
 from serving.model.code import module_of
-from serving.model.coded import uncoded
 from serving.model.description import Compiled, Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.state import StateError, read_state
 from serving.model.store import save
+from serving.model.wrapped import unwrapped
 from serving.settings import load_settings
 from training.card.card import card
 from training.card.findings import find
@@ -112,7 +112,7 @@ def warn_of_scores(evaluation: Evaluation) -> None:
 def steps_of(estimator: Estimator) -> str:
     """Name the steps of a pipeline."""
     steps = getattr(estimator, "steps", [("", estimator)])
-    return " → ".join(type(uncoded(step)).__name__ for _, step in steps)
+    return " → ".join(type(unwrapped(step)).__name__ for _, step in steps)
 
 
 def summary(tag: str, description: Description, steps: str) -> str:

@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
-from serving.model.coded import uncoded
 from serving.model.onnx_session import session_of
 from serving.model.outputs import Array
+from serving.model.wrapped import unwrapped
 
 NUMBERS: Mapping[str, Any] = {
     "tensor(double)": np.float64,
@@ -165,7 +165,7 @@ class OnnxRegressor(RegressorMixin, OnnxModel):
 
 def is_graph(estimator: Any) -> bool:  # noqa: ANN401 (any estimator)
     """Tell whether an estimator is such a graph, or labels around one."""
-    return isinstance(uncoded(estimator), OnnxModel)
+    return isinstance(unwrapped(estimator), OnnxModel)
 
 
 def width_of(given: Any) -> int | None:  # noqa: ANN401 (an input of ONNX Runtime's)

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from serving.model.coded import uncoded
 from serving.model.description import Description
 from serving.model.outputs import Array, tied
+from serving.model.wrapped import unwrapped
 
 Asks: TypeAlias = Callable[[Any], Array]  # from a table, as an estimator takes it
 PIPELINES = {"sklearn.pipeline", "imblearn.pipeline"}  # whose steps are made one after the other
@@ -59,7 +59,7 @@ def shortcut(estimator: Any, description: Description) -> Shortcut | None:  # no
     if type(estimator).__module__ in PIPELINES:
         *before, (_, last) = estimator.steps
         transforms = [step.transform for _, step in before if hasattr(step, "transform")]
-    last = uncoded(last)
+    last = unwrapped(last)
     if (booster := BOOSTERS.get(type(last).__module__)) is None:
         return None
     if description.task == "regression":

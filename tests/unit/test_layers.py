@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[2]
 # but never a room of a sibling's.
 GROUND = "console problems json_text keys telemetry settings exposition gathering metrics"
 WINGS = {
-    "model": "domains features description outputs coded lightgbm_file onnx_session onnx_file "
-    "shortcut scores about rows estimator compiled code stored facts store state changes",
+    "model": "domains features description outputs wrapped lightgbm_file "
+    "onnx_session onnx_file shortcut scores about rows estimator compiled code stored facts "
+    "store state changes",
     "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf "
     "frames findings waiting companion shadow",
@@ -68,7 +69,7 @@ FOREIGN: dict[str, set[str]] = {
     "cachetools": {"prediction.cache"},
     "jinja2": {"door.drift"},
     "sklearn": {
-        "model.coded",
+        "model.wrapped",
         "model.estimator",
         "model.lightgbm_file",
         "model.onnx_file",

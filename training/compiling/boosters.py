@@ -7,7 +7,7 @@ inherits from theirs, or holds a booster of its own, may answer in another way, 
 from collections.abc import Callable
 
 from serving.model.estimator import Estimator
-from serving.model.native import BoosterClassifier, BoosterRegressor
+from serving.model.lightgbm_file import BoosterClassifier, BoosterRegressor
 from training.compiling.graph import Graph
 from training.compiling.lightgbm import lightgbm
 from training.compiling.preparation import Preparation

@@ -16,11 +16,11 @@ from skl2onnx.common.exceptions import MissingShapeCalculator
 from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 from sklearn.pipeline import Pipeline
 
-from serving.model.coded import uncoded
 from serving.model.compiled import CATEGORIES
 from serving.model.description import Description
 from serving.model.estimator import Estimator
 from serving.model.features import Category, Row
+from serving.model.wrapped import unwrapped
 from training.compiling.converters import register
 from training.compiling.graph import CannotConvertError
 from training.compiling.preparation import Preparation, vocabulary_of
@@ -78,7 +78,7 @@ def without_labels(estimator: Estimator) -> Estimator:
     if isinstance(estimator, Pipeline):
         *steps, (name, last) = estimator.steps
         return Pipeline([*steps, (name, without_labels(last))])
-    return uncoded(estimator)
+    return unwrapped(estimator)
 
 
 def _categorical(description: Description) -> list[int] | None:

@@ -15,8 +15,8 @@ from sklearn.utils import all_estimators
 from training.errors import TrainingError
 from training.fitting.families import FAMILIES, installed_by
 
-INHERITED = ("get_params", "__sklearn_tags__")  # from BaseEstimator; a pipeline asks for both
-ABILITIES = ("fit", "predict", *INHERITED)
+INHERITED = "get_params"  # from BaseEstimator
+ABILITIES = ("fit", "predict", INHERITED)
 
 
 def find_estimator(name: str) -> type:
@@ -77,7 +77,7 @@ def _imported(name: str) -> type:
     if not isinstance(found, type):
         raise TrainingError(f"{name} is no class")
     if lacking := _lacks(found):
-        advice = "" if {*lacking}.isdisjoint(INHERITED) else ": it could inherit from BaseEstimator"
+        advice = ": it could inherit from BaseEstimator" if INHERITED in lacking else ""
         raise TrainingError(f"{name} is no estimator, it lacks {', '.join(lacking)}{advice}")
     if inspect.isabstract(found):
         raise TrainingError(f"{name} is abstract: name a class that is made of it")

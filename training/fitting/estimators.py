@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from serving.model.description import Task
 from serving.model.estimator import Estimator
+from serving.model.wrapped import PlainEstimator
 from training.errors import TrainingError
 from training.fitting.classes import find_estimator, suggestion
 from training.fitting.families import FAMILIES, NO_FAMILY
@@ -40,7 +41,7 @@ def make_estimator(name: str, params: Sequence[str], seed: int) -> Estimator:
         raise TrainingError(f"{found.__name__} can't be made: {exc}") from exc
     if not hasattr(estimator, "predict"):
         raise TrainingError(f"{estimator} can't predict for new rows")
-    return estimator
+    return estimator if hasattr(found, "__sklearn_tags__") else PlainEstimator(estimator)
 
 
 def _given(params: Sequence[str]) -> dict[str, object]:

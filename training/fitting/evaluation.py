@@ -11,11 +11,11 @@ from sklearn.metrics import silhouette_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
-from serving.model.coded import uncoded
 from serving.model.description import Metrics, Task
 from serving.model.estimator import Estimator, TableLike
 from serving.model.outputs import Array, Outputs, answers_of
 from serving.model.scores import Scores, computed, scores_of
+from serving.model.wrapped import unwrapped
 from training.errors import TrainingError
 from training.fitting.pipeline import fit
 from training.table.table import Table
@@ -98,7 +98,7 @@ def _metrics(
         scores = _scores(task, estimator, asked, truth)
     except Exception as exc:  # estimators raise anything
         last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-        name = type(uncoded(last)).__name__
+        name = type(unwrapped(last)).__name__
         raise TrainingError(f"{name} can't predict for all rows: {exc}") from exc
     values = computed(scores)
     dummy: Mapping[str, float] = {}

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from serving.model.coded import uncoded
 from serving.model.description import Task
 from serving.model.estimator import Estimator
+from serving.model.wrapped import unwrapped
 
 # Each family has some of these names for the number of threads, and heeds whichever is given.
 THREADS = ("n_jobs", "num_threads", "num_thread", "nthread", "nthreads", "thread_count")
@@ -117,7 +117,7 @@ FAMILIES: Mapping[str, Family] = {
 
 def family_of(estimator: Estimator) -> Family:
     """Give the family of an estimator, or of the one to which labels are put as codes."""
-    module = type(uncoded(estimator)).__module__
+    module = type(unwrapped(estimator)).__module__
     return FAMILIES.get(module.partition(".")[0], NO_FAMILY)
 
 

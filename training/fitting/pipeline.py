@@ -23,9 +23,9 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from serving.model.coded import uncoded
 from serving.model.estimator import Estimator, TableLike
 from serving.model.outputs import Array
+from serving.model.wrapped import unwrapped
 from training.errors import TrainingError
 from training.fitting.estimators import tags_of
 from training.fitting.families import family_of, is_foreign, one_thread
@@ -45,7 +45,7 @@ def build_pipeline(
     """Put before an estimator what it needs to take the columns of a frame, and no more."""
     tags, family = tags_of(estimator), family_of(estimator)
     takes, is_native = tags.input_tags, family.tells is not None
-    modules = set(type(uncoded(estimator)).__module__.split("."))
+    modules = set(type(unwrapped(estimator)).__module__.split("."))
     is_scaled = family.scales and modules.isdisjoint(UNSCALED_MODULES)
     scaling = [StandardScaler()] if is_scaled else []
     positions: dict[str, list[int]] = {}
@@ -57,7 +57,7 @@ def build_pipeline(
     if positions.keys() == {"numbers"}:
         # Libraries refuse some names of columns, and frames that are not like the array that it is
         # asked with later.
-        arrays = [_as_array("float64")] if is_foreign(uncoded(estimator)) else []
+        arrays = [_as_array("float64")] if is_foreign(unwrapped(estimator)) else []
         return make_pipeline(*arrays, *scaling, estimator)
     first = sorted(positions, key=lambda part: not part.startswith("categories_as_"))
     columns = ColumnTransformer(
@@ -144,7 +144,7 @@ def fit(pipeline: Pipeline, rows: TableLike, labels: Array | None) -> Pipeline:
             warnings.filterwarnings("ignore", "Missing values detected")  # EBM, of its plots
             fitted = pipeline.fit(rows, labels)
     except Exception as exc:  # estimators raise anything
-        name = type(uncoded(pipeline[-1])).__name__
+        name = type(unwrapped(pipeline[-1])).__name__
         raise TrainingError(f"{name} can't be fitted on this table: {reason(exc)}") from exc
     try:
         check_is_fitted(fitted[-1])

@@ -10,9 +10,9 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from serving.model.coded import CodedLabels
 from serving.model.estimator import Estimator, TableLike
 from serving.model.outputs import Array
+from serving.model.wrapped import CodedLabels
 from training.fitting.families import family_of
 
 

@@ -16,9 +16,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from serving.model.coded import CodedLabels, uncoded
 from serving.model.estimator import Estimator
 from serving.model.outputs import Array
+from serving.model.wrapped import CodedLabels, unwrapped
 from training.errors import TrainingError
 from training.fitting.classes import suggestion
 from training.fitting.families import family_of, is_foreign
@@ -45,9 +45,10 @@ def suited(table: Table, estimator: Estimator, seed: int) -> Pipeline:
     pipeline = build_pipeline(table.types, table.frame, estimator)
     rows = _some(table, seed)
     takes, said = _tried(pipeline, table, rows)
-    _check_params(estimator, said)
-    name = type(estimator).__name__
-    if not takes and GROUPS & inspect.signature(type(estimator).fit).parameters.keys():
+    itself = unwrapped(estimator)
+    _check_params(itself, said)
+    name = type(itself).__name__
+    if not takes and GROUPS & inspect.signature(type(itself).fit).parameters.keys():
         raise TrainingError(
             f"{name} learns from groups of rows, of which a table has none here: fit it elsewhere, "
             "and bring it with --model"
@@ -70,7 +71,7 @@ def _some(table: Table, seed: int) -> Array:
 def _tried(pipeline: Pipeline, table: Table, rows: Array) -> tuple[bool, list[str]]:
     """Tell whether a pipeline learns labels as they are and gives such back, and what it says."""
     tried = clone(pipeline)
-    uncoded(tried[-1]).set_params(**family_of(tried[-1]).talks)
+    unwrapped(tried[-1]).set_params(**family_of(tried[-1]).talks)
     frame = table.frame.iloc[rows]
     with warnings.catch_warnings(record=True) as caught, redirect_stdout(io.StringIO()) as printed:
         warnings.simplefilter("always")

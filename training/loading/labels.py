@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from serving.model.coded import CodedLabels
 from serving.model.description import Label
 from serving.model.estimator import Estimator
 from serving.model.onnx_file import OnnxClassifier
+from serving.model.wrapped import CodedLabels
 from training.errors import TrainingError
 from training.table.names import listed
 

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import onnx
 import onnx.numpy_helper
 
-from serving.model.coded import uncoded
 from serving.model.description import Task
 from serving.model.estimator import Estimator
 from serving.model.onnx_file import (
@@ -23,6 +22,7 @@ from serving.model.onnx_file import (
     OnnxRegressor,
 )
 from serving.model.onnx_session import session_of
+from serving.model.wrapped import unwrapped
 from training.console import tell
 from training.errors import TrainingError
 from training.loading.survival import survive
@@ -65,7 +65,7 @@ def load_onnx(path: Path, task: Task | None = None) -> OnnxModel:
 
 def settle(estimator: Estimator, scored_by: str | None) -> None:
     """Give up probabilities that the estimator did not have when it was asked: scores by name."""
-    graph = uncoded(estimator)
+    graph = unwrapped(estimator)
     if isinstance(graph, OnnxModel):
         graph.are_probabilities = scored_by == "predict_proba"
 

@@ -15,9 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
 
-from serving.model.coded import CodedLabels
 from serving.model.outputs import Array
 from serving.model.shortcut import shortcut
+from serving.model.wrapped import CodedLabels
 from tests.unit.samples import asked, description, regression
 
 Estimator = Any  # scikit-learn has no type for it

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from serving.model.coded import CodedLabels
+from serving.model.wrapped import CodedLabels
 from tests.unit.training.pets import (
     HEADER,
     ROWS,

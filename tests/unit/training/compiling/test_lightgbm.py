@@ -10,8 +10,8 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from serving.model.coded import CodedLabels
-from serving.model.native import BoosterRegressor
+from serving.model.lightgbm_file import BoosterRegressor
+from serving.model.wrapped import CodedLabels
 from tests.unit.samples import asked, description, number
 from tests.unit.training.compiling.boosted import (
     CODES,
@@ -120,15 +120,15 @@ def test_a_booster_of_a_file_is_compiled() -> None:
 
 def test_a_class_that_may_answer_otherwise_is_not_compiled() -> None:
     class Floored(LGBMRegressor):
-        def predict(self, table: np.ndarray) -> np.ndarray:  # type: ignore[override]
-            return np.maximum(np.asarray(super().predict(table)), -1e6)  # which no row tells
+        def predict(self, table: np.ndarray) -> np.ndarray:
+            return np.asarray(super().predict(table)).clip(-1e6)  # which no row tells
 
     class Holder(RegressorMixin, BaseEstimator):
         def __init__(self, booster: Booster) -> None:
             self.booster = booster
 
         def predict(self, table: np.ndarray) -> np.ndarray:
-            return np.maximum(np.asarray(self.booster.predict(table)), -1e6)
+            return np.asarray(self.booster.predict(table)).clip(-1e6)
 
     table, value = rows()
     floored = Floored(**FEW).fit(table, value)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from xgboost import XGBClassifier, XGBModel, XGBRegressor, XGBRFClassifier
 
-from serving.model.coded import CodedLabels
+from serving.model.wrapped import CodedLabels
 from tests.unit.training.compiling.boosted import (
     ODD,
     adopted,

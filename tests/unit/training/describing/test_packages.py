@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from xgboost import XGBClassifier
 
-from serving.model.coded import CodedLabels
 from serving.model.description import Asked, Description
 from serving.model.features import Feature
+from serving.model.wrapped import CodedLabels
 from tests.unit.samples import asked, category, description, number, regression
 from tests.wire.estimators import Fragile
 from training.describing.packages import Needed, needed_by

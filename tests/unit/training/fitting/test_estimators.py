@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
+from serving.model.wrapped import unwrapped
+from tests.unit.training.fitting.tables import ROWS, TYPES, mixed, table_of
 from training.errors import TrainingError
 from training.fitting.classes import find_estimator
 from training.fitting.estimators import make_estimator
+from training.fitting.pipeline import fit
+from training.fitting.trial import suited
 
 
 @pytest.mark.parametrize(
@@ -104,6 +108,18 @@ class Failing(Mean):
     def __init__(self):
         raise RuntimeError("not today")
 
+class Own:
+    def __init__(self, shift=0):
+        self.shift = shift
+    def get_params(self, deep=True):
+        return {"shift": self.shift}
+    def fit(self, rows, labels):
+        self.labels = {str(label): label for label in labels}
+        if isinstance(labels[0], str):
+            raise TypeError("numbers alone")
+    def predict(self, rows):
+        return [next(iter(self.labels.values()))] * len(rows)
+
 def mean(): ...
 """
 
@@ -129,12 +145,23 @@ def test_an_estimator_of_any_module_is_made_of_what_it_needs() -> None:
 
 
 @pytest.mark.usefixtures("modules")
+def test_one_that_has_no_more_than_it_must_learns_labels_too() -> None:
+    own = make_estimator("some_means.Own", ["shift=3"], 7)
+    assert unwrapped(own).get_params() == {"shift": 3}
+    labels = np.array(["cat", "dog"] * (ROWS // 2), dtype=object)
+    table = table_of(mixed()[["legs"]], labels, types=TYPES)
+    pipeline = suited(table, own, 7)
+    assert type(unwrapped(pipeline[-1])).__name__ == "Own"
+    assert fit(pipeline, table.frame, table.labels).predict(table.frame).tolist() == ["cat"] * ROWS
+
+
+@pytest.mark.usefixtures("modules")
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("some_means.Means", "some_means has no class Means: did you mean Mean?"),
         ("some_means.mean", "some_means.mean is no class"),
-        ("some_means.Plain", "Plain is no estimator, it lacks get_params, .*BaseEstimator$"),
+        ("some_means.Plain", "Plain is no estimator, it lacks get_params: .*BaseEstimator$"),
         ("some_means.Abstract", "Abstract is abstract"),
         ("some_means.Mean", "Mean can't be made without factor: give it with --param"),
         ("some_means.Failing", "Failing can't be made: not today"),

@@ -10,8 +10,8 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
-from serving.model.coded import CodedLabels
 from serving.model.estimator import Estimator
+from serving.model.wrapped import CodedLabels
 from tests.unit.training.fitting.tables import ROWS, TYPES, as_asked, kinds, mixed
 from training.fitting.estimators import make_estimator
 from training.fitting.families import FAMILIES, installed_by

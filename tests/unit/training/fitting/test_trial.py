@@ -7,8 +7,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from serving.model.coded import CodedLabels
 from serving.model.description import Task
+from serving.model.wrapped import CodedLabels
 from tests.unit.training.fitting.tables import ROWS, TYPES, mixed, steps, table_of
 from training.errors import TrainingError
 from training.fitting.estimators import make_estimator

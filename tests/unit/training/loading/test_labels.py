@@ -7,8 +7,8 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.naive_bayes import GaussianNB
 
-from serving.model.coded import CodedLabels
 from serving.model.onnx_file import OnnxClassifier
+from serving.model.wrapped import CodedLabels
 from training.errors import TrainingError
 from training.loading.labels import labelled
 

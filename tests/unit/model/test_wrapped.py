@@ -10,7 +10,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.utils import get_tags
 from xgboost import XGBClassifier
 
-from serving.model.coded import CodedLabels
+from serving.model.wrapped import CodedLabels
 
 ROWS, CODES = load_iris(return_X_y=True)
 LABELS = np.array(["setosa", "versicolor", "virginica"], dtype=object)[CODES]

@@ -1,0 +1,56 @@
+"""An estimator that has only fit, predict and get_params, in a pipeline."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from serving.model.wrapped import CodedLabels, PlainEstimator
+
+ROWS = np.arange(12.0).reshape(6, 2)
+LABELS = np.array(["cat", "cat", "dog", "dog", "eel", "eel"], dtype=object)
+
+
+class _Nearest:
+    """Gives back nothing when it is fitted, and takes codes alone."""
+
+    def __init__(self, shift: float = 0.0) -> None:
+        self.shift = shift
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {"shift": self.shift}
+
+    def fit(self, rows: np.ndarray, labels: np.ndarray) -> None:
+        self.rows, self.labels = rows + self.shift, labels.astype(float)
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        away = np.abs(rows[:, np.newaxis] - self.rows).sum(axis=2)
+        return np.asarray(self.labels[away.argmin(axis=1)])
+
+
+class _Sure(_Nearest):
+    classes_ = (0, 1, 2)
+
+    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
+        return np.asarray(np.eye(3)[self.predict(rows).astype(int)])
+
+
+def test_it_is_fitted_in_a_pipeline_and_asked_after_a_file() -> None:
+    pipeline = clone(make_pipeline(StandardScaler(), PlainEstimator(_Nearest())))
+    fitted = pickle.loads(pickle.dumps(pipeline.fit(ROWS, np.arange(6.0))))  # noqa: S301
+    assert fitted.predict(ROWS).tolist() == [0, 1, 2, 3, 4, 5]
+    assert not hasattr(fitted, "predict_proba")
+    assert not hasattr(fitted, "classes_")
+
+
+def test_it_gives_the_labels_of_its_codes_and_its_probabilities() -> None:
+    fitted = CodedLabels(PlainEstimator(_Sure())).fit(ROWS, LABELS)
+    assert fitted.predict(ROWS).tolist() == LABELS.tolist()
+    assert fitted.predict_proba(ROWS).tolist() == np.repeat(np.eye(3), 2, axis=0).tolist()
+    assert fitted.estimator_.classes_.tolist() == [0, 1, 2]
+    with pytest.raises(AttributeError, match="decision_function"):
+        fitted.decision_function(ROWS)
