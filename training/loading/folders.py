@@ -17,6 +17,7 @@ from training.errors import TrainingError
 
 MLMODEL = "MLmodel"
 MAX_BYTES = 50_000_000  # of a file of text, which is small
+MAX_NODES = 100_000  # of YAML, where an alias counts as all that it stands for
 MAX_NAMED = 20
 WITHIN = (  # where a folder that is none of a model has some
     "artifacts/MLmodel",  # of version 3
@@ -110,16 +111,39 @@ def parsed(file: Path) -> Mapping[str, Any]:
         OSError: it can't be read.
         TrainingError: it holds something else.
     """
+    if not file.is_file():
+        raise TrainingError(f"{file} is no file")
     if file.stat().st_size > MAX_BYTES:
         raise TrainingError(f"{file} is too large: {MAX_BYTES} bytes are taken at most")
     try:
-        held = yaml.safe_load(file.read_text("utf-8"))
+        held = yaml.load(file.read_text("utf-8"), _Loader)  # noqa: S506 (it is a safe one)
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
         reason = " ".join(str(exc).split())
         raise TrainingError(f"{file} can't be read as YAML: {reason}") from None
     if not isinstance(held, dict):
         raise TrainingError(f"{file} holds no object")
     return held
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses aliases of aliases of aliases, which take a line each, and grow beyond all bounds."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._count = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401 (PyYAML's own)
+        """Take the next node, and count all that are in it."""
+        before, is_alias = self._count, self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        # One that is not whole yet is in itself.
+        self._count += self._sizes.get(id(node), MAX_NODES) if is_alias else 1
+        if self._count > MAX_NODES:
+            raise yaml.YAMLError(f"it holds more than {MAX_NODES} values, as aliases are counted")
+        if not is_alias:
+            self._sizes[id(node)] = self._count - before
+        return node
 
 
 def parsed_json(text: str, what: str) -> Any:  # noqa: ANN401 (any JSON)

@@ -100,6 +100,8 @@ def _rows(folder: Path, info: Mapping[str, Any]) -> tuple[list[str] | None, list
     kind, file = info.get("type"), inside(folder, info.get("artifact_path"))
     if kind not in {OF_FRAMES, OF_ARRAYS, OF_JSON}:
         raise TrainingError(f"its input example is of the type {kind}, and no table")
+    if not file.is_file():
+        raise TrainingError("its input example is no file")
     if file.stat().st_size > MAX_BYTES:
         raise TrainingError("its input example is too large")
     held = parsed_json(file.read_text("utf-8", errors="replace"), str(file))
@@ -110,7 +112,8 @@ def _rows(folder: Path, info: Mapping[str, Any]) -> tuple[list[str] | None, list
         names, held = held.get("columns"), held["data"]
     elif kind == OF_JSON:
         names, held = _of_json(held)
-    if not isinstance(held, list) or not all(isinstance(row, list) for row in held):
+    is_table = isinstance(held, list) and all(isinstance(row, list) for row in held)
+    if not is_table or not isinstance(names, list | None):
         raise TrainingError("its input example is no table of rows")
     if names is not None and len({len(names), *map(len, held)}) > 1:
         raise TrainingError("its input example has rows of other lengths than its names")

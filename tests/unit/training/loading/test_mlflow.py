@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from training.loading.code import Code
 from training.loading.fitted import Brought, load_fitted
 from training.loading.folders import name_of
 from training.loading.signature import Sample
+
+# A list of lists of lists, each of nine times the one before.
+BOMB = "\n".join(
+    ["a: &a [x]", *(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghijkl"))]
+)
 
 
 @pytest.fixture
@@ -148,6 +154,9 @@ def test_what_is_no_model_is_refused(tmp_path: Path, code: Code) -> None:
         ("[" * 1000, "can't be read as YAML"),
         ("just words", "holds no object"),
         ("\x00", "can't be read as YAML"),
+        (f"{BOMB}\nflavors: {{sklearn: *l}}", "more than 100000 values, as aliases are counted"),
+        ("flavors: &a {sklearn: *a}", "more than 100000 values, as aliases are counted"),
+        ("flavors: {a: &a {b: [1]}, c: *a}", "has the flavour a, c: those that are read"),
         ("flavors: 3", "names no flavors"),
         ("flavors: {sklearn: 3}", "has the flavour sklearn: those that are read"),
         ("flavors: {python_function: {}}", "has the flavour python_function alone"),

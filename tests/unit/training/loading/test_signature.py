@@ -112,6 +112,7 @@ ROW = {"columns": ["a"], "data": [[1]]}
         ({"columns": ["a"], "data": [[1, 2]]}, None, "dataframe", "rows of other lengths"),
         ({"columns": ["a"], "data": []}, None, "dataframe", "no rows"),
         ({"columns": ["a"], "data": 3}, None, "dataframe", "no table of rows"),
+        ({"columns": 3, "data": [[1]]}, None, "dataframe", "no table of rows"),
         ({"a": [1], "b": [1, 2]}, None, "json_object", "columns of several lengths"),
         ({"a": [{"b": 1}]}, None, "json_object", "lists or objects in 'a'"),
         ("text", None, "json_object", "no table of rows"),
@@ -124,6 +125,13 @@ def test_what_is_no_table_is_told(
         sample(tmp_path, example, inputs, kind)
 
     assert told in str(caught.value)
+
+
+def test_an_example_that_is_no_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "example").mkdir()
+    info = {"artifact_path": "example", "type": "dataframe"}
+    with pytest.raises(TrainingError, match="its input example is no file"):
+        sample_of(tmp_path, {"saved_input_example_info": info})
 
 
 def test_without_an_example_there_is_none(tmp_path: Path) -> None:
