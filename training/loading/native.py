@@ -8,6 +8,7 @@ trusted; but a damaged one may crash its reader, which is tried first (`survival
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -169,12 +170,25 @@ def _lightgbm(path: Path) -> Estimator:
     import lightgbm
 
     text = path.read_text("utf-8")
-    sizes = re.search(r"^tree_sizes=(.*)$", text, re.MULTILINE)
-    trees = len(re.findall(r"^Tree=", text, re.MULTILINE))
-    is_whole = "\nend of trees" in text and (sizes is None or len(sizes[1].split()) == trees)
-    if not is_whole or ("\nparameters:" in text and "\nend of parameters" not in text):
+    if not _is_whole(text):
         raise TrainingError(f"{path} can't be loaded by LightGBM: it is not whole")
     return _of_lightgbm(lightgbm.Booster(model_str=text), text)
+
+
+def _is_whole(text: str) -> bool:
+    """Tell whether all trees are there, and what follows: the categories of a frame come last."""
+    _, has_trees, rest = text.partition("\nend of trees")
+    sizes = re.search(r"^tree_sizes=(.*)$", text, re.MULTILINE)
+    if not has_trees or sizes is None:  # as an old version wrote it
+        return bool(has_trees)
+    _, has_parameters, last = rest.partition("\nend of parameters")
+    key, _, categories = last.strip().partition(":")
+    with suppress(ValueError):
+        if key:  # which libraries for other languages do not write
+            json.loads(categories)
+            key = key.removeprefix("pandas_categorical")
+    trees = len(re.findall(r"^Tree=", text, re.MULTILINE))
+    return bool(has_parameters) and not key and len(sizes[1].split()) == trees
 
 
 def _of_lightgbm(booster: Any, text: str) -> Estimator:  # noqa: ANN401 (LightGBM's own)

@@ -211,13 +211,17 @@ def test_what_is_no_model_is_told(tmp_path: Path, ending: str, content: bytes, t
     assert told in refusal(path)
 
 
+PLACES = ("\nTree=3", "\nend of trees", "\nfeature_imp", "\nparameters:", "\nend of parameters")
+
+
 def test_a_text_that_ends_too_early_is_refused(tmp_path: Path) -> None:
     params = {"objective": "binary", "verbose": -1}
     lightgbm.train(params, lightgbm.Dataset(ROWS, CODES > 0), 5).save_model(tmp_path / "a.txt")
     text = (tmp_path / "a.txt").read_text()
 
-    for place in ("\nTree=3", "\nend of trees", "\nend of parameters"):
-        (tmp_path / "a.txt").write_text(text[: text.index(place)])
+    cut = [text[: text.index(place)] for place in PLACES]
+    for some in [*cut, text.rstrip()[:-1], text[: text.index("pandas_categorical") + 5]]:
+        (tmp_path / "a.txt").write_text(some)
         assert "it is not whole" in refusal(tmp_path / "a.txt")
     first, second = text.index("\nTree=2"), text.index("\nTree=3")
     (tmp_path / "a.txt").write_text(text[:first] + text[second:])
