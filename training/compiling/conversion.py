@@ -17,7 +17,7 @@ from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 from sklearn.pipeline import Pipeline
 
 from serving.model.compiled import CATEGORIES
-from serving.model.description import Description
+from serving.model.description import Categories, Description, Label
 from serving.model.estimator import Estimator
 from serving.model.features import Category, Row
 from serving.model.wrapped import unwrapped
@@ -81,17 +81,24 @@ def without_labels(estimator: Estimator) -> Estimator:
     return unwrapped(estimator)
 
 
-def _categorical(description: Description) -> list[int] | None:
-    """Tell which columns an estimator is given as pandas' categories; None, if it gets no frame."""
+def _categorical(description: Description) -> dict[int, Sequence[Label]] | None:
+    """Tell which columns an estimator is given as pandas' categories, and as which.
+
+    There are none for those of a request, and None is told of an estimator that gets no frame.
+    """
     asked = description.asked
     if asked.input not in {"frame", "categorical-frame"}:
         return None
-    return [
-        at
-        for at, feature in enumerate(description.features)
-        if asked.takes_for_category(feature.name)
-        or (asked.input == "categorical-frame" and isinstance(feature, Category))
-    ]
+    given: dict[int, Sequence[Label]] = {}
+    for at, feature in enumerate(description.features):
+        dtype = asked.dtypes.get(feature.name)
+        if isinstance(dtype, Categories):
+            given[at] = dtype.values
+        elif asked.takes_for_category(feature.name) or (
+            asked.input == "categorical-frame" and isinstance(feature, Category)
+        ):
+            given[at] = ()
+    return given
 
 
 def _why_not(exc: Exception) -> str:

@@ -4,7 +4,7 @@ No string reaches a graph. A category is a number there, its place in the vocabu
 encoder is a table of what it makes of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from onnx import TensorProto
@@ -25,11 +25,14 @@ MAX_TABLE = 4_000_000  # numbers in the table that stands for an encoder
 class Preparation:
     """Converts what prepares columns; ``vocabulary`` has all categories, each at its place.
 
-    ``categorical`` has the places of those columns of a frame that are pandas' categories; None is
-    for an array, in which categories are codes already.
+    ``categorical`` has the places of those columns of a frame that are pandas' categories, and
+    which these are, if they are the same for each request; None is for an array, in which
+    categories are codes already.
     """
 
-    def __init__(self, vocabulary: Sequence[str], categorical: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, vocabulary: Sequence[str], categorical: Mapping[int, Sequence[Label]] | None = None
+    ) -> None:
         """Take the vocabulary, and which columns are categories."""
         self._vocabulary = vocabulary
         self._places = {category: place for place, category in enumerate(vocabulary)}
@@ -59,6 +62,11 @@ class Preparation:
             index = graph.cast(place, TensorProto.INT64)
             parts.append(graph.add("Gather", graph.constant(table), index, axis=0))
         graph.add("Concat", *parts, axis=1, result=graph.results[0])
+
+    @property
+    def given(self) -> list[Sequence[Label]]:
+        """The categories of each column that has some, as the estimator is given them."""
+        return list((self._categorical or {}).values())
 
     def coded(self, graph: Graph, lists: Sequence[Sequence[Label]]) -> str:
         """Give the input with codes of categories, as those who take a frame make them.

@@ -7,17 +7,20 @@ that, so all is done with floats here, in its order. A model of its own tells al
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto
 
+from serving.model.description import Label
 from serving.model.estimator import Estimator
 from serving.model.outputs import Array
 from training.compiling.floats import float32, logistic, power, softmax
 from training.compiling.graph import CannotConvertError, Graph
 from training.compiling.preparation import Preparation
 from training.compiling.tree import BETWEEN, CategoricalSplit, CategoricalSplits, Tree, boosted
+from training.describing.tellers import uncut
 
 LINKS = {
     **dict.fromkeys(("binary:logistic", "reg:logistic"), logistic),
@@ -45,7 +48,9 @@ def xgboost(graph: Graph, estimator: Estimator, preparation: Preparation) -> Non
     start = _base_margin(booster)
     columns = _Columns(int(learner["learner_model_param"]["num_feature"]))
     steps = list(_steps(told, start, columns, getattr(estimator, "best_iteration", None)))
-    matrix = _rounded(graph, preparation.coded(graph, _categories(booster)), estimator.missing)
+    matrix = _rounded(
+        graph, preparation.coded(graph, _categories(booster, preparation.given)), estimator.missing
+    )
     raw = boosted(graph, columns.of(graph, matrix), start, steps, TensorProto.FLOAT)
     answers = _answers(graph, raw, learner["objective"]["name"])
     if not hasattr(estimator, "classes_"):
@@ -93,12 +98,20 @@ def _steps(
         yield from step
 
 
-def _categories(booster: Any) -> list[list[Any]]:  # noqa: ANN401 (XGBoost's own)
-    """Give the categories that a model knows of each column of a frame that has some."""
+def _categories(booster: Any, given: Sequence[Sequence[Label]]) -> list[Sequence[Label]]:  # noqa: ANN401 (XGBoost's own)
+    """Give the categories that a model knows of each column of a frame that has some.
+
+    Raises:
+        CannotConvertError: it keeps them cut, and they are not those that it is ``given``.
+    """
     if "c" not in (booster.feature_types or ()):
         return []
     kept = booster.get_categories(export_to_arrow=True).to_arrow()
-    return [values.to_pylist() for _, values in kept if values is not None]
+    known = [values for _, values in kept if values is not None]
+    found = [uncut(values, own) for values, own in zip_longest(known, given, fillvalue=())]
+    if None in found:
+        raise CannotConvertError("it has cut the letters of its categories that are no ASCII")
+    return [values for values in found if values is not None]
 
 
 def _rounded(graph: Graph, matrix: str, missing: float) -> str:

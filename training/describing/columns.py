@@ -20,13 +20,15 @@ class Column:
     """What is told of a column; None is what is not.
 
     ``is_categorical`` says whether it had pandas' dtype ``category``, ``values`` which ones are
-    known, in their order and of the ``dtype``. A column that is not ``known`` had no part in it.
+    known, in their order and of the ``dtype``. Another than those of a column that is ``closed`` is
+    answered by chance. A column that is not ``known`` had no part in it.
     """
 
     is_categorical: bool | None = None
     values: tuple[Label, ...] | None = None
     dtype: str = "object"
     known: bool = True
+    closed: bool = False
 
     @property
     def categories(self) -> Categories | None:

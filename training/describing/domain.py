@@ -21,13 +21,17 @@ UNSEEN_LAST = ("\U0010fffd", "\x7f")  # in the order of any encoding; of its byt
 
 
 def domains_of(
-    model: FittedEstimator, known: Mapping[str, tuple[Any, ...]], rows: Sequence[Row], seed: int
+    model: FittedEstimator,
+    known: Mapping[str, tuple[Any, ...]],
+    rows: Sequence[Row],
+    seed: int,
+    closed: Set[str] = frozenset(),
 ) -> tuple[Feature, ...]:
     """Give the features of a model with their domains, and with examples that it answers.
 
     ``known`` has the values that the table's ``rows`` have of each category and number, for an
     estimator that fails on others; or those that the estimator tells, where training's rows are not
-    known.
+    known. Those of a column that is ``closed`` are all that it takes.
 
     Raises:
         TrainingError: it has no finite answer to its features' examples, or takes only some values
@@ -51,7 +55,7 @@ def domains_of(
     for index, feature in enumerate(features):
         update: dict[str, Any] = {"example": example[index]}
         seen = known.get(feature.name, ())
-        fails = _takes_only_known(model, example, index, seen)
+        fails = feature.name in closed or _takes_only_known(model, example, index, seen)
         match feature:
             case Number():
                 update["domain"] = intervals[index]

@@ -70,7 +70,8 @@ def asked_around(
         raise TrainingError(
             f"the estimator gives no finite answer to some of the table's own rows: {failure}"
         )
-    features = domains_of(asked_as(estimator, description), known, rows, seed)
+    closed = {name for name, column in evidence.told.items() if column.closed}
+    features = domains_of(asked_as(estimator, description), known, rows, seed, closed)
     return description.model_copy(update={"features": features})
 
 

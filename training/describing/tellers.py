@@ -4,12 +4,13 @@ Each does so in a way of its own, and so do scikit-learn's encoders. A teller lo
 an estimator, and raises what that raises where it is another thing.
 """
 
-from collections.abc import Iterator, Sequence, Set
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence, Set
+from itertools import accumulate, islice, pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from sklearn.feature_extraction import DictVectorizer
 
 from serving.model.description import Label
@@ -67,14 +68,37 @@ def alike(value: object) -> Label:
 
 
 def _xgboost(part: Any, columns: Columns) -> Iterator[tuple[str, Column]]:  # noqa: ANN401
+    """XGBoost takes a category that it does not know for the next in its order, if there is one."""
     kinds = part.feature_types
     kept = [values for _, values in part.get_categories(export_to_arrow=True).to_arrow()]
     for at, name in enumerate(columns.named(part.feature_names)):
         if kept[at] is not None:
-            index = pd.Index(kept[at].to_pandas())
-            yield name, Column(True, tuple(index.tolist()), str(index.dtype))
+            values = uncut(kept[at], columns.values[name])
+            if values is not None:
+                index = pd.Index(values)
+                yield name, Column(True, tuple(index.tolist()), str(index.dtype), closed=True)
         elif kinds is None or kinds[at] != "c":
             yield name, Column(is_categorical=False)
+
+
+def uncut(kept: Any, seen: Iterable[Label]) -> list[Label] | None:  # noqa: ANN401 (an arrow array)
+    """Give the categories that XGBoost keeps; None if it keeps them cut, and nothing tells how.
+
+    It cuts the bytes of all texts by their numbers of letters, so from the first letter of several
+    bytes on each is another text, and the last lack their ends. What it has ``seen``, in the order
+    that pandas gives categories, tells what they were, if that is cut alike.
+    """
+    if not pa.types.is_string(kept.type):
+        return list(kept.to_pandas())
+    held = kept.cast(pa.binary()).to_pylist()
+    texts = sorted(value for value in seen if isinstance(value, str))
+    together = "".join(texts).encode()
+    if held == [
+        together[start:end] for start, end in pairwise(accumulate(map(len, texts), initial=0))
+    ]:
+        return list(texts)
+    is_whole = bool(texts) and {text.encode() for text in texts} <= set(held)
+    return list(kept.to_pandas()) if is_whole or b"".join(held).isascii() else None
 
 
 def _catboost(part: Any, columns: Columns) -> Iterator[tuple[str, Column]]:  # noqa: ANN401

@@ -37,6 +37,7 @@ def told_by(estimator: Estimator, columns: Columns) -> Mapping[str, Column]:
             first.values,
             first.dtype,
             before.known and told.known,
+            before.closed or told.closed,
         )
     return found
 

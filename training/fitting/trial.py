@@ -71,7 +71,8 @@ def _some(table: Table, seed: int) -> Array:
 def _tried(pipeline: Pipeline, table: Table, rows: Array) -> tuple[bool, list[str]]:
     """Tell whether a pipeline learns labels as they are and gives such back, and what it says."""
     tried = clone(pipeline)
-    unwrapped(tried[-1]).set_params(**family_of(tried[-1]).talks)
+    if talks := family_of(tried[-1]).talks:
+        unwrapped(tried[-1]).set_params(**talks)
     frame = table.frame.iloc[rows]
     with warnings.catch_warnings(record=True) as caught, redirect_stdout(io.StringIO()) as printed:
         warnings.simplefilter("always")

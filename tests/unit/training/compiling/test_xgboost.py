@@ -149,7 +149,8 @@ def test_what_rounds_otherwise_is_compiled_if_the_tolerance_allows_it() -> None:
 
 
 def test_categories_of_a_frame_are_looked_up() -> None:
-    raw, categories = boxes(), ["colour", "code"]
+    raw = boxes().replace({"colour": {"blue": "grün"}})
+    categories = ["colour", "code"]
     frame = raw.drop(columns="y").astype(dict.fromkeys(categories, "category"))
     frame["ripe"] = frame["ripe"].astype(float)
     booster = XGBClassifier(**FEW, enable_categorical=True)

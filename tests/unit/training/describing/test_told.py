@@ -20,6 +20,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from serving.model.description import Categories
 from serving.model.estimator import FittedEstimator
 from tests.unit.training.describing.houses import (
     ASKED,
@@ -37,6 +38,22 @@ from tests.unit.training.describing.houses import (
 )
 from training.describing.describe import rows_of
 from training.errors import TrainingError
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_categories_beyond_ascii_are_told_though_xgboost_keeps_them_cut(tmp_path: Path) -> None:
+    frame, labels = houses(TRAINED, seed=0)
+    towns = {"Bari": "Köln", "Lodi": "São Paulo", "Pisa": "Łódź", "Rome": "東京"}
+    given = categories("town")(frame.assign(town=frame.town.map(towns)))
+    estimator = extreme(given).fit(given, labels)
+
+    description, table = brought(estimator, given, labels, tmp_path)
+
+    dtype = description.asked.dtypes["town"]
+    assert isinstance(dtype, Categories)
+    assert dtype.values == tuple(sorted(towns.values()))
+    asked = FittedEstimator(estimator, description).table(rows_of(table))
+    assert (estimator.predict_proba(asked) == estimator.predict_proba(given)).all()
 
 
 @pytest.mark.filterwarnings("ignore")
