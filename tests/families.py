@@ -153,5 +153,4 @@ def ask_less(patch: Callable[[Any, str, Any], object]) -> None:
     patch(probe, "MAX_PROBED_ROWS", 2 * FEWER)
     patch(batches, "MAX_MIXED_ROWS", FEWER)
     patch(boundary, "MAX_BOUNDARIES", FEWER // 2)
-    patch(boundary, "HALVINGS", FEWER)
     patch(shortcut, "MAX_IN_PARTS", FEWER)

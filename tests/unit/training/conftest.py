@@ -24,7 +24,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "BATCH_SIZES", ())
     monkeypatch.setattr(batches, "MAX_MIXED_ROWS", 10)
     monkeypatch.setattr(boundary, "MAX_BOUNDARIES", 3)
-    monkeypatch.setattr(boundary, "HALVINGS", 10)
     monkeypatch.setattr(publish, "needed_by", lambda *_: Needed((), ()))
     monkeypatch.setattr(publish, "compile_estimator", lambda *_: ("it was not tried", None))
     monkeypatch.setattr(publish, "with_shortcut", lambda _, described, *__: described)
