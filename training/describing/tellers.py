@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from sklearn.feature_extraction import DictVectorizer
 
 from serving.model.description import Label
@@ -88,9 +87,9 @@ def uncut(kept: Any, seen: Iterable[Label]) -> list[Label] | None:  # noqa: ANN4
     bytes on each is another text, and the last lack their ends. What it has ``seen``, in the order
     that pandas gives categories, tells what they were, if that is cut alike.
     """
-    if not pa.types.is_string(kept.type):
+    if str(kept.type) != "string":
         return list(kept.to_pandas())
-    held = kept.cast(pa.binary()).to_pylist()
+    held = kept.cast("binary").to_pylist()
     texts = sorted(value for value in seen if isinstance(value, str))
     together = "".join(texts).encode()
     if held == [

@@ -32,7 +32,7 @@ KNOWN_BY = {
     "loading": "fitting.families table.names",
     "describing": "fitting.pipeline table.columns table.files table.names table.table",
     "compiling": "describing.asking describing.batches describing.boundary describing.comparing "
-    "fitting.pipeline",
+    "describing.tellers fitting.pipeline",
     "card": "fitting.evaluation",
 }
 
