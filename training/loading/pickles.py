@@ -14,6 +14,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 
 from serving.model.estimator import Estimator
 from training.errors import TrainingError
+from training.fitting.families import FAMILIES, installed_by
 from training.loading.pins import check_scikit_learn
 
 HARMLESS = ("numpy.dtype",)  # which skops does not know yet; a pipeline of a frame has it
@@ -73,6 +74,9 @@ def _checked(path: Path, load: Callable[[], Estimator]) -> Estimator:
 def _advice(exc: Exception) -> str:
     """Tell what helps where a class is not found."""
     if isinstance(exc, ModuleNotFoundError):
+        family = (exc.name or "").partition(".")[0]
+        if family in FAMILIES:
+            return f": {installed_by([family])}"
         return ": bring it along with --code if it is yours, or install the package that has it"
     if isinstance(exc, AttributeError) and "__main__" in str(exc):  # pickle's own words
         return (

@@ -264,6 +264,14 @@ def test_the_task_is_what_the_estimator_says(estimator: Estimator, task: Task | 
     assert task_of(estimator) == task
 
 
+def test_a_pickle_of_a_library_that_is_not_there_says_the_line_that_installs_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.pkl").write_bytes(b"cxgboost.absent.sklearn\nXGBClassifier\n.")
+
+    assert refusal(tmp_path / "a.pkl", trust=True).endswith(": pip install xgboost-cpu")
+
+
 def test_a_class_of_a_module_that_is_not_there_has_to_be_brought(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
