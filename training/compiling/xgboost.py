@@ -109,9 +109,9 @@ def _categories(booster: Any, given: Sequence[Sequence[Label]]) -> list[Sequence
     kept = booster.get_categories(export_to_arrow=True).to_arrow()
     known = [values for _, values in kept if values is not None]
     found = [uncut(values, own) for values, own in zip_longest(known, given, fillvalue=())]
-    if None in found:
+    if any(index is None for index in found):
         raise CannotConvertError("it has cut the letters of its categories that are no ASCII")
-    return [values for values in found if values is not None]
+    return [index.tolist() for index in found if index is not None]
 
 
 def _rounded(graph: Graph, matrix: str, missing: float) -> str:

@@ -72,15 +72,14 @@ def _xgboost(part: Any, columns: Columns) -> Iterator[tuple[str, Column]]:  # no
     kept = [values for _, values in part.get_categories(export_to_arrow=True).to_arrow()]
     for at, name in enumerate(columns.named(part.feature_names)):
         if kept[at] is not None:
-            values = uncut(kept[at], columns.values[name])
-            if values is not None:
-                index = pd.Index(values)
+            index = uncut(kept[at], columns.values[name])
+            if index is not None:
                 yield name, Column(True, tuple(index.tolist()), str(index.dtype), closed=True)
         elif kinds is None or kinds[at] != "c":
             yield name, Column(is_categorical=False)
 
 
-def uncut(kept: Any, seen: Iterable[Label]) -> list[Label] | None:  # noqa: ANN401 (an arrow array)
+def uncut(kept: Any, seen: Iterable[Label]) -> pd.Index | None:  # noqa: ANN401 (an arrow array)
     """Give the categories that XGBoost keeps; None if it keeps them cut, and nothing tells how.
 
     It cuts the bytes of all texts by their numbers of letters, so from the first letter of several
@@ -88,16 +87,16 @@ def uncut(kept: Any, seen: Iterable[Label]) -> list[Label] | None:  # noqa: ANN4
     that pandas gives categories, tells what they were, if that is cut alike.
     """
     if str(kept.type) != "string":
-        return list(kept.to_pandas())
+        return pd.Index(kept.to_pandas())
     held = kept.cast("binary").to_pylist()
     texts = sorted(value for value in seen if isinstance(value, str))
     together = "".join(texts).encode()
     if held == [
         together[start:end] for start, end in pairwise(accumulate(map(len, texts), initial=0))
     ]:
-        return list(texts)
+        return pd.Index(texts)
     is_whole = bool(texts) and {text.encode() for text in texts} <= set(held)
-    return list(kept.to_pandas()) if is_whole or b"".join(held).isascii() else None
+    return pd.Index(kept.to_pandas()) if is_whole or b"".join(held).isascii() else None
 
 
 def _catboost(part: Any, columns: Columns) -> Iterator[tuple[str, Column]]:  # noqa: ANN401
