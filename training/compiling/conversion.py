@@ -20,6 +20,7 @@ from serving.model.compiled import CATEGORIES
 from serving.model.description import Categories, Description, Label
 from serving.model.estimator import Estimator
 from serving.model.features import Category, Row
+from serving.model.shortcut import PIPELINES
 from serving.model.wrapped import unwrapped
 from training.compiling.converters import register
 from training.compiling.graph import CannotConvertError
@@ -45,6 +46,9 @@ def check_compilable(description: Description) -> None:
 
 def convert(estimator: Estimator, description: Description, rows: Sequence[Row]) -> ModelProto:
     """Convert an estimator to a graph from one matrix to one matrix."""
+    for part in parts_of(estimator):  # skl2onnx takes what inherits from a pipeline for one
+        if isinstance(part, Pipeline) and type(part).__module__ not in PIPELINES:
+            raise CannotConvertError(_without_counterpart(type(part).__name__))
     estimator = without_labels(estimator)
     told = {value for row in rows for value in row if isinstance(value, str)}
     vocabulary = sorted(told | vocabulary_of(estimator))
@@ -105,10 +109,14 @@ def _why_not(exc: Exception) -> str:
     """Tell by which part of an estimator skl2onnx has failed, in words for whoever fitted it."""
     unknown = re.search(r"<class '(?:[^']*\.)?(\w+)'>", str(exc))
     if unknown and isinstance(exc, MissingShapeCalculator | KeyError):
-        return f"{unknown[1]} has no counterpart in ONNX"
+        return _without_counterpart(unknown[1])
     found = [frame.f_locals.get("operator") for frame, _ in traceback.walk_tb(exc.__traceback__)]
     parts = [part.raw_operator for part in found if isinstance(part, Operator)]
     return f"skl2onnx fails on its {type(parts[-1]).__name__}" if parts else "skl2onnx fails on it"
+
+
+def _without_counterpart(kind: str) -> str:
+    return f"{kind} has no counterpart in ONNX"
 
 
 def _take_a_matrix(model: ModelProto, names: Sequence[str]) -> None:

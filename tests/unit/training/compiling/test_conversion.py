@@ -25,7 +25,7 @@ from sklearn.linear_model import (
 )
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
     Binarizer,
     FunctionTransformer,
@@ -76,6 +76,10 @@ class Renamed(LogisticRegression):
     """May do other than what it is derived from."""
 
 
+class RenamedPipeline(Pipeline):
+    """May do so too."""
+
+
 @cache
 def rounded() -> tuple[Description, Table]:
     """Describe an estimator of whole numbers, in the place of others."""
@@ -87,6 +91,10 @@ def rounded() -> tuple[Description, Table]:
     ("estimator", "reason"),
     [
         (Wary(), "^Wary has no counterpart in ONNX$"),
+        (
+            make_pipeline(RenamedPipeline([("last", LogisticRegression())])),
+            "^RenamedPipeline has no counterpart in ONNX$",
+        ),
         (make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()), "it calls log1p"),
         (
             HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]),
