@@ -24,7 +24,8 @@ def unwrapped(estimator: Any) -> Any:  # noqa: ANN401 (scikit-learn has no type 
 
 
 def _has(name: str) -> Any:  # noqa: ANN401 (scikit-learn's own)
-    return available_if(lambda self: hasattr(unwrapped(self), name))
+    """Have a method if it is inside, and the order of the labels is known in which it answers."""
+    return available_if(lambda self: hasattr(unwrapped(self), name) and hasattr(self, "classes_"))
 
 
 class _Wrapped(BaseEstimator):

@@ -29,10 +29,12 @@ def with_scores(
         model = asked_as(estimator, description, scored_by=method)
         with suppress(Exception):  # there is no such method, or it does not work
             found[method] = model.ask(model.table(rows))
+    agreement = {method: _agreement(description, outputs) for method, outputs in found.items()}
+    if not _tells_order(estimator, description):  # or else it shows
+        found = {name: told for name, told in found.items() if agreement[name] >= MIN_AGREEMENT}
     if not found:
         return description
     scored_by = next(iter(found))
-    agreement = {method: _agreement(description, outputs) for method, outputs in found.items()}
     by_class = scored_by == "decision_function" and description.task == "classification"
     return knowing(
         description,
@@ -48,6 +50,11 @@ def with_scores(
             None,
         ),
     )
+
+
+def _tells_order(estimator: Estimator, description: Description) -> bool:
+    """Tell whether an estimator says of which of the one target's labels each number is."""
+    return len(description.classes_by_target) != 1 or hasattr(estimator, "classes_")
 
 
 def _agreement(description: Description, outputs: Outputs) -> float:

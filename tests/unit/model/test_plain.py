@@ -32,11 +32,13 @@ class _Nearest:
         return np.asarray(self.labels[away.argmin(axis=1)])
 
 
-class _Sure(_Nearest):
-    classes_ = (0, 1, 2)
-
+class _Unordered(_Nearest):
     def predict_proba(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray(np.eye(3)[self.predict(rows).astype(int)])
+
+
+class _Sure(_Unordered):
+    classes_ = (0, 1, 2)
 
 
 def test_it_is_fitted_in_a_pipeline_and_asked_after_a_file() -> None:
@@ -45,6 +47,11 @@ def test_it_is_fitted_in_a_pipeline_and_asked_after_a_file() -> None:
     assert fitted.predict(ROWS).tolist() == [0, 1, 2, 3, 4, 5]
     assert not hasattr(fitted, "predict_proba")
     assert not hasattr(fitted, "classes_")
+
+
+def test_numbers_of_labels_in_an_order_that_it_does_not_tell_are_not_given() -> None:
+    codes = np.repeat([0, 1, 2], 2)
+    assert not hasattr(PlainEstimator(_Unordered()).fit(ROWS, codes), "predict_proba")
 
 
 def test_it_gives_the_labels_of_its_codes_and_its_probabilities() -> None:

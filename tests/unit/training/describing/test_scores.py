@@ -121,3 +121,16 @@ def test_scores_that_only_mostly_agree_are_by_class_but_decide_nothing() -> None
     asked = asked_as_it_is(estimator, table_of(SMALL, labels)).asked
 
     assert (asked.scores_by_class, asked.label_by) == (True, None)
+
+
+@pytest.mark.parametrize(("order", "scored_by"), [([0, 1], "predict_proba"), ([1, 0], None)])
+def test_probabilities_in_an_order_that_nothing_tells_have_to_show_it(
+    order: list[int], scored_by: str | None
+) -> None:
+    estimator = Foreign(
+        predict=lambda rows: np.where(rows[:, 0] > 0, "dog", "cat"),
+        predict_proba=lambda rows: np.eye(2)[(rows[:, 0] > 0).astype(int)][:, order],
+    )
+    labels = np.where(SMALL["a"] > 0, "dog", "cat").astype(object)
+
+    assert asked_as_it_is(estimator, table_of(SMALL, labels)).asked.scored_by == scored_by
