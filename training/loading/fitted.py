@@ -86,6 +86,10 @@ def _check_fitted(estimator: Estimator, source: str) -> None:
     try:
         check_is_fitted(estimator)
     except NotFittedError:
+        # A library that does not mark it, as NGBoost does not, is asked anyhow, too.
+        is_own = type(estimator).__module__.startswith("sklearn.")
+        if not is_own and not hasattr(estimator, "__sklearn_is_fitted__"):
+            return
         raise TrainingError(f"the {type(estimator).__name__} in {source} is not fitted") from None
     except (TypeError, AttributeError):  # of another library; `describe` asks it anyhow
         pass

@@ -207,7 +207,11 @@ class Fitting(Foreign):
         return self
 
 
-@pytest.mark.parametrize("held", [Foreign(), Fitting()])
+class Unmarked(Fitting, BaseEstimator):
+    """Does not tell that it is fitted, as NGBoost's do not."""
+
+
+@pytest.mark.parametrize("held", [Foreign(), Fitting(), Unmarked()])
 def test_an_estimator_of_another_library_is_taken_for_fitted(tmp_path: Path, held: Foreign) -> None:
     joblib.dump(held, tmp_path / "a.pkl")
 
