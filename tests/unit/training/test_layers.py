@@ -52,7 +52,7 @@ FOREIGN: dict[str, set[str]] = {
     "joblib": {"loading.pickles", "describing.loaded"},
     "matplotlib": {"card.drawing", "card.plots", "card.card"},
     "onnxruntime": set(),
-    "pyarrow": {"describing.dtypes", "describing.tellers"},
+    "pyarrow": {"describing.dtypes"},
     "pydantic": {"describing.probe"},
     "skl2onnx": {"compiling.conversion", "compiling.converters"},
     "skops": {"loading.pickles"},

@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from serving.model.description import Task
 from training.errors import TrainingError
 from training.fitting.estimators import task_of
+from training.fitting.families import installed_by
 from training.loading.code import Code
 from training.loading.fitted import load_fitted
 
@@ -273,7 +274,7 @@ def test_a_pickle_of_a_library_that_is_not_there_says_the_line_that_installs_it(
 ) -> None:
     (tmp_path / "a.pkl").write_bytes(b"cxgboost.absent.sklearn\nXGBClassifier\n.")
 
-    assert refusal(tmp_path / "a.pkl", trust=True).endswith(": pip install xgboost-cpu")
+    assert refusal(tmp_path / "a.pkl", trust=True).endswith(f": {installed_by(['xgboost'])}")
 
 
 def test_a_class_of_a_module_that_is_not_there_has_to_be_brought(
