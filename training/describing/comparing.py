@@ -9,7 +9,7 @@ import numpy as np
 from serving.model.description import Description, ScoringMethod
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Category, Row
-from serving.model.outputs import Array, dense
+from serving.model.outputs import Array, WrongOutputError, dense
 from training.describing.asking import UNSEEN
 
 MAX_UNSEEN = 20  # features of which a category is made up
@@ -38,6 +38,8 @@ def _all_told(estimator: Estimator, model: FittedEstimator, rows: Sequence[Row])
     """Give what all of its methods tell, each as an array or several."""
     table = model.table(rows)
     told = [model.ask(table).values]
+    if told[0].dtype == object and any(np.ndim(value) for value in told[0].flat):
+        raise WrongOutputError("predict gave arrays in the place of labels")
     for method in get_args(ScoringMethod):
         with suppress(Exception):  # there is no such method, or it does not work
             given = getattr(estimator, method)(table)

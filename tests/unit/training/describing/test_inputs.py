@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
@@ -117,6 +118,16 @@ def test_an_estimator_that_answers_no_way_is_refused_with_what_each_said() -> No
         "given a frame with categories in 'a', 'b': KeyError: 'DataFrame of 20'",
         "given a list of dicts: KeyError: 'list of 20'",
     ]
+
+
+def test_arrays_in_the_place_of_labels_are_refused() -> None:
+    def predict(rows: Given) -> Given:
+        answers = np.empty(len(rows), dtype=object)
+        answers[:] = [csr_matrix(np.eye(2))] * len(rows)
+        return answers
+
+    with pytest.raises(TrainingError, match="predict gave arrays in the place of labels"):
+        asked_as_it_is(regressor(predict), table_of(SMALL, np.zeros(20), "regression"))
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (20, 2), (20, 1, 1)], ids=str)
