@@ -112,9 +112,9 @@ class FittedEstimator:
 
     def _by_its_methods(self, table: TableLike) -> tuple[Given, Given]:
         """Give what ``predict`` and the scoring method give, if there is one."""
+        values = self._estimator.predict(table)
         method = self.description.asked.scored_by
-        scores = None if method is None else getattr(self._estimator, method)(table)
-        return self._estimator.predict(table), scores
+        return values, None if method is None else getattr(self._estimator, method)(table)
 
     def table(self, rows: Sequence[Row]) -> TableLike:
         """Give rows in the form that the estimator takes; NaN where a value is missing."""
