@@ -30,6 +30,7 @@ Estimator = Any  # scikit-learn has no type for it
 ROWS = 2000
 FITTED = 400
 FEWER = 8  # rows that are probed, rather than hundreds
+SOME = 200  # of the table, in each form; all are compared with what is served
 FEW: dict[str, Any] = {"n_estimators": 8, "random_state": 0}
 SMALL: dict[str, Any] = {"max_rounds": 10, "outer_bags": 1, "interactions": 2, "n_jobs": 1}
 
@@ -143,7 +144,7 @@ def ask_less(patch: Callable[[Any, str, Any], object]) -> None:
     # Not imported at the top: bentoml warns, and what is to be let pass is not yet known there.
     from training import publish
     from training.card import findings
-    from training.compiling import shortcut
+    from training.compiling import hostile, proof, shortcut
     from training.describing import batches, boundary, probe
     from training.describing.packages import Needed
 
@@ -154,3 +155,6 @@ def ask_less(patch: Callable[[Any, str, Any], object]) -> None:
     patch(batches, "MAX_MIXED_ROWS", FEWER)
     patch(boundary, "MAX_BOUNDARIES", FEWER // 2)
     patch(shortcut, "MAX_IN_PARTS", FEWER)
+    patch(probe, "MAX_COMPARED_ROWS", SOME)
+    for room in (hostile, proof, shortcut):
+        patch(room, "MAX_ROWS", SOME)
