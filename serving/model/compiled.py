@@ -10,6 +10,7 @@ none does. It gives one matrix too: each class's probability, or one number, for
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -92,7 +93,8 @@ class CompiledEstimator:
         """Find out how many rows take no longer than handing them to a thread would."""
         quick = 0
         for count in AT_ONCE_ROWS:
-            if _seconds(self.at_once, [self.description.example] * count) > AT_ONCE_S:
+            rows = [self.description.example] * count
+            if shortest_s(partial(self.at_once, rows), TIMED_RUNS) > AT_ONCE_S:
                 break
             quick = count
         return quick
@@ -147,11 +149,11 @@ class CompiledEstimator:
         ]
 
 
-def _seconds(predict: Callable[[list[Row]], object], rows: list[Row]) -> float:
-    """Take the shortest time, which nothing else on the machine has lengthened."""
+def shortest_s(run: Callable[[], object], runs: int) -> float:
+    """Take the shortest time of some runs, which nothing else on the machine has lengthened."""
     times_s = []
-    for _ in range(TIMED_RUNS):
+    for _ in range(runs):
         started_s = time.perf_counter()
-        predict(rows)
+        run()
         times_s.append(time.perf_counter() - started_s)
     return min(times_s)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 
 import bentoml
@@ -192,7 +193,7 @@ def check_needs(models: Sequence[VerifiedModel]) -> None:
     missing: dict[str, list[str]] = {}
     for model in models:
         for requirement in model.description.requirements:
-            ours = _installed(Requirement(requirement).name)
+            ours = installed_version(Requirement(requirement).name)
             if ours is None:
                 missing.setdefault(requirement, []).append(str(model.tag))
             elif not Requirement(requirement).specifier.contains(ours, prereleases=True):
@@ -206,9 +207,10 @@ def check_needs(models: Sequence[VerifiedModel]) -> None:
         raise ModelError(f"{who} {', '.join(missing)}: pip install {' '.join(missing)}")
 
 
-def _installed(package: str) -> str | None:
-    """Tell which version of a package is installed, or of the larger one that stands for it."""
-    for name in (package, *(large for large, small in SMALLER.items() if small == package)):
+def installed_version(package: str) -> str | None:
+    """Tell which version of a package is installed, or of the one that has the same modules."""
+    same = (pair for pair in SMALLER.items() if package in pair)
+    for name in (package, *chain.from_iterable(same)):
         with suppress(PackageNotFoundError):
             return version(name)
     return None
@@ -240,7 +242,7 @@ def compiled_form(stored: VerifiedModel, runtime: Runtime) -> Compiled | str:
 
 def _onnxruntime() -> str | None:
     """Tell which minor version of ONNX Runtime is installed, if it is."""
-    ours = _installed("onnxruntime")
+    ours = installed_version("onnxruntime")
     return None if ours is None else _minor(ours)
 
 

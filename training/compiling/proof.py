@@ -6,14 +6,14 @@ any company (`company`) is compared there, too.
 
 import hashlib
 import logging
-import time
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
 
-from serving.model.compiled import CompiledEstimator, CompiledGraph
+from serving.model.compiled import CompiledEstimator, CompiledGraph, shortest_s
 from serving.model.description import Compiled, Description
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Row
@@ -155,16 +155,10 @@ def _check_speed(model: FittedEstimator, compiled: CompiledEstimator, rows: Sequ
     Raises:
         CannotConvertError: it takes longer than the estimator.
     """
-
-    def seconds(model: FittedEstimator | CompiledEstimator, rows: list[Row]) -> float:
-        """Take the shortest time, which nothing else on the machine has lengthened."""
-        times = [time.perf_counter()]
-        for _ in range(TIMED_RUNS):
-            model.predict(rows)
-            times.append(time.perf_counter())
-        return min(np.diff(times))
-
     for count in TIMED_ROWS:
         timed = list(rows[:count])
-        if seconds(compiled, timed) > seconds(model, timed):
+        graph_s, own_s = (
+            shortest_s(partial(one.predict, timed), TIMED_RUNS) for one in (compiled, model)
+        )
+        if graph_s > own_s:
             raise CannotConvertError(f"its graph is slower for {count} rows at a time")

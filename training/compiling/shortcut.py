@@ -3,13 +3,13 @@
 They are compared bit for bit, on the table's own rows and on `hostile` ones, alone and in batches.
 """
 
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from serving.model.compiled import shortest_s
 from serving.model.description import Description
 from serving.model.estimator import Estimator, FittedEstimator, TableLike
 from serving.model.features import Row
@@ -43,7 +43,9 @@ def with_shortcut(
             asked, _ = answered(itself, asked)
             timed, _ = answered(itself, own[:TIMED_ROWS])
             alone = [itself.table([row]) for row in timed]
-            if _seconds(quick, alone) < _seconds(itself, alone) and _is_alike(quick, itself, asked):
+            if _shortest_s(quick, alone) < _shortest_s(itself, alone) and _is_alike(
+                quick, itself, asked
+            ):
                 return quick.description
     except Exception:  # noqa: S110 (estimators raise anything, and then are asked as they were)
         pass
@@ -67,11 +69,5 @@ def _told(model: FittedEstimator, table: TableLike) -> list[Array]:
     return [outputs.values, *outputs.probabilities]
 
 
-def _seconds(model: FittedEstimator, tables: Sequence[TableLike]) -> float:
-    """Take the shortest time, which nothing else on the machine has lengthened."""
-    times_s = [time.perf_counter()]
-    for _ in range(TIMED_RUNS):
-        for table in tables:
-            model.ask(table)
-        times_s.append(time.perf_counter())
-    return float(min(np.diff(times_s)))
+def _shortest_s(model: FittedEstimator, tables: Sequence[TableLike]) -> float:
+    return shortest_s(lambda: [model.ask(table) for table in tables], TIMED_RUNS)

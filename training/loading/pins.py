@@ -3,13 +3,13 @@
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
-from serving.model.stored import SMALLER
+from serving.model.stored import SMALLER, installed_version
 from training.console import tell
 from training.errors import TrainingError
 
@@ -79,24 +79,14 @@ def missing(pins: Mapping[str, str]) -> Sequence[str]:
     return [
         f"{SMALLER.get(name, name)}=={pin}"
         for name, pin in pins.items()
-        if _installed(name) is None
+        if installed_version(name) is None
     ]
 
 
 def _others(pins: Mapping[str, str]) -> Iterator[str]:
     for name, pin in pins.items():
-        here = _installed(name)
+        here = installed_version(name)
         if here is not None and here != pin:
             yield f"{name} {pin}, {here} here"
         elif here is None:
             yield f"{name} {pin}, not installed here"
-
-
-def _installed(name: str) -> str | None:
-    for known in (name, SMALLER.get(name)):
-        try:
-            if known:
-                return version(known)
-        except PackageNotFoundError:
-            pass
-    return None
