@@ -12,12 +12,13 @@ ROOT = Path(__file__).parents[2]
 # but never a room of a sibling's.
 GROUND = "console problems json_text keys telemetry settings exposition gathering metrics"
 WINGS = {
-    "model": "domains features description outputs wrapped lightgbm_file "
+    "model": "domains features description outputs columns wrapped lightgbm_file "
     "onnx_session onnx_file shortcut scores about rows estimator compiled code stored facts "
     "store state changes",
     "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf "
     "frames findings waiting companion shadow",
+    "files": "source",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting pages "
@@ -41,6 +42,7 @@ KNOWN_BY = {
     "drift": "model.description model.domains model.features model.outputs",
     "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
     "model.features model.outputs model.rows model.state model.store model.stored",
+    "files": "model.columns",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
     "door": "dialects.dialect drift.comparison drift.report drift.words model.about model.domains "

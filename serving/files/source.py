@@ -1,0 +1,73 @@
+"""What a file gives: parts of a table, each of which is read on its own.
+
+The process that reads a file cuts it into parts; what reads a part may be another process. So a
+source can be pickled once it is open, and a part holds all that reading it takes. Parts are the
+same whenever the same file is read.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from serving.model.columns import Column
+from serving.problems import FieldError
+
+
+class TableError(Exception):
+    """A table can't be read, or does not fit the model; the message says why, and what to do."""
+
+
+class Part(NamedTuple):
+    """A part of a table: rows that follow one another, as the file has them.
+
+    ``row`` is the number of its first row, and ``line`` of its first line, both counted from 1
+    (rows without the header); 0, where a file has no lines. ``data`` can be pickled.
+    """
+
+    row: int
+    line: int
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a part holds.
+
+    ``columns`` are those of the features, in their order. ``batch`` has what of the input is given
+    back, a column for each name of `Source.kept`, with the same rows. ``lines`` tells each row's
+    line; none, where there are no lines. ``broken`` has what is wrong with whole rows, by their
+    place in the part: nothing of what the columns have of them counts. ``taken`` counts what was
+    converted or taken for missing, in words that go on after the column's name, by column.
+    """
+
+    columns: Sequence[Column]
+    batch: Any  # a pyarrow.RecordBatch
+    lines: Sequence[int] = ()
+    broken: Mapping[int, FieldError] = field(default_factory=dict)
+    taken: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class Source(Protocol):
+    """A table in a file.
+
+    ``kept`` is the schema of what is given back of it (a ``pyarrow.Schema``), and ``notes`` tell a
+    person what was decided, such as which columns the model does not know.
+    """
+
+    kept: Any
+    notes: Sequence[str]
+
+    def parts(self) -> Iterator[Part]:
+        """Give all parts, in order.
+
+        Raises:
+            TableError: the file is damaged, or a line too long.
+        """
+
+    def read(self, part: Part) -> Read:
+        """Read a part, in any process.
+
+        Raises:
+            TableError: it is damaged.
+        """
