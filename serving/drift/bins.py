@@ -9,7 +9,7 @@ import json
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import zip_longest
 from typing import Any
@@ -36,8 +36,11 @@ class Bins:
     words: tuple[str, ...]
 
     @abstractmethod
-    def count(self, values: Sequence[Any]) -> Array:
-        """Count values: an integer for each bin, in their order."""
+    def count(self, values: Sequence[Any] | Mapping[Any, int]) -> Array:
+        """Count values, or how often there is each: an integer for each bin, in their order.
+
+        Numbers come one by one, and may be an array of doubles, NaN where one is missing.
+        """
 
 
 class Intervals(Bins):
@@ -81,7 +84,7 @@ class Intervals(Bins):
         self.names = names
         self.words = (*words, *(_WORDS[name] for name in names[len(inner) :]))
 
-    def count(self, values: Sequence[float | None]) -> Array:
+    def count(self, values: Sequence[float | None]) -> Array:  # type: ignore[override]
         """Count numbers, and None where one is missing."""
         numbers = np.array(values, dtype=float)
         at = np.searchsorted(self._edges, numbers)
@@ -105,9 +108,12 @@ def _narrowed(edges: Sequence[float]) -> list[float]:
 class Lengths(Intervals):
     """Bins of texts, by their lengths in characters."""
 
-    def count(self, values: Sequence[str | None]) -> Array:  # type: ignore[override]
+    def count(  # type: ignore[override]
+        self, values: Sequence[str | None] | Mapping[str | None, int]
+    ) -> Array:
         """Count texts, and None where one is missing."""
-        return super().count([None if value is None else len(value) for value in values])
+        each = Counter(values).elements() if isinstance(values, Mapping) else values
+        return super().count([None if value is None else len(value) for value in each])
 
 
 class Names(Bins):
@@ -125,7 +131,7 @@ class Names(Bins):
         self._at = {name: at for at, name in enumerate(names)}
         self._others = frozenset(others)
 
-    def count(self, values: Sequence[Value]) -> Array:
+    def count(self, values: Sequence[Value] | Mapping[Value, int]) -> Array:
         """Count labels, and None where one is missing."""
         counts = np.zeros(len(self.names), dtype=np.int64)
         for value, count in Counter(values).items():

@@ -3,16 +3,19 @@
 It counts what it is given, and keeps none of it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from serving.drift.bins import Bins, bins_of_feature, bins_of_output
+from serving.drift.bins import Bins, Intervals, bins_of_feature, bins_of_output
+from serving.model.answers import Answers, labels_of
+from serving.model.columns import Column
 from serving.model.description import Description, Reference, References
 from serving.model.features import Row
 from serving.model.outputs import Array, Prediction
@@ -87,6 +90,8 @@ class Watch:
                 bins = bins_of_output(reference, is_number=is_number[kind])
                 watched.append(Watched(kind, name, targets.index(name), bins, reference))
         self.all = tuple(watched)
+        self._labels = labels_of(description)
+        self._classes = list(accumulate(map(len, self._labels), initial=0))
         ends = list(accumulate(len(each.bins.names) for each in watched))
         self.width = ends[-1] if ends else 0
         self._ends = ends[:-1]
@@ -103,6 +108,24 @@ class Watch:
             for each in self.all
         ]
         return np.concatenate(counts)
+
+    def count_columns(self, columns: Sequence[Column], answers: Answers) -> Array:
+        """Count rows and the answers to them, as `count` does."""
+        return np.concatenate(
+            [each.bins.count(self._column(each, columns, answers)) for each in self.all]
+        )
+
+    def _column(self, each: Watched, columns: Sequence[Column], answers: Answers) -> Any:  # noqa: ANN401 (what `Bins.count` takes)
+        if each.kind is Kind.FEATURE:
+            return columns[each.place].counted()
+        if each.kind is Kind.CONFIDENCE:
+            start, end = self._classes[each.place : each.place + 2]
+            return reduce(np.maximum, answers.numbers[start:end])
+        values = answers.values[each.place]
+        if not self._labels:
+            return values if isinstance(each.bins, Intervals) else Counter(values.tolist())
+        labels = self._labels[each.place]
+        return dict(zip(labels, np.bincount(values, minlength=len(labels)).tolist(), strict=True))
 
     def split(self, counts: Array) -> list[Array]:
         """Give of such counts those of each thing watched."""

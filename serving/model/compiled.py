@@ -15,8 +15,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from serving.model.answers import Answers
+from serving.model.columns import Column
 from serving.model.description import Compiled, Description
-from serving.model.estimator import FittedEstimator, Reach, try_example
+from serving.model.estimator import FittedEstimator, Reach, by_column, try_example
 from serving.model.features import Row
 from serving.model.onnx_session import session_of
 from serving.model.outputs import TIE_TOLERANCE, Array, Prediction, WrongOutputError, tied
@@ -26,6 +28,7 @@ Doubles: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 AT_ONCE_ROWS = (1, 2, 4, 8, 16, 32, 64)  # tried, to find out how many are quick
 AT_ONCE_S = 100e-6  # what is quick: handing over to a thread and back takes about as long
 TIMED_RUNS = 20  # of which the shortest counts
+ROWS_TOGETHER = 1000  # of many, for which a batch of a server has room too
 CATEGORIES = "categories"  # under which a graph names them, in JSON
 
 
@@ -54,6 +57,17 @@ class CompiledGraph:
                 for row in rows
             ]
         return np.array(numbers, dtype=np.float64)  # None becomes NaN
+
+    def table_of(self, columns: Sequence[Column]) -> Doubles:
+        """Give columns as `table` gives the same rows."""
+        return by_column([self._numbers(column) for column in columns], len(columns[0]))
+
+    def _numbers(self, column: Column) -> Array:
+        if column.words is None:
+            return column.doubles()
+        unseen = len(self._places)
+        places = np.array([self._places.get(word, unseen) for word in column.words] or [0])
+        return Column(places[column.values], column.missing).doubles()
 
     def __call__(self, table: Doubles) -> Doubles:
         """Give each class's probability, or one number, for each row of such a matrix."""
@@ -127,6 +141,28 @@ class CompiledEstimator:
         for index in np.flatnonzero(self.sensitive(table, scores)):
             predictions[index] = None
         return predictions
+
+    def answers(self, columns: Sequence[Column]) -> Answers:
+        """Answer rows by columns, each as `predict` answers it.
+
+        Raises:
+            Exception: what `predict` raises.
+        """
+        table = self.graph.table_of(columns)
+        starts = range(0, len(table), ROWS_TOGETHER)
+        scores = np.concatenate([self.graph(table[at : at + ROWS_TOGETHER]) for at in starts])
+        by_class = [np.ascontiguousarray(column) for column in scores.T]
+        values = by_class if self._labels is None else [scores.argmax(axis=1)]
+        answers = Answers(values, [] if self._labels is None else by_class)
+        if self._is_exact:
+            if not np.isfinite(scores).all():
+                raise WrongOutputError("the estimator gave scores that are not finite")
+        else:
+            assert self._estimator is not None  # noqa: S101 (only an exact graph is without)
+            for row in np.flatnonzero(self.sensitive(table, scores)).tolist():
+                alone = self._estimator.answers([c.part(row, row + 1) for c in columns])
+                answers.put(row, alone)
+        return answers
 
     def sensitive(self, table: Array, scores: Array) -> Array:
         """Tell for each row whether it is for the estimator itself to answer.

@@ -10,12 +10,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from serving.model.answers import AnswerColumns, Answers, joined
+from serving.model.columns import Column
 from serving.model.description import Categories, Description
 from serving.model.features import Category, Number, Row, Text, Value
 from serving.model.outputs import Array, Given, OutputChecks, Outputs, Prediction, tied
 
 Estimator: TypeAlias = Any  # scikit-learn has no type for it
 TableLike: TypeAlias = Any  # an array or a pandas DataFrame, with one row for each instance
+# Asked for at a time, by columns: kernels and the like need memory for each row.
+TOLERANT_ROWS = 4096
+
 Predict: TypeAlias = Callable[[Sequence[Row]], Sequence[Prediction | None]]
 
 
@@ -52,6 +57,7 @@ class FittedEstimator:
         self._estimator = estimator
         self._checks = OutputChecks(description)
         self.predictions = self._checks.predictions
+        self._answer_columns = AnswerColumns(description)
         self._reach = Reach(description)
         features = description.features
         self._has_strings = any(isinstance(feature, Category | Text) for feature in features)
@@ -88,14 +94,41 @@ class FittedEstimator:
         outputs = self.ask(table)
         predictions: list[Prediction | None] = [*self.predictions(outputs)]
         if len(rows) > 1 and asked.batching == "tolerant":
-            sensitive = self._reach.far(self._numbers(rows, table))
-            if asked.label_by is not None:
-                sensitive |= tied(self._deciding_scores(table, outputs))
-            for index in np.flatnonzero(sensitive):
+            numbers = self._numbers(rows, table)
+            for index in np.flatnonzero(self._sensitive(numbers, table, outputs)):
                 predictions[index] = None
         return predictions
 
     at_once = predict
+
+    def answers(self, columns: Sequence[Column]) -> Answers:
+        """Answer rows by columns, each as `predict` answers it; alone, where that is needed.
+
+        Raises:
+            Exception: what `predict` raises.
+        """
+        rows = len(columns[0])
+        most = {"alone": 1, "tolerant": TOLERANT_ROWS}.get(self.description.asked.batching, rows)
+        starts = range(0, rows, most)
+        return joined([self._together([c.part(at, at + most) for c in columns]) for at in starts])
+
+    def _together(self, columns: Sequence[Column]) -> Answers:
+        table = self.table_of(columns)
+        outputs = self.ask(table)
+        answers = self._answer_columns.of_outputs(outputs, self._checks)
+        if len(answers) > 1 and self.description.asked.batching == "tolerant":
+            numbers = [columns[at].doubles() for at in self._reach.columns]
+            sensitive = self._sensitive(by_column(numbers, len(answers)), table, outputs)
+            for row in np.flatnonzero(sensitive).tolist():
+                answers.put(row, self._together([c.part(row, row + 1) for c in columns]))
+        return answers
+
+    def _sensitive(self, numbers: Array, table: TableLike, outputs: Outputs) -> Array:
+        """Tell for each row whether its answer may depend on its company."""
+        sensitive = self._reach.far(numbers)
+        if self.description.asked.label_by is not None:
+            sensitive |= tied(self._deciding_scores(table, outputs))
+        return sensitive
 
     def ask(self, table: TableLike) -> Outputs:
         """Put rows to the estimator, and check the shapes of what it gives.
@@ -121,27 +154,37 @@ class FittedEstimator:
         match self.description.asked.input:
             case "array":
                 return to_array(rows, has_strings=self._has_strings)
+            case "frame" | "categorical-frame":
+                return self._frame(list(zip(*rows, strict=True)))
             case "texts":
                 return [np.nan if text is None else text for (text,) in rows]
             case "dicts":
                 names = [feature.name for feature in self.description.features]
                 filled = ([np.nan if value is None else value for value in row] for row in rows)
                 return [dict(zip(names, row, strict=True)) for row in filled]
-            case "gapped-dicts":
-                names = [feature.name for feature in self.description.features]
-                pairs = (zip(names, row, strict=True) for row in rows)
-                return [{name: value for name, value in row if value is not None} for row in pairs]
-            case "categorical-frame":
-                return self._frame(rows, "category")
-        return self._frame(rows, object)
+        names = [feature.name for feature in self.description.features]  # of gapped dicts
+        pairs = (zip(names, row, strict=True) for row in rows)
+        return [{name: value for name, value in row if value is not None} for row in pairs]
 
-    def _frame(self, rows: Sequence[Row], string_dtype: type | str) -> TableLike:
-        """Give rows as a data frame with the types that training has given its own."""
+    def table_of(self, columns: Sequence[Column]) -> TableLike:
+        """Give columns in the form that the estimator takes, as `table` gives the same rows."""
+        form = self.description.asked.input
+        if form == "array" and not self._has_strings:
+            return by_column([column.doubles() for column in columns], len(columns[0]))
+        objects = [column.objects() for column in columns]
+        if form in {"frame", "categorical-frame"}:
+            return self._frame(objects)
+        return self.table(list(zip(*objects, strict=True)))
+
+    def _frame(self, columns: Sequence[Sequence[Value]]) -> TableLike:
+        """Give columns as a data frame with the types that training has given its own."""
         import pandas as pd  # only there with a model that needs it
 
         series = {}
         dtypes = self.description.asked.dtypes
-        for feature, column in zip(self.description.features, zip(*rows, strict=True), strict=True):
+        is_categorical = self.description.asked.input == "categorical-frame"
+        string_dtype: type | str = "category" if is_categorical else object
+        for feature, column in zip(self.description.features, columns, strict=True):
             told = dtypes.get(feature.name)
             if isinstance(told, Categories):
                 series[feature.name] = pd.Series(_categorical(column, told))
@@ -190,6 +233,14 @@ def to_array(rows: Sequence[Row], *, has_strings: bool) -> Array:
     array = np.array(rows, dtype=object)
     array[array == None] = np.nan  # noqa: E711 (by element)
     return array
+
+
+def by_column(columns: Sequence[Array], rows: int) -> Array:
+    """Give columns of doubles as a matrix, row by row in memory, as `to_array` gives rows."""
+    matrix = np.empty((rows, len(columns)))
+    for at, column in enumerate(columns):
+        matrix[:, at] = column
+    return matrix
 
 
 def _categorical(column: Sequence[Value], told: Categories) -> Any:  # noqa: ANN401 (pandas' own)

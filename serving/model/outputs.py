@@ -133,17 +133,25 @@ class OutputChecks:
             raise WrongOutputError(f"predict_proba gave arrays of shapes {shapes}")
         return arrays
 
+    def check_scores(self, outputs: Outputs) -> None:
+        """See that all that tells more than ``predict`` is finite.
+
+        Raises:
+            WrongOutputError: it is not.
+        """
+        for array in (*outputs.probabilities, outputs.scores):
+            if array is not None and not np.isfinite(array).all():
+                raise WrongOutputError("the estimator gave scores that are not finite")
+
     def predictions(self, outputs: Outputs) -> list[Prediction]:
         """Make predictions of what the estimator gave.
 
         Raises:
             WrongOutputError: a number that is not finite, or a label that is none of the classes.
         """
-        for array in (*outputs.probabilities, outputs.scores):
-            if array is not None and not np.isfinite(array).all():
-                raise WrongOutputError("the estimator gave scores that are not finite")
+        self.check_scores(outputs)
         count = len(outputs.values)
-        values = self._checked(outputs.values)
+        values = self.values(outputs)
         probabilities: Sequence[list[Any] | None] = [None] * count
         scores: Sequence[Any] = probabilities
         if len(outputs.probabilities) == 1:
@@ -157,8 +165,13 @@ class OutputChecks:
                 scores = [[-score, score] for score in scores]
         return list(map(Prediction, values, probabilities, scores))
 
-    def _checked(self, values: Array) -> list[Any]:
-        """Give the predicted values, as Python's own, and labels as they stand in ``classes``."""
+    def values(self, outputs: Outputs) -> list[Any]:
+        """Give the predicted values, as Python's own, and labels as they stand in ``classes``.
+
+        Raises:
+            WrongOutputError: a number that is not finite, or a label that is none of the classes.
+        """
+        values = outputs.values
         if not self._labels:
             if values.dtype.kind not in "iufb" or not np.isfinite(values).all():
                 raise WrongOutputError("predict gave what is no finite number")

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # but never a room of a sibling's.
 GROUND = "console problems json_text keys telemetry settings exposition gathering metrics"
 WINGS = {
-    "model": "domains features description outputs columns wrapped lightgbm_file "
+    "model": "domains features description outputs columns answers wrapped lightgbm_file "
     "onnx_session onnx_file shortcut scores about rows estimator compiled code stored facts "
     "store state changes",
     "drift": "ranges bins watch comparison words report",
@@ -39,7 +39,7 @@ ORDER = (
 
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.
 KNOWN_BY = {
-    "drift": "model.description model.domains model.features model.outputs",
+    "drift": "model.answers model.columns model.description model.domains model.features model.outputs",
     "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
     "model.features model.outputs model.rows model.state model.store model.stored",
     "files": "model.columns",
