@@ -18,7 +18,7 @@ WINGS = {
     "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf "
     "frames findings waiting companion shadow",
-    "files": "source",
+    "files": "source fit arrow",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting pages "
@@ -42,7 +42,7 @@ KNOWN_BY = {
     "drift": "model.answers model.columns model.description model.domains model.features model.outputs",
     "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
     "model.features model.outputs model.rows model.state model.store model.stored",
-    "files": "model.columns",
+    "files": "model.columns model.features",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
     "door": "dialects.dialect drift.comparison drift.report drift.words model.about model.domains "
@@ -78,6 +78,7 @@ FOREIGN: dict[str, set[str]] = {
         "model.scores",
     },
     "pandas": {"model.estimator"},
+    "pyarrow": {"files.arrow"},
     "onnxruntime": {"model.onnx_session"},
     "limits": set(),
     "onnx": set(),

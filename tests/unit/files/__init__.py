@@ -1,0 +1,1 @@
+"""Unit tests of the rooms that read and write tables in files."""
