@@ -89,7 +89,7 @@ class CompiledEstimator:
         self._estimator = estimator
         proof = description.compiled
         assert isinstance(proof, Compiled)  # noqa: S101 (or there were no graph)
-        self._is_exact = proof.exact
+        self.is_exact = proof.exact
         self._tie = max(TIE_TOLERANCE, 4 * proof.tolerance)
         self._labels = next(iter(description.classes_by_target), None)
         self._reach = Reach(description)
@@ -134,7 +134,7 @@ class CompiledEstimator:
         table = self.graph.table(rows)
         scores = self.graph(table)
         predictions = self._predictions(scores)
-        if self._is_exact:
+        if self.is_exact:
             if not np.isfinite(scores).all():
                 raise WrongOutputError("the estimator gave scores that are not finite")
             return predictions
@@ -154,7 +154,7 @@ class CompiledEstimator:
         by_class = [np.ascontiguousarray(column) for column in scores.T]
         values = by_class if self._labels is None else [scores.argmax(axis=1)]
         answers = Answers(values, [] if self._labels is None else by_class)
-        if self._is_exact:
+        if self.is_exact:
             if not np.isfinite(scores).all():
                 raise WrongOutputError("the estimator gave scores that are not finite")
         else:

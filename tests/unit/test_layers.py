@@ -30,7 +30,7 @@ WINGS = {
     "versions": "deciding servers listing comparing commands options __main__",
 }
 SIBLINGS = {"prediction", "dialects"}
-TOP = ("auth", "service")  # `python -m serving.auth`, and the composition root
+TOP = ("auth", "bulk", "service")  # `python -m serving.auth`, engines, and the composition root
 ORDER = (
     *GROUND.split(),
     *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].split()),
@@ -39,7 +39,8 @@ ORDER = (
 
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.
 KNOWN_BY = {
-    "drift": "model.answers model.columns model.description model.domains model.features model.outputs",
+    "drift": "model.answers model.columns model.description model.domains model.features "
+    "model.outputs",
     "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
     "model.features model.outputs model.rows model.state model.store model.stored",
     "files": "model.columns model.features",
@@ -78,7 +79,7 @@ FOREIGN: dict[str, set[str]] = {
         "model.scores",
     },
     "pandas": {"model.estimator"},
-    "pyarrow": {"files.arrow"},
+    "pyarrow": {"bulk", "files.arrow"},
     "onnxruntime": {"model.onnx_session"},
     "limits": set(),
     "onnx": set(),

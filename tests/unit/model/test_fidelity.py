@@ -18,6 +18,7 @@ from serving.model.description import INLIER, OUTLIER, Asked, Task
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Row
 from serving.model.outputs import Prediction
+from tests.unit.columns import assert_same_by_columns
 from tests.unit.samples import PROBABILITIES, SCORES, asked, description, number, outlier_detection
 
 SLOW = pytest.mark.slow
@@ -187,6 +188,7 @@ def test_a_row_has_the_answer_that_it_would_have_alone_in_a_batch_of_any_size(na
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         together = [answer for batch in batches for answer in answers(model, batch)]
         assert_faithful(name, together, AGREEMENT if size > 1 else 0)  # alone, to the last bit
+    assert_same_by_columns(model, rows, model.predict(rows))
 
 
 def test_boundary_rows_lie_at_the_boundary() -> None:

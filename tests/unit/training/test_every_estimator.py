@@ -18,6 +18,7 @@ from serving.model.description import Compiled, Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Number
 from serving.model.rows import Rows
+from tests.unit.columns import assert_same_by_columns
 from tests.zoo import (
     NOT_SERVED,
     Specimen,
@@ -124,6 +125,7 @@ def assert_served(
     reader = Rows(model.description.features, max_rows=1)
     read = [one.read(Sent(json.dumps({"data": row}).encode()), about, reader) for row in rows]
     asked = [question.rows[0] for question, _ in read]
+    assert_same_by_columns(model, asked, model.predict(asked))
     for (_, write), row, prediction in zip(read, asked, model.predict(asked), strict=True):
         answer = prediction or model.predict([row])[0]
         assert answer is not None

@@ -12,6 +12,7 @@ from serving.model.outputs import Prediction
 from serving.model.store import LoadedModel, load
 from serving.model.stored import verify
 from tests.families import FAMILIES, FITTED, ROWS, ask_less, is_regression, tables
+from tests.unit.columns import assert_same_by_columns
 from tests.unit.training.pets import run
 
 TABLES = tables()
@@ -51,6 +52,8 @@ def test_an_estimator_is_adopted_and_answers_as_in_process(family: str, name: st
         for row in table.frame.astype(object).itertuples(index=False)
     ]
     assert_alike(answers(model, rows, [ROWS]), estimator, features)
+    part = rows[:ALONE_IN_FRAMES]
+    assert_same_by_columns(model, part, model.predict(part))
     sizes = np.random.default_rng(0).integers(1, 64, ROWS).tolist()
     assert_alike(answers(model, rows, sizes), estimator, features)
     alone = ALONE if model.description.asked.input == "array" else ALONE_IN_FRAMES

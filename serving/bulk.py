@@ -1,0 +1,258 @@
+"""A model over tables: Arrow in, Arrow out. All that an engine such as Ray or Spark needs.
+
+The answers are those of the service, by construction: the same checks, and the same code that asks
+the model. Rows of which something is wrong get none, and the reason.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from serving.dialects.tables import named_cells
+from serving.drift.watch import Watch
+from serving.files.arrow import check_fit, column_of, validate
+from serving.files.fit import Fit
+from serving.model.about import About
+from serving.model.answers import Answers, joined, labels_of
+from serving.model.columns import Column, by_columns, judge
+from serving.model.compiled import CompiledEstimator, shortest_s
+from serving.model.outputs import Array
+from serving.model.store import LoadedModel, ServedModel, load
+from serving.model.stored import VerifiedModel, verify
+from serving.problems import FieldError
+from serving.settings import Runtime, load_settings
+
+Errors: TypeAlias = Literal["fail", "null"]
+Table: TypeAlias = Any  # a pyarrow.Table or a pyarrow.RecordBatch
+
+WARNINGS, ERROR = "warnings", "error"
+NOTHING: Mapping[int, FieldError] = {}
+MAX_TOLD = 100  # remarks on a row, as in an answer of the service
+TIMED_ROWS, TIMED_RUNS = 8192, 3  # to find out what is quicker
+UNLIKE = "the model can't compute with values unlike those of training"
+
+
+class BadRowsError(ValueError):
+    """Some rows are not what the model takes; the message has the first of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a model says of some rows.
+
+    ``batch`` has the answers, a row for each row: null where there is none. ``mistakes`` are those
+    of bad rows, by their place, in order; a pointer begins at the row. ``unusual`` counts warnings
+    by feature. ``values`` has what was predicted for the good rows, an array for each target.
+    ``drift`` counts these rows in the bins of `Scorer.watch`, if the model has any.
+    """
+
+    batch: pa.RecordBatch
+    mistakes: list[tuple[int, FieldError]]
+    unusual: Counter[str]
+    values: tuple[pa.Array, ...]
+    drift: Array | None
+
+
+class Scorer:
+    """Scores tables with a model: a callable from a table, or a batch of one, to another.
+
+    What it gives has the input's columns, or some of them, and beside them those of the service's
+    CSV: ``prediction`` (``prediction_TARGET`` of several), ``probability_CLASS`` or ``score``; then
+    ``warnings`` and ``error``, texts, or null where there is nothing to tell.
+    """
+
+    def __init__(
+        self, model: str, columns: Sequence[str] | None = None, errors: Errors = "null"
+    ) -> None:
+        """Load a model of the store by its tag.
+
+        ``columns`` are those of the input that are given back, all if None. Bad rows get no answer
+        and a reason; with ``fail`` they are an error.
+
+        Raises:
+            ModelError: it is not there, or can't be loaded.
+        """
+        settings = load_settings()
+        self._columns, self._errors = columns, errors
+        stored = verify(ServedModel(model).resolve())
+        self.description = stored.description
+        self.about = About(stored.description, str(stored.tag.version))
+        loaded, example = load(stored, settings.runtime)
+        self._models = [loaded, *_beside(stored, loaded, settings.runtime)]
+        self._labels = [pa.array(labels) for labels in labels_of(self.description)]
+        document = self.about.document(example)
+        names = [name for name, _ in named_cells(document, self.description.targets)]
+        answers = loaded.answers(by_columns(self.description.features, [self.description.example]))
+        kinds = [values.type for values in self._predicted(answers)]
+        kinds += [pa.float64()] * len(answers.numbers)
+        fields = list(zip(names, kinds, strict=True))
+        self.answer_schema = pa.schema([*fields, (WARNINGS, pa.string()), (ERROR, pa.string())])
+        references = self.description.reference
+        self.watch: Watch | None = None
+        if references is not None and settings.drift:
+            self.watch = Watch(self.description, references, settings.drift_features)
+
+    def __call__(self, table: Table) -> Table:
+        """Score a table, or a batch of one.
+
+        Raises:
+            TableError: it does not fit the model, or is damaged.
+            BadRowsError: rows are bad, and that is to be an error.
+        """
+        if isinstance(table, pa.RecordBatch):
+            return self._scored(table)
+        self.schema(table.schema)
+        batches = [self._scored(batch) for batch in table.to_batches() if len(batch)]
+        return pa.Table.from_batches(batches, self.schema(table.schema))
+
+    def schema(self, given: pa.Schema) -> pa.Schema:
+        """Give the columns of what is given for a table of such columns.
+
+        Raises:
+            TableError: it does not fit the model.
+        """
+        fit = self._fit(given)
+        return pa.schema([*(given.field(at) for at in fit.kept), *self.answer_schema])
+
+    def _fit(self, given: pa.Schema) -> Fit:
+        names = self.answer_schema.names
+        return check_fit(given, self.description.features, self._columns, names)
+
+    def _scored(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        fit = self._fit(batch.schema)
+        validate(batch, tuple({*fit.features, *fit.kept}))
+        columns = [
+            column_of(feature, batch.column(at))[0]
+            for feature, at in zip(self.description.features, fit.features, strict=True)
+        ]
+        scored = self.score(columns)
+        if self._errors == "fail" and scored.mistakes:
+            row, told = scored.mistakes[0]
+            count = len({at for at, _ in scored.mistakes})
+            raise BadRowsError(
+                f"{count} rows are bad, row {row + 1} of its batch first: {worded(told)}"
+            )
+        kept = [batch.column(at) for at in fit.kept]
+        return pa.record_batch([*kept, *scored.batch.columns], schema=self.schema(batch.schema))
+
+    def score(
+        self, columns: Sequence[Column], broken: Mapping[int, FieldError] = NOTHING
+    ) -> Scored:
+        """Score rows, given by the columns of the features; those that are broken get no answer."""
+        judged = judge(self.description.features, columns, broken)
+        mistakes, warnings = dict(judged.mistakes), dict(judged.warnings)
+        good, columns = judged.good, judged.columns
+        places = np.flatnonzero(good)
+        failures: dict[int, BaseException] = {}
+        answers = self._answers(columns, places, failures) if len(places) else None
+        if failures:
+            for at, exc in failures.items():
+                is_unlike = at in warnings and isinstance(exc, ValueError)
+                detail = UNLIKE if is_unlike else f"the model fails on it: {type(exc).__name__}"
+                mistakes[at] = [
+                    *(warnings.pop(at, []) if is_unlike else []),
+                    FieldError("", detail),
+                ]
+            answered = ~np.isin(places, list(failures))
+            columns = [column.take(answered) for column in columns]
+            good[list(failures)] = False
+        return Scored(
+            self._batch(good, answers, warnings, mistakes),
+            [(at, told) for at in sorted(mistakes) for told in mistakes[at]],
+            Counter(_name(told) for some in warnings.values() for told in some),
+            self._predicted(answers) if answers else (),
+            self.watch.count_columns(columns, answers) if self.watch and answers else None,
+        )
+
+    def _answers(
+        self, columns: Sequence[Column], places: Array, failures: dict[int, BaseException]
+    ) -> Answers | None:
+        """Ask the model; rows on which it fails, by their places, are found by halving."""
+        try:
+            return self._ask(columns)
+        except (Exception, SystemExit) as exc:  # whatever a model raises
+            rows = len(places)
+            if rows == 1:
+                failures[int(places[0])] = exc
+                return None
+            half = rows // 2
+            ends = ((0, half), (half, rows))
+            parts = [
+                self._answers([c.part(at, to) for c in columns], places[at:to], failures)
+                for at, to in ends
+            ]
+            answered = [part for part in parts if part is not None]
+            return joined(answered) if answered else None
+
+    def _ask(self, columns: Sequence[Column]) -> Answers:
+        if len(self._models) > 1 and len(columns[0]) >= TIMED_ROWS:
+            # These give the same bits, and which is quicker is for the size of the table to tell.
+            some = [column.part(0, TIMED_ROWS) for column in columns]
+            self._models.sort(key=lambda one: shortest_s(partial(one.answers, some), TIMED_RUNS))
+            del self._models[1:]
+        return self._models[0].answers(columns)
+
+    def _predicted(self, answers: Answers) -> tuple[pa.Array, ...]:
+        """Give what was predicted, an array for each target."""
+        if not self._labels:
+            return tuple(map(pa.array, answers.values))
+        return tuple(
+            labels.take(pa.array(values))
+            for labels, values in zip(self._labels, answers.values, strict=True)
+        )
+
+    def _batch(
+        self,
+        good: Array,
+        answers: Answers | None,
+        warnings: Mapping[int, Sequence[FieldError]],
+        mistakes: Mapping[int, Sequence[FieldError]],
+    ) -> pa.RecordBatch:
+        """Put the answers to good rows where they belong, and what there is to tell beside them."""
+        rows = len(good)
+        told = [_column_of(remarks, rows) for remarks in (warnings, mistakes)]
+        if answers is None:
+            kinds = self.answer_schema.types[: -len(told)]
+            return pa.record_batch(
+                [*(pa.nulls(rows, kind) for kind in kinds), *told], schema=self.answer_schema
+            )
+        arrays = [*self._predicted(answers), *map(pa.array, answers.numbers)]
+        if len(answers) < rows:
+            places = pa.array(np.cumsum(good) - 1, mask=~good)
+            arrays = [array.take(places) for array in arrays]
+        kinds = self.answer_schema.types
+        arrays = [array.cast(kind) for array, kind in zip(arrays, kinds, strict=False)]
+        return pa.record_batch([*arrays, *told], schema=self.answer_schema)
+
+
+def _beside(stored: VerifiedModel, loaded: LoadedModel, runtime: Runtime) -> Iterator[LoadedModel]:
+    """Give the estimator beside a graph that is exact: for many rows it may be the quicker one."""
+    if runtime is Runtime.AUTO and isinstance(loaded, CompiledEstimator) and loaded.is_exact:
+        yield load(stored, Runtime.SKLEARN)[0]
+
+
+def _column_of(remarks: Mapping[int, Sequence[FieldError]], rows: int) -> pa.Array:
+    """Give the remarks on rows as texts, null where there are none."""
+    if not remarks:
+        return pa.nulls(rows, pa.string())
+    texts: list[str | None] = [None] * rows
+    for at, told in remarks.items():
+        shown = [worded(each) for each in told[:MAX_TOLD]]
+        if len(told) > MAX_TOLD:
+            shown.append(f"no more than {MAX_TOLD} are listed")
+        texts[at] = "; ".join(shown)
+    return pa.array(texts, pa.string())
+
+
+def worded(told: FieldError) -> str:
+    """Give a remark on a row as a sentence, with the name of the column that it is about."""
+    return f"{_name(told)}: {told.detail}" if told.pointer else told.detail
+
+
+def _name(told: FieldError) -> str:
+    return told.pointer[1:].replace("~1", "/").replace("~0", "~")
