@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ from serving.files.arrow import check_fit, column_of, validate
 from serving.files.fit import Fit
 from serving.model.about import About
 from serving.model.answers import Answers, joined, labels_of
-from serving.model.columns import Column, by_columns, judge
+from serving.model.columns import Column, Remark, among, by_columns, judge
 from serving.model.compiled import CompiledEstimator, shortest_s
 from serving.model.outputs import Array
 from serving.model.store import LoadedModel, ServedModel, load
@@ -32,7 +33,6 @@ Table: TypeAlias = Any  # a pyarrow.Table or a pyarrow.RecordBatch
 
 WARNINGS, ERROR = "warnings", "error"
 NOTHING: Mapping[int, FieldError] = {}
-MAX_TOLD = 100  # remarks on a row, as in an answer of the service
 TIMED_ROWS, TIMED_RUNS = 8192, 3  # to find out what is quicker
 UNLIKE = "the model can't compute with values unlike those of training"
 
@@ -145,26 +145,25 @@ class Scorer:
     ) -> Scored:
         """Score rows, given by the columns of the features; those that are broken get no answer."""
         judged = judge(self.description.features, columns, broken)
-        mistakes, warnings = dict(judged.mistakes), dict(judged.warnings)
         good, columns = judged.good, judged.columns
+        mistakes, warnings = judged.mistakes, judged.warnings
         places = np.flatnonzero(good)
         failures: dict[int, BaseException] = {}
         answers = self._answers(columns, places, failures) if len(places) else None
         if failures:
-            for at, exc in failures.items():
-                is_unlike = at in warnings and isinstance(exc, ValueError)
-                detail = UNLIKE if is_unlike else f"the model fails on it: {type(exc).__name__}"
-                mistakes[at] = [
-                    *(warnings.pop(at, []) if is_unlike else []),
-                    FieldError("", detail),
-                ]
             answered = ~np.isin(places, list(failures))
             columns = [column.take(answered) for column in columns]
+            mistakes = [*mistakes, *_failed(failures, warnings)]
             good[list(failures)] = False
+            warnings = among(warnings, good)
+        bad = ((int(at), told) for told, rows in mistakes for at in rows)
+        unusual: Counter[str] = Counter()
+        for told, rows in warnings:
+            unusual[name_of(told)] += len(rows)
         return Scored(
             self._batch(good, answers, warnings, mistakes),
-            [(at, told) for at in sorted(mistakes) for told in mistakes[at]],
-            Counter(_name(told) for some in warnings.values() for told in some),
+            sorted(bad, key=itemgetter(0)),
+            unusual,
             self._predicted(answers) if answers else (),
             self.watch.count_columns(columns, answers) if self.watch and answers else None,
         )
@@ -210,12 +209,12 @@ class Scorer:
         self,
         good: Array,
         answers: Answers | None,
-        warnings: Mapping[int, Sequence[FieldError]],
-        mistakes: Mapping[int, Sequence[FieldError]],
+        warnings: Sequence[Remark],
+        mistakes: Sequence[Remark],
     ) -> pa.RecordBatch:
         """Put the answers to good rows where they belong, and what there is to tell beside them."""
         rows = len(good)
-        told = [_column_of(remarks, rows) for remarks in (warnings, mistakes)]
+        told = [_texts(remarks, rows) for remarks in (warnings, mistakes)]
         if answers is None:
             kinds = self.answer_schema.types[: -len(told)]
             return pa.record_batch(
@@ -236,23 +235,43 @@ def _beside(stored: VerifiedModel, loaded: LoadedModel, runtime: Runtime) -> Ite
         yield load(stored, Runtime.SKLEARN)[0]
 
 
-def _column_of(remarks: Mapping[int, Sequence[FieldError]], rows: int) -> pa.Array:
-    """Give the remarks on rows as texts, null where there are none."""
-    if not remarks:
-        return pa.nulls(rows, pa.string())
-    texts: list[str | None] = [None] * rows
-    for at, told in remarks.items():
-        shown = [worded(each) for each in told[:MAX_TOLD]]
-        if len(told) > MAX_TOLD:
-            shown.append(f"no more than {MAX_TOLD} are listed")
-        texts[at] = "; ".join(shown)
-    return pa.array(texts, pa.string())
+def _failed(failures: Mapping[int, BaseException], warnings: Sequence[Remark]) -> Iterator[Remark]:
+    """Tell of rows on which the model has failed, as the service does.
+
+    A ValueError is how scikit-learn refuses input: of unusual rows it tells that these are why.
+    """
+    for at, exc in sorted(failures.items()):
+        row = np.array([at])
+        unusual = [told for told, rows in warnings if at in rows]
+        if unusual and isinstance(exc, ValueError):
+            yield from (Remark(told, row) for told in unusual)
+            yield Remark(FieldError("", UNLIKE), row)
+        else:
+            yield Remark(FieldError("", f"the model fails on it: {type(exc).__name__}"), row)
+
+
+def _texts(remarks: Sequence[Remark], rows: int) -> pa.Array:
+    """Give what is told of rows as texts, null where that is nothing.
+
+    Few sets of remarks are told of many rows: each of these texts is written once.
+    """
+    texts: list[str | None] = [None]
+    text_of = np.zeros(rows, dtype=np.int64)
+    for told, places in remarks:
+        before = text_of[places]
+        after = np.zeros(len(texts), dtype=np.int64)
+        for text in np.flatnonzero(np.bincount(before)):
+            after[text] = len(texts)
+            texts.append("; ".join(filter(None, (texts[text], worded(told)))))
+        text_of[places] = after[before]
+    return pa.array(texts, pa.string()).take(pa.array(text_of))
 
 
 def worded(told: FieldError) -> str:
     """Give a remark on a row as a sentence, with the name of the column that it is about."""
-    return f"{_name(told)}: {told.detail}" if told.pointer else told.detail
+    return f"{name_of(told)}: {told.detail}" if told.pointer else told.detail
 
 
-def _name(told: FieldError) -> str:
+def name_of(told: FieldError) -> str:
+    """Give the name of the column that a remark on a row is about; none, if it is about the row."""
     return told.pointer[1:].replace("~1", "/").replace("~0", "~")

@@ -9,16 +9,17 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from serving.model.domains import Interval
 from serving.model.features import Boolean, Feature, Number, Row, Value
 from serving.model.outputs import Array
 from serving.problems import FieldError, pointer
 
 UNREAD = "a value that can't be read"
+RIGHT = (False, "")
 INT64 = np.iinfo(np.int64)
 MAX_EXACT = 2.0**62
 
@@ -109,18 +110,26 @@ def _column(feature: Feature, values: Sequence[Any]) -> Column:
     return Column(np.array([places.get(value, 0) for value in values], np.intp), missing, words)
 
 
+class Remark(NamedTuple):
+    """What is wrong with, or unusual about, the values of some rows, by their places in order."""
+
+    told: FieldError
+    rows: Array
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Rows that were looked at: what is wrong with some, and unusual about others, by their place.
+    """Rows that were looked at: what is wrong with some, and unusual about others.
 
-    ``columns`` are the features' as the model takes them, of ``good`` rows, which have no mistakes.
-    The pointers begin at the row, as if it were an object by feature name.
+    ``columns`` are the features' as the model takes them, of ``good`` rows, which have no mistakes;
+    of others no warnings are told. The pointers begin at the row, as if it were an object by
+    feature name.
     """
 
     columns: list[Column]
     good: Array
-    mistakes: Mapping[int, Sequence[FieldError]]
-    warnings: Mapping[int, Sequence[FieldError]]
+    mistakes: list[Remark]
+    warnings: list[Remark]
 
 
 def judge(
@@ -129,80 +138,99 @@ def judge(
     broken: Mapping[int, FieldError],
 ) -> Judged:
     """Judge rows, of which some are known to be broken: of these nothing else is told."""
-    mistakes: defaultdict[int, list[FieldError]] = defaultdict(list)
-    warnings: defaultdict[int, list[FieldError]] = defaultdict(list)
-    for at, told in broken.items():
-        mistakes[at].append(told)
-    for feature, column in zip(features, columns, strict=True):
-        place = pointer(feature.name)
-        for at, wrong, detail in _remarks(feature, column):
-            if at not in broken:
-                (mistakes if wrong else warnings)[at].append(FieldError(place, detail))
     good = np.ones(len(columns[0]), dtype=bool)
+    good[list(broken)] = False
+    mistakes = [Remark(told, np.array([at])) for at, told in sorted(broken.items())]
+    warnings: list[Remark] = []
+    for feature, column in zip(features, columns, strict=True):
+        for wrong, detail, rows in _remarks(feature, column):
+            told = FieldError(pointer(feature.name), detail)
+            (mistakes if wrong else warnings).append(Remark(told, rows))
     if mistakes:
-        bad = sorted(mistakes)
-        good[bad] = False
-        for at in bad:
-            warnings.pop(at, None)
-        mistakes = defaultdict(list, {at: mistakes[at] for at in bad})
+        whole = good.copy()
+        mistakes = [*mistakes[: len(broken)], *among(mistakes[len(broken) :], whole)]
+        for remark in mistakes:
+            good[remark.rows] = False
+        warnings = among(warnings, good)
         columns = [column.take(good) for column in columns]
     taken = [_as_taken(feature, column) for feature, column in zip(features, columns, strict=True)]
     return Judged(taken, good, mistakes, warnings)
 
 
-def _remarks(feature: Feature, column: Column) -> Iterator[tuple[int, bool, str]]:
-    """Tell of values by their rows: whether each is wrong, or else unusual, and how."""
+def among(remarks: Sequence[Remark], rows: Array) -> list[Remark]:
+    """Give what is told of some rows, given by a mask."""
+    kept = (Remark(told, places[rows[places]]) for told, places in remarks)
+    return [remark for remark in kept if len(remark.rows)]
+
+
+def _remarks(feature: Feature, column: Column) -> Iterator[tuple[bool, str, Array]]:
+    """Tell what values are wrong, or else unusual, and how."""
     apart = np.zeros(len(column), dtype=bool)  # what is no value of the feature's type
     if column.missing is not None:
         apart |= column.missing
-        if detail := feature.mistake(None):
-            for at in np.flatnonzero(column.missing).tolist():
-                yield at, True, detail
+        if (detail := feature.mistake(None)) and apart.any():
+            yield True, detail, np.flatnonzero(apart)
     if column.others:
         apart[list(column.others)] = True
-        for at, other in column.others.items():
-            yield at, True, feature.mistake(other) or UNREAD
-
-    @cache
-    def told(value: Value) -> tuple[bool, str]:
-        wrong = feature.mistake(value)
-        return bool(wrong), wrong or feature.unlike(value)
-
-    words: Sequence[Value] | None = column.words
-    if column.values.dtype == bool:
-        words = (False, True)
+        kinds: defaultdict[str, list[int]] = defaultdict(list)
+        for at, other in sorted(column.others.items()):
+            kinds[feature.mistake(other) or UNREAD].append(at)
+        for detail, places in kinds.items():
+            yield True, detail, np.array(places)
+    values = column.values
+    words: Sequence[Value] | None = (False, True) if values.dtype == bool else column.words
     if words is not None:
-        strange = np.array([told(word)[1] != "" for word in words], dtype=bool)
-        if not strange.any():
+        rows, kinds_of = np.flatnonzero(~apart), [_told(feature, word) for word in words]
+        codes = {told: code for code, told in enumerate(dict.fromkeys(kinds_of))}
+        if set(codes) <= {RIGHT}:
             return
-        rows = np.flatnonzero(strange[column.values.astype(np.intp)] & ~apart)
-        for at, place in zip(rows.tolist(), column.values[rows].tolist(), strict=True):
-            yield at, *told(words[place])
-        return
-    rows = np.flatnonzero(~(_plain(feature, column.values) | apart))
-    for at, value in zip(rows.tolist(), column.values[rows].tolist(), strict=True):
-        wrong, detail = told(value)
-        if detail:
-            yield at, wrong, detail
+        of_word = np.array([codes[told] for told in kinds_of])
+        of_row = of_word[values[rows].astype(np.intp)]
+        for told, code in codes.items():
+            if told != RIGHT and (places := rows[of_row == code]).size:
+                yield *told, places
+    elif isinstance(feature, Number):
+        rows = np.flatnonzero(~(_plain(feature, values) | apart))
+        of_row = _kinds(feature, values[rows])
+        for kind in np.unique(of_row):
+            places = rows[of_row == kind]
+            if (told := _told(feature, values[places[0]].item())) != RIGHT:
+                yield *told, places
 
 
-def _plain(feature: Feature, numbers: Array) -> Array:
-    """Tell the numbers of which it is plain that they are right and usual: maybe not all such."""
-    if not isinstance(feature, Number):
-        return np.zeros(len(numbers), dtype=bool)
+def _told(feature: Feature, value: Value) -> tuple[bool, str]:
+    """Tell whether a value is wrong, and how; or else how it is unusual."""
+    wrong = feature.mistake(value)
+    return bool(wrong), wrong or feature.unlike(value)
+
+
+def _plain(feature: Number, numbers: Array) -> Array:
+    """Tell the numbers of which it is plain that they are right and usual."""
+    plain = _within(feature.bounds, numbers)
+    if feature.trained is not None and feature.trained != feature.bounds:
+        plain &= _within(feature.trained, numbers)
     if feature.known is not None:
-        plain = np.isin(numbers, feature.known)
-    else:
-        plain = np.ones(len(numbers), dtype=bool)
-    for interval in (feature.bounds, feature.trained):
-        if interval is not None:
-            low, high = interval.ends
-            if numbers.dtype == np.int64:  # a double near them may be another number
-                low, high = _whole(low, up=True), _whole(high, up=False)
-            plain &= (numbers >= low) & (numbers <= high)
+        plain &= np.isin(numbers, feature.known)
     if feature.type == "integer" and numbers.dtype != np.int64:
         plain &= numbers == np.floor(numbers)
     return plain
+
+
+def _kinds(feature: Number, numbers: Array) -> Array:
+    """Sort numbers by all that decides what is told of them, so that one of a kind tells of all."""
+    kinds = _within(feature.bounds, numbers).astype(np.int64)
+    if feature.trained is not None:
+        kinds = 2 * kinds + _within(feature.trained, numbers)
+    if feature.known is not None:
+        kinds = 2 * kinds + np.isin(numbers, feature.known)
+    return np.asarray(2 * kinds + (numbers == np.floor(numbers)))
+
+
+def _within(interval: Interval, numbers: Array) -> Array:
+    low, high = interval.ends
+    if numbers.dtype == np.int64:  # a double near them may be another number
+        low, high = _whole(low, up=True), _whole(high, up=False)
+    return np.asarray((numbers >= low) & (numbers <= high))
 
 
 def _whole(number: float, *, up: bool) -> int:

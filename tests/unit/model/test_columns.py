@@ -66,8 +66,8 @@ def test_rows_are_judged_as_they_are_one_by_one(feature: Feature, data: st.DataO
 
     taken = judged.columns[0].objects()
     for at, item in enumerate(items):
-        mistakes = [one.detail for one in judged.mistakes.get(at, [])]
-        warnings = [one.detail for one in judged.warnings.get(at, [])]
+        mistakes = [told.detail for told, rows in judged.mistakes if at in rows]
+        warnings = [told.detail for told, rows in judged.warnings if at in rows]
         value = [] if mistakes else [repr(taken.pop(0))]
         assert (value, mistakes, warnings) == one_by_one(feature, item)
         assert judged.good[at] == (not mistakes)
@@ -96,13 +96,16 @@ def column_of(values: list[Any], gone: list[bool], others: dict[int, Any]) -> Co
 
 def test_of_broken_rows_nothing_else_is_told() -> None:
     broken = {1: FieldError("", "expected 5 values, got 4")}
-    column = Column(np.array([99.0, 99.0]), None, None, {0: "x"})
+    column = Column(np.array([99.0, 99.0, 99.0]), None, None, {0: "x", 1: "x"})
 
     judged = judge([number("n")], [column], broken)
 
-    assert list(judged.mistakes[1]) == [broken[1]]
-    assert list(judged.mistakes) == [0, 1]
-    assert not judged.warnings
+    assert [(told.detail, rows.tolist()) for told, rows in judged.mistakes] == [
+        ("expected 5 values, got 4", [1]),
+        ("expected a number, got a string", [0]),
+    ]
+    assert [rows.tolist() for _, rows in judged.warnings] == [[2]]
+    assert judged.good.tolist() == [False, False, True]
 
 
 def test_validated_rows_are_given_by_columns() -> None:
