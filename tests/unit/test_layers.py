@@ -14,7 +14,7 @@ GROUND = "console problems json_text keys telemetry settings exposition gatherin
 WINGS = {
     "model": "domains features description outputs columns answers wrapped lightgbm_file "
     "onnx_session onnx_file shortcut scores about rows estimator compiled code stored facts "
-    "store state changes",
+    "store state named changes",
     "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf "
     "frames findings waiting companion shadow",
@@ -61,7 +61,7 @@ KNOWN_BY = {
 
 # Who of serving may import a package that few may know.
 FOREIGN: dict[str, set[str]] = {
-    "bentoml": {"service", "model.store", "model.stored", "host.bento"},
+    "bentoml": {"service", "model.named", "model.store", "model.stored", "host.bento"},
     "_bentoml_impl": {"host.bento"},
     "_bentoml_sdk": set(),
     "prometheus_client": {"exposition", "gathering", "metrics"},
