@@ -16,6 +16,8 @@ INSTALL = $(BIN)/uv pip install --quiet --python $(1) -r $(2) \
   || $(1) -m pip install --quiet --disable-pip-version-check -r $(2)
 # Other programs that write models, likewise.
 WRITERS = $(patsubst tests/system/writers/requirements/%.txt,$(VENV)/writers/%/installed,$(wildcard tests/system/writers/requirements/*.txt))
+# Engines that score tables on many machines, likewise, with what their workers need.
+ENGINES = $(patsubst tests/system/engines/requirements/%.txt,$(VENV)/engines/%/installed,$(wildcard tests/system/engines/requirements/*.txt))
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
 .PHONY: serve key train image sbom check test test-system image-test bench soak overload audit format lock clean
@@ -49,8 +51,8 @@ test: check
 	$(PYTEST_ON_ALL_CORES) -n $(ONE_MORE) --dist loadfile tests/wire -m "not alone"  # a file's tests share servers
 	$(BIN)/pytest tests/wire -m alone
 
-test-system: $(VENV)/dev $(VENV)/audit/installed $(CLIENTS) $(WRITERS)
-	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx openssl=openssl
+test-system: $(VENV)/dev $(VENV)/audit/installed $(CLIENTS) $(WRITERS) $(ENGINES)
+	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx openssl=openssl java=default-jre-headless
 	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/system -m "not alone"
 	$(BIN)/pytest tests/system -m alone
 
@@ -76,6 +78,7 @@ format: $(VENV)/dev
 lock: $(VENV)/dev
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-train.in -o requirements-train.txt
+	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-bulk.in -o requirements-bulk.txt
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-image.in -o requirements-image.txt
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-dev.in -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --upgrade --no-header requirements-audit.in -o requirements-audit.txt
@@ -88,6 +91,10 @@ $(VENV)/runtime: requirements.txt
 
 $(VENV)/train: requirements-train.txt $(VENV)/runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-train.txt
+	touch $@
+
+$(VENV)/bulk: requirements-bulk.txt $(VENV)/runtime  ## what scoring tables needs beside the service
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bulk.txt
 	touch $@
 
 $(VENV)/image: requirements-image.txt $(VENV)/runtime
@@ -110,6 +117,11 @@ $(VENV)/clients/%/installed: tests/system/clients/requirements/%.txt | $(VENV)/d
 	touch $@
 
 $(VENV)/writers/%/installed: tests/system/writers/requirements/%.txt | $(VENV)/dev
+	$(PYTHON) -m venv --clear $(@D)
+	$(call INSTALL,$(@D)/bin/python,$<)
+	touch $@
+
+$(VENV)/engines/%/installed: tests/system/engines/requirements/%.txt requirements.txt requirements-bulk.txt | $(VENV)/dev
 	$(PYTHON) -m venv --clear $(@D)
 	$(call INSTALL,$(@D)/bin/python,$<)
 	touch $@
