@@ -22,9 +22,10 @@ from serving.model.about import About
 from serving.model.answers import Answers, joined, labels_of
 from serving.model.columns import Column, Remark, among, by_columns, judge
 from serving.model.compiled import CompiledEstimator, shortest_s
+from serving.model.named import opened
 from serving.model.outputs import Array
-from serving.model.store import LoadedModel, ServedModel, load
-from serving.model.stored import VerifiedModel, verify
+from serving.model.store import LoadedModel, load
+from serving.model.stored import VerifiedModel
 from serving.problems import FieldError
 from serving.settings import Runtime, load_settings
 
@@ -69,7 +70,7 @@ class Scorer:
     def __init__(
         self, model: str, columns: Sequence[str] | None = None, errors: Errors = "null"
     ) -> None:
-        """Load a model of the store by its tag.
+        """Load a model: by its tag in the store, its folder, or an exported file.
 
         ``columns`` are those of the input that are given back, all if None. Bad rows get no answer
         and a reason; with ``fail`` they are an error.
@@ -79,11 +80,11 @@ class Scorer:
         """
         settings = load_settings()
         self._columns, self._errors = columns, errors
-        stored = verify(ServedModel(model).resolve())
-        self.description = stored.description
-        self.about = About(stored.description, str(stored.tag.version))
-        loaded, example = load(stored, settings.runtime)
-        self._models = [loaded, *_beside(stored, loaded, settings.runtime)]
+        with opened(model, settings.state_path) as stored:
+            self.description = stored.description
+            self.about = About(stored.description, str(stored.tag.version))
+            loaded, example = load(stored, settings.runtime)
+            self._models = [loaded, *_beside(stored, loaded, settings.runtime)]
         self._labels = [pa.array(labels) for labels in labels_of(self.description)]
         document = self.about.document(example)
         names = [name for name, _ in named_cells(document, self.description.targets)]
