@@ -1,0 +1,20 @@
+"""Score Parquet files by Spark: spark-submit --py-files serving.zip score_spark.py MODEL FROM TO."""
+
+import sys
+from collections.abc import Iterator
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from serving.bulk import Scorer
+
+if __name__ == "__main__":
+    model, source, target = sys.argv[1:]  # all three on storage that every node sees
+    spark = SparkSession.builder.getOrCreate()
+    table = spark.read.parquet(source)
+    schema = spark.createDataFrame(Scorer(model)(table.limit(0).toArrow())).schema
+
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return map(Scorer(model), batches)  # one for each task
+
+    table.mapInArrow(score, schema).write.parquet(target)
