@@ -12,6 +12,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field
 
 from serving.model.domains import Frozen
 from serving.model.features import Feature, Row
+from serving.model.reading import Reading
 
 Label = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
 Task = Literal["classification", "regression", "clustering", "outlier-detection"]
@@ -151,7 +152,8 @@ class Description(Frozen):
     among them: a client that sends its whole row may name them. ``reference`` is what requests can
     be compared with; versions that kept none saved models without. It and ``training`` are null,
     too, where it is not known what the estimator was fitted on. ``is_graph`` says that the
-    estimator is an ONNX file as somebody has brought it.
+    estimator is an ONNX file as somebody has brought it. ``reading`` tells how the table was read,
+    where it was a file of text.
     """
 
     name: str
@@ -171,6 +173,7 @@ class Description(Frozen):
     compiled: Compiled | str = "it was saved by a version that compiled none"
     reference: References | None = None
     is_graph: bool = False
+    reading: Reading | None = None
 
     @field_validator("classes")
     @classmethod

@@ -19,6 +19,7 @@ def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict
             "compiled": True,
             "reference": True,
             "is_graph": True,
+            "reading": True,
             "features": {"__all__": {"known"}},
         },
     )

@@ -12,19 +12,19 @@ ROOT = Path(__file__).parents[2]
 # but never a room of a sibling's.
 GROUND = "console problems json_text keys telemetry settings exposition gathering metrics"
 WINGS = {
-    "model": "domains features description outputs columns answers wrapped lightgbm_file "
-    "onnx_session onnx_file shortcut scores about rows estimator compiled code stored facts "
-    "store state named changes",
+    "model": "domains features reading description outputs columns answers wrapped "
+    "lightgbm_file onnx_session onnx_file shortcut scores about rows estimator "
+    "compiled code stored facts store state named changes",
     "drift": "ranges bins watch comparison words report",
-    "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf "
-    "frames findings waiting companion shadow",
-    "files": "source fit arrow",
+    "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf frames "
+    "findings waiting companion shadow",
+    "files": "source fit arrow delimiter transcoded records splitting head cells delimited",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
-    "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting pages "
-    "models drift probes edge",
-    "host": "process logs letters protocol wanted following life succession supervisor shadowed "
-    "application bento",
+    "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting "
+    "pages models drift probes edge",
+    "host": "process logs letters protocol wanted following life succession supervisor "
+    "shadowed application bento",
     "outcomes": "reading versions joining report __main__",
     "shadowing": "comparison shadow __main__",
     "versions": "deciding servers listing comparing commands options __main__",
@@ -41,42 +41,43 @@ ORDER = (
 KNOWN_BY = {
     "drift": "model.answers model.columns model.description model.domains model.features "
     "model.outputs",
-    "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
-    "model.features model.outputs model.rows model.state model.store model.stored",
-    "files": "model.columns model.features",
+    "prediction": "drift.comparison drift.report drift.watch model.about model.facts model.features "
+    "model.outputs model.rows model.state model.store model.stored",
+    "files": "model.columns model.description model.features model.outputs model.reading",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
-    "door": "dialects.dialect drift.comparison drift.report drift.words model.about model.domains "
-    "model.facts prediction.cache prediction.drift prediction.loaded "
+    "door": "dialects.dialect drift.comparison drift.report drift.words model.about "
+    "model.domains model.facts prediction.cache prediction.drift prediction.loaded "
     "prediction.predictor prediction.shelf",
     "host": "door.edge door.windows model.domains model.state model.store model.stored "
-    "prediction.companion prediction.frames prediction.shadow prediction.shelf prediction.sinks",
+    "prediction.companion prediction.frames prediction.shadow prediction.shelf "
+    "prediction.sinks",
     "outcomes": "model.description model.features model.outputs model.scores model.stored",
     "shadowing": "host.logs model.about model.changes model.description model.features "
-    "model.outputs model.rows model.store model.stored prediction.frames prediction.predictor "
-    "prediction.sinks",
-    "versions": "host.letters host.wanted model.changes model.description model.scores model.state "
-    "model.stored",
+    "model.outputs model.rows model.store model.stored prediction.frames "
+    "prediction.predictor prediction.sinks",
+    "versions": "host.letters host.wanted model.changes model.description model.scores "
+    "model.state model.stored",
 }
 
 # Who of serving may import a package that few may know.
 FOREIGN: dict[str, set[str]] = {
-    "bentoml": {"service", "model.named", "model.store", "model.stored", "host.bento"},
+    "bentoml": {"host.bento", "model.named", "model.store", "model.stored", "service"},
     "_bentoml_impl": {"host.bento"},
     "_bentoml_sdk": set(),
     "prometheus_client": {"exposition", "gathering", "metrics"},
-    "structlog": {"telemetry", "host.logs"},
+    "structlog": {"host.logs", "telemetry"},
     "circus": {"host.supervisor"},
     "uvicorn": {"host.protocol"},
     "redis": {"door.windows"},
     "cachetools": {"prediction.cache"},
     "jinja2": {"door.drift"},
     "sklearn": {
-        "model.wrapped",
         "model.estimator",
         "model.lightgbm_file",
         "model.onnx_file",
         "model.scores",
+        "model.wrapped",
     },
     "pandas": {"model.estimator"},
     "pyarrow": {"bulk", "files.arrow"},
