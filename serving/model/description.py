@@ -152,8 +152,8 @@ class Description(Frozen):
     among them: a client that sends its whole row may name them. ``reference`` is what requests can
     be compared with; versions that kept none saved models without. It and ``training`` are null,
     too, where it is not known what the estimator was fitted on. ``is_graph`` says that the
-    estimator is an ONNX file as somebody has brought it. ``reading`` tells how the table was read,
-    where it was a file of text.
+    estimator is an ONNX file as somebody has brought it. ``reading`` tells how the table's cells
+    were read; it is null where none was text, or an older version saved the model.
     """
 
     name: str

@@ -7,21 +7,16 @@ from serving.model.domains import Schema, closed
 from serving.model.stored import VerifiedModel, compiled_form
 from serving.settings import Runtime
 
+# What of a description is for the service alone; and what is said of nothing else.
+_PRIVATE = ("artifact_sha256", "asked", "code", "compiled", "reference", "is_graph", "reading")
+_PRIVATE_PARTS = ("Asked", "Categories", "Compiled", "Reading", "Reference", "References", "Style")
+
 
 def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict[str, Any]:
     """Tell all that is public about a model: the answer to ``GET /model/info``."""
     info = verified.description.model_dump(
         mode="json",
-        exclude={
-            "artifact_sha256": True,
-            "asked": True,
-            "code": True,
-            "compiled": True,
-            "reference": True,
-            "is_graph": True,
-            "reading": True,
-            "features": {"__all__": {"known"}},
-        },
+        exclude={**dict.fromkeys(_PRIVATE, True), "features": {"__all__": {"known"}}},
     )
     return info | {
         "version": str(verified.tag.version),
@@ -67,9 +62,9 @@ def model_info_schemas() -> dict[str, Schema]:
     )
     parts = schema.pop("$defs")
     properties = schema["properties"]
-    for private in ("artifact_sha256", "asked", "code", "compiled", "reference", "is_graph"):
+    for private in _PRIVATE:
         del properties[private]
-    for private in ("Asked", "Categories", "Compiled", "Reference", "References"):
+    for private in _PRIVATE_PARTS:
         del parts[private]
     for kind in ("Category", "Number"):
         del parts[kind]["properties"]["known"]

@@ -80,7 +80,7 @@ FOREIGN: dict[str, set[str]] = {
         "model.wrapped",
     },
     "pandas": {"model.estimator"},
-    "pyarrow": {"bulk", "files.arrow"},
+    "pyarrow": {"bulk", "files.arrow", "files.cells", "files.delimited", "files.splitting"},
     "onnxruntime": {"model.onnx_session"},
     "limits": set(),
     "onnx": set(),

@@ -74,6 +74,7 @@ def before_asking(name: str, estimator: Estimator, table: Table, metrics: Metric
             },
         ),
         is_graph=is_graph(estimator),
+        reading=table.reading,
     )
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from training.table.marks import USUAL, never_found, told_missing, without
+from serving.model.reading import PLAINLY, USUAL, Reading, Style
+from training.table.marks import never_found, told_missing, without
 from training.table.numerals import (
-    PLAINLY,
-    Style,
     are_numbers,
     doubt_of,
     evened,
@@ -34,12 +33,14 @@ class Remarks:
     """What a person should know of how a file was read.
 
     ``file`` are whole sentences. By column, ``decided`` has the ends of sentences that begin with
-    the column's name, and ``doubts`` what only a person can settle.
+    the column's name, and ``doubts`` what only a person can settle. ``reading`` is what it takes to
+    read others alike; None, where there was no file.
     """
 
     file: tuple[str, ...] = ()
     decided: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def read_cells(parsed: Parsed, *, decimal: str | None, point: bool) -> tuple[pd.
     found: dict[str, pd.Series] = {}
     decided: dict[str, tuple[str, ...]] = {}
     doubts: dict[str, str] = {}
+    styles: dict[str, Style] = {}
     gone: list[pd.Series] = []
     for place, (name, column) in enumerate(zip(parsed.frame, columns, strict=True)):
         settled = _settled(column, decimal, point) if column.is_doubtful else column
@@ -158,9 +160,13 @@ def read_cells(parsed: Parsed, *, decimal: str | None, point: bool) -> tuple[pd.
         found[name], lost = _unmarked(parsed, place, settled.values)
         if notes := ((told_missing(lost),) if len(lost) else ()) + settled.notes:
             decided[name] = notes
+        if settled.styles and settled.styles != (PLAINLY,) and not settled.is_doubtful:
+            styles[name] = settled.styles[0]
         gone.append(lost)
     unfound = never_found(parsed.marks, gone)
-    return pd.DataFrame(found, index=parsed.frame.index), Remarks(unfound, decided, doubts)
+    reading = Reading(missing=tuple(dict.fromkeys(parsed.marks)), numbers=styles)
+    frame = pd.DataFrame(found, index=parsed.frame.index)
+    return frame, Remarks(unfound, decided, doubts, reading)
 
 
 def _column(parsed: Parsed, place: int) -> Column:
@@ -206,4 +212,6 @@ def without_marks(frame: pd.DataFrame, marks: Sequence[str]) -> tuple[pd.DataFra
     decided = {str(name): (told_missing(gone),) for name, (_, gone) in columns.items() if len(gone)}
     unfound = never_found(marks, [gone for _, gone in columns.values()])
     kept = {name: values for name, (values, _) in columns.items()}
-    return pd.DataFrame(kept, index=frame.index), Remarks(unfound, decided)
+    return pd.DataFrame(kept, index=frame.index), Remarks(
+        unfound, decided, reading=Reading(missing=tuple(dict.fromkeys(marks)))
+    )

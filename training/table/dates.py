@@ -8,7 +8,7 @@ import re
 
 import pandas as pd
 
-from training.table.marks import USUAL
+from serving.model.reading import USUAL
 
 MIN_SHARE = 0.95
 MAX_MAJOR = 12  # the first number of a version, as a rule

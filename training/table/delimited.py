@@ -12,10 +12,11 @@ from itertools import islice
 
 import pandas as pd
 
+from serving.files.delimiter import SEP, columns_of, first_row, parted, sample
+from serving.files.source import TableError
 from training.errors import TrainingError
 from training.table.cells import Parsed, Remarks, read_cells, to_look_at
 from training.table.columns import is_text
-from training.table.delimiter import SEP, columns_of, first_row, parted, sample
 from training.table.header import looks_like_values, repeated, why_not_one_column
 from training.table.names import listed, twice
 from training.table.quotes import mended
@@ -46,7 +47,10 @@ def read_delimited(text: str, name: str, form: Format) -> tuple[pd.DataFrame, Re
         TrainingError: it can't be read without doubt.
     """
     is_said = SEP.match(text) is not None
-    text, delimiter = parted(text, name)
+    try:
+        text, delimiter = parted(text, name)
+    except TableError as exc:
+        raise TrainingError(str(exc)) from None
     if not text.strip():
         raise TrainingError(f"{name} is empty")
     columns = columns_of(text, delimiter)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from serving.files.delimiter import DELIMITERS
+from serving.model.reading import USUAL
 from training.table.dates import is_date
-from training.table.marks import USUAL
-from training.table.quotes import DELIMITERS
 from training.table.walk import NUMERIC
 
 NUMBER_LIKE = re.compile(r"[-+]?[\d.,]*\d[\d.,' \u00a0\u2019\u202f]*([eE][-+]?\d+)?")

@@ -8,13 +8,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from serving.model.reading import USUAL
 from training.advice import option
-
-# What pandas takes for missing, but the empty cell.
-USUAL = (
-    *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
-    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-)
 
 
 def counted(cells: pd.Series) -> str:

@@ -4,17 +4,12 @@ A column is read where all its numbers fit one way of writing. Where two ways fi
 numbers (``12.037`` may be twelve or twelve thousand), it is in doubt, and nothing is guessed.
 """
 
-import re
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
-BLANKS = " \u00a0\u2009\u202f"  # plain, no-break, thin, narrow no-break
+from serving.model.reading import APOSTROPHES, BLANKS, EXPONENT, INFINITE, Style
+
 SAMPLED = 1000
-APOSTROPHES = "'\u2019"
-EXPONENT = "(?:[eE][-+]?[0-9]+)?"
-INFINITE = "(?i:inf|infinity)"
 PLAIN = rf"(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+){EXPONENT}|{INFINITE}"
 GROUPED = "|".join(
     rf"[1-9][0-9]{{0,2}}(?:{between}[0-9]{{3}})+(?:{mark}[0-9]*)?"
@@ -39,32 +34,6 @@ DECORATED = (
     rf"|\((?:{SIGN})?\s?{AMOUNT}(?:\s?(?:{SIGN}))?\)|\d[\d,.]*-|\u2212\d[\d,.]*"
     r"|[-+]?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?|[-+]?(?![0-9.,]+$)\d+(?:[.,\u066b]\d*)?)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """A way to write numbers: the decimal mark, and what stands between thousands, if anything."""
-
-    decimal: str
-    thousands: str = ""
-
-    @property
-    def pattern(self) -> str:
-        """What fits it; where thousands are parted, four digits may stand together, not five."""
-        mark, between = re.escape(self.decimal), re.escape(self.thousands)
-        whole = f"[0-9]{{1,4}}|[1-9][0-9]{{0,2}}(?:{between}[0-9]{{3}})+" if between else "[0-9]+"
-        number = rf"(?:(?:{whole})(?:{mark}[0-9]*)?|{mark}[0-9]+){EXPONENT}"
-        return f"(?:[-+]?(?:{number}|{INFINITE}))"
-
-    def __str__(self) -> str:
-        """Tell in words how numbers are read."""
-        names = {".": "'.'", ",": "','", " ": "a blank", "'": "an apostrophe"}
-        roles = {"decimal mark": self.decimal.strip("."), "mark of thousands": self.thousands}
-        told = [f"{names[mark]} {{}} as the {role}" for role, mark in roles.items() if mark]
-        return " and ".join(told).replace("{}", "is read", 1).replace(" {}", "")
-
-
-PLAINLY = Style(".")
 
 
 def are_numbers(cells: pd.Series) -> pd.Series:

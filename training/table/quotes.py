@@ -12,7 +12,6 @@ from dataclasses import replace
 from training.table.records import Records, records_of
 from training.table.walk import Mended, Walk
 
-DELIMITERS = ";\t|,"  # where two do as well, the comma may be the decimal mark
 MAX_NAMED = 5
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from serving.model.description import Task
 from serving.model.outputs import Array
+from serving.model.reading import Reading
 from training.errors import TrainingError
 from training.table.cells import Remarks
 from training.table.columns import FeatureType, frame_of, is_text, plain, type_of
@@ -32,7 +33,8 @@ class Table:
     each of them is. ``target`` has a column for each target and the same rows; none, where nothing
     is to be learnt. ``notes`` tell a person what was decided or left out, and why. ``ignored``
     names all other columns that the table had, targets among them. With ``is_example`` the rows
-    show what an estimator takes, and tell nothing of those that it was fitted on.
+    show what an estimator takes, and tell nothing of those that it was fitted on. ``reading`` tells
+    how the features' cells were read, if the table was in a file.
     """
 
     frame: pd.DataFrame
@@ -42,6 +44,7 @@ class Table:
     notes: tuple[str, ...]
     ignored: tuple[str, ...] = ()
     is_example: bool = False
+    reading: Reading | None = None
 
     @property
     def labels(self) -> Array:
@@ -117,7 +120,8 @@ def to_table(
         notes.append(f"{rows_are(copies)} the same as an earlier one")
     types = {name: type_of(column) for name, column in features.items()}
     ignored = tuple(name for name in raw.columns if name not in types)
-    return Table(frame, types, labels, found, tuple(notes), ignored)
+    reading = _of_features(remarks.reading, list(features))
+    return Table(frame, types, labels, found, tuple(notes), ignored, reading=reading)
 
 
 def check_served(table: Table, needed: Sequence[str]) -> None:
@@ -129,6 +133,14 @@ def check_served(table: Table, needed: Sequence[str]) -> None:
     if lost := [name for name in needed if name not in table.types]:
         notes = "\n".join(table.notes)
         raise TrainingError(f"the estimator needs columns that can't be served: {lost}\n{notes}")
+
+
+def _of_features(reading: Reading | None, features: Sequence[str]) -> Reading | None:
+    """Leave out how other columns are written."""
+    if reading is None:
+        return None
+    numbers = {name: style for name, style in reading.numbers.items() if name in features}
+    return reading.model_copy(update={"numbers": numbers})
 
 
 def _lost(raw: pd.DataFrame, rows: int, targets: Sequence[str]) -> Iterator[str]:

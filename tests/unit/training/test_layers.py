@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[3]
 # From the bottom to the top, wing by wing and room by room: a room imports what stands before it.
 GROUND = ("errors", "advice", "console")
 WINGS = {
-    "table": "columns names marks dates numerals cells records walk quotes header delimiter "
+    "table": "columns names marks dates numerals cells records walk quotes header "
     "delimited files flaws faults tasks table",
     "fitting": "families classes estimators telling pipeline trial choice evaluation",
     "loading": "survival code pins pickles native onnx attempt folders signature mlflow bento "
@@ -39,6 +39,8 @@ KNOWN_BY = {
 # What of serving is known beside models and the words for a terminal.
 OF_SERVING = {
     "train": {"serving.host.process"},
+    "table.delimited": {"serving.files.delimiter", "serving.files.source"},
+    "table.header": {"serving.files.delimiter"},
     "describing.reference": {"serving.drift.bins", "serving.drift.watch"},
     "expected": {"serving.drift.comparison", "serving.drift.watch"},
     "publish": {"serving.settings"},
