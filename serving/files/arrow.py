@@ -89,6 +89,27 @@ def validate(batch: pa.RecordBatch, columns: Sequence[int]) -> None:
             raise TableError(f"column {name!r} is damaged: {exc}") from exc
 
 
+def plain(array: pa.Array) -> pa.Array:
+    """Give a valid array without a dictionary, and without views."""
+    if pa.types.is_dictionary(array.type):
+        array = plain(array.dictionary).take(array.indices)
+    return array.cast(_plain_type(array.type))
+
+
+def plain_schema(schema: pa.Schema, places: Sequence[int]) -> pa.Schema:
+    """Give the columns at these places as they are once they are plain."""
+    fields = [schema.field(at) for at in places]
+    return pa.schema([(each.name, _plain_type(each.type)) for each in fields])
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(kind) else kind
+
+
 def column_of(feature: Feature, array: pa.Array) -> tuple[Column, Taken]:
     """Give a feature's column, and count what was converted or taken for missing.
 
@@ -100,7 +121,7 @@ def column_of(feature: Feature, array: pa.Array) -> tuple[Column, Taken]:
         # Nulls have place 0, so there has to be a word.
         return Column(_places(places), _missing(places), words or [""]), taken
     if pa.types.is_dictionary(array.type):
-        array = array.dictionary.take(array.indices)
+        array = plain(array)
     missing = _missing(array)
     if pa.types.is_null(array.type):
         return Column(
@@ -145,17 +166,13 @@ def _from_decimals(array: pa.Array) -> pa.Array:
 
 def _coded(array: pa.Array) -> tuple[pa.Array, list[str]]:
     """Give strings as places in a list of words, none of which is None; a null stays one."""
-    if pa.types.is_null(array.type):
-        return pa.nulls(len(array), pa.int64()), []
     if pa.types.is_dictionary(array.type):
         words = array.dictionary
         if words.null_count == 0 and len(words) <= len(array):
             return array.indices, words.to_pylist()
-        if pa.types.is_null(words.type):
-            return pa.nulls(len(array), pa.int64()), []
-        if pa.types.is_string_view(words.type):
-            words = words.cast(pa.large_string())
-        array = words.take(array.indices)  # it may be a few rows of a long dictionary
+        array = plain(array)  # it may be a few rows of a long dictionary
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), pa.int64()), []
     coded = array.dictionary_encode()
     return coded.indices, coded.dictionary.to_pylist()
 

@@ -18,7 +18,8 @@ WINGS = {
     "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf frames "
     "findings waiting companion shadow",
-    "files": "source fit arrow delimiter transcoded records splitting head cells delimited",
+    "files": "source fit formats inputs arrow arrow_files reader apart opening delimiter "
+    "transcoded records splitting head cells delimited",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting "
@@ -80,7 +81,16 @@ FOREIGN: dict[str, set[str]] = {
         "model.wrapped",
     },
     "pandas": {"model.estimator"},
-    "pyarrow": {"bulk", "files.arrow", "files.cells", "files.delimited", "files.splitting"},
+    "pyarrow": {
+        "bulk",
+        "files.apart",
+        "files.arrow",
+        "files.arrow_files",
+        "files.cells",
+        "files.delimited",
+        "files.reader",
+        "files.splitting",
+    },
     "onnxruntime": {"model.onnx_session"},
     "limits": set(),
     "onnx": set(),
