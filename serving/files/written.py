@@ -1,0 +1,199 @@
+"""Tables written in parts: each part becomes bytes by itself, wherever, and files are these joined.
+
+So a file has the same bytes, however many processes wrote it. A file begins with `Writer.head`, and
+what has to stand at its end is made of what was noted of the parts. Refuses columns that a format
+can't hold, before anything is written.
+"""
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from serving.files import footers
+from serving.files.source import TableError
+from serving.files.texts import delimited, has_text, is_string, json_lines
+
+# Of numbers, higher levels take several times as long to save some hundredths.
+GZIP_LEVEL = 1
+_ARROW_START, _ARROW_END = footers.ARROW_MAGIC + bytes(2), b"\xff\xff\xff\xff\0\0\0\0"
+# Columns of strings are sampled for how many different ones they have.
+SAMPLED_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A part as it stands in a file, and what the file's end has to tell of it."""
+
+    data: bytes
+    index: bytes = b""
+
+
+class Writer(Protocol):
+    """Writes tables of one schema in one format. It can be pickled."""
+
+    def head(self) -> bytes:
+        """Give what a file begins with."""
+
+    def encode(self, batch: pa.RecordBatch) -> Encoded:
+        """Give a part as bytes; none, if it has no rows."""
+
+    def tail(self, parts: Sequence[tuple[int, bytes]]) -> bytes:
+        """Give what a file ends with, by the place in it where each part starts, and its index."""
+
+
+def writer_for(written: str, *, gz: bool, schema: pa.Schema) -> Writer:
+    """Give the writer of a format, by the format's usual file name extension.
+
+    Raises:
+        TableError: the format can't hold some of the columns.
+    """
+    schema = schema.remove_metadata()  # what it tells of the input may not hold here
+    if written in {"csv", "tsv", "ndjson"}:
+        _refuse([each for each in schema if not has_text(each.type)], written)
+        return _Texts(schema, written, gz)
+    if written == "parquet":
+        _refuse([each for each in schema if not _fits_parquet(each)], written)
+        return _Parquet(schema)
+    schema = pa.schema([each.with_type(_decoded_type(each.type)) for each in schema])
+    _refuse([each for each in schema if _has_dictionary(each.type)], written)
+    return _Arrow(schema, is_file=written == "arrow")
+
+
+def _refuse(bad: Sequence[pa.Field], written: str) -> None:
+    if bad:
+        told = ", ".join(f"{each.name} ({each.type})" for each in bad)
+        raise TableError(
+            f"can't be written as {written}: {told}; --columns names those that are given back"
+        )
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Lines; compressed, a member for each part."""
+
+    schema: pa.Schema
+    written: str
+    gz: bool
+
+    def head(self) -> bytes:
+        names = [pa.array([name]) for name in self.schema.names]
+        is_named = self.written == "ndjson"
+        head = b"" if is_named else delimited(names, self._delimiter)
+        return gzip.compress(head, GZIP_LEVEL, mtime=0) if self.gz else head
+
+    def encode(self, batch: pa.RecordBatch) -> Encoded:
+        if not batch.num_rows:
+            return Encoded(b"")
+        if self.written == "ndjson":
+            data = json_lines(self.schema.names, batch.columns)
+        else:
+            data = delimited(batch.columns, self._delimiter)
+        return Encoded(gzip.compress(data, GZIP_LEVEL, mtime=0) if self.gz else data)
+
+    def tail(self, parts: Sequence[tuple[int, bytes]]) -> bytes:
+        return b""
+
+    @property
+    def _delimiter(self) -> str:
+        return "\t" if self.written == "tsv" else ","
+
+
+@dataclass(frozen=True)
+class _Parquet:
+    """A part is a row group."""
+
+    schema: pa.Schema
+
+    def head(self) -> bytes:
+        return footers.PARQUET_MAGIC
+
+    def encode(self, batch: pa.RecordBatch) -> Encoded:
+        if not batch.num_rows:
+            return Encoded(b"")
+        table = pa.Table.from_arrays(batch.columns, schema=self.schema)
+        return Encoded(*footers.row_group(_parquet_file(table)))
+
+    def tail(self, parts: Sequence[tuple[int, bytes]]) -> bytes:
+        return footers.parquet_footer(_parquet_file(self.schema.empty_table()), parts)
+
+
+def _parquet_file(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    # Numbers are rarely alike, and to find that out takes several times as long.
+    alike = [name for name in table.column_names if _has_few(table[name])]
+    pq.write_table(table, sink, row_group_size=max(table.num_rows, 1), use_dictionary=alike)
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
+
+
+def _has_few(column: pa.ChunkedArray) -> bool:
+    """Tell whether a column has strings, few of them different, as far as a sample shows."""
+    if pa.types.is_dictionary(column.type):
+        return True
+    if not is_string(column.type):
+        return False
+    sample = column.slice(0, SAMPLED_ROWS)
+    few: bool = pc.count_distinct(sample).as_py() * 4 <= len(sample)
+    return few
+
+
+def _fits_parquet(column: pa.Field) -> bool:
+    try:
+        pq.write_table(pa.schema([column]).empty_table(), pa.BufferOutputStream())
+    except pa.ArrowException:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Arrow:
+    """A part is a message; a file has a footer beside what a stream has.
+
+    Dictionaries are written out: those of parts differ, and a file can have but one.
+    """
+
+    schema: pa.Schema
+    is_file: bool
+
+    def head(self) -> bytes:
+        start: bytes = self.schema.serialize().to_pybytes()
+        return _ARROW_START + start if self.is_file else start
+
+    def encode(self, batch: pa.RecordBatch) -> Encoded:
+        if not batch.num_rows:
+            return Encoded(b"")
+        columns = [_plain(each) for each in batch.columns]
+        written = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        message = written.serialize().to_pybytes()
+        return Encoded(message, footers.arrow_block(message))
+
+    def tail(self, parts: Sequence[tuple[int, bytes]]) -> bytes:
+        if not self.is_file:
+            return _ARROW_END
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, self.schema) as file:
+            file.write_batch(pa.RecordBatch.from_pylist([], self.schema))
+        return _ARROW_END + footers.arrow_footer(sink.getvalue().to_pybytes(), parts)
+
+
+def _decoded_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _has_dictionary(kind: pa.DataType) -> bool:
+    inner = [kind.field(at).type for at in range(kind.num_fields)]
+    return pa.types.is_dictionary(kind) or any(map(_has_dictionary, inner))
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Give a column without dictionary, and with zeros under its nulls: there may be anything."""
+    column = column.cast(_decoded_type(column.type))
+    if column.null_count and pa.types.is_primitive(column.type):
+        return column.take(pa.array(np.arange(len(column))))
+    return column
