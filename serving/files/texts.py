@@ -78,7 +78,7 @@ def delimited(columns: Sequence[pa.Array], delimiter: str) -> bytes:
     lines = _joined(pieces)
     if len(columns) == 1:  # an empty line is none to a reader
         lines = pc.if_else(pc.equal(lines, "\n"), _scalar('""\n'), lines)
-    return _text(lines)
+    return _held(lines)
 
 
 def _cell(column: pa.Array, end: str, quoted: Callable[[str], str], special: str) -> list[Piece]:
@@ -101,7 +101,7 @@ def json_lines(names: Sequence[str], columns: Sequence[pa.Array]) -> bytes:
     pieces: list[Piece] = ["{"]
     for name, column, end in zip(names, columns, "," * (len(names) - 1) + "}", strict=True):
         pieces += [f"{_as_json(name)}:", *_value(column, end)]
-    return _text(_joined([*pieces, "\n"]))
+    return _held(_joined([*pieces, "\n"]))
 
 
 def _value(column: pa.Array, end: str) -> list[Piece]:
@@ -120,7 +120,7 @@ def _value(column: pa.Array, end: str) -> list[Piece]:
     else:
         texts = _simple(column)
         if any(each(kind) for each in _BY_CAST) and not pa.types.is_decimal(kind):
-            texts = pc.binary_join_element_wise(_scalar('"'), texts, _scalar('"'), _scalar(""))
+            texts = _joined(['"', texts, '"'])
     return [_without_nulls(texts, "null"), end]
 
 
@@ -156,7 +156,7 @@ def _simple(column: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(column.type) and column.type.tz:
         # The names of time zones may not be known here. An instant is the same in UTC.
         instants = column.cast(pa.int64()).cast(pa.timestamp(column.type.unit))
-        return pc.binary_join_element_wise(instants.cast(pa.large_string()), "Z", "")
+        return _joined([instants.cast(pa.large_string()), "Z"])
     return column.cast(pa.large_string())
 
 
@@ -167,13 +167,9 @@ def _nested(column: pa.Array) -> pa.Array:
 
 def _has_any(texts: pa.Array, special: str, *, control: bool = False) -> bool:
     """Tell whether characters stand anywhere in texts, or control characters."""
-    data = texts.buffers()[2]
-    if data is None:
-        return False
-    held = np.frombuffer(data, np.uint8)
-    if control and held.size and held.min() < ord(" "):
+    held = _held(texts)
+    if control and held and np.frombuffer(held, np.uint8).min() < ord(" "):
         return True
-    held = data.to_pybytes()
     return any(character.encode() in held for character in special)
 
 
@@ -204,9 +200,11 @@ def _joined(pieces: Iterable[Piece]) -> pa.Array:
     return pc.binary_join_element_wise(*merged, _scalar(""))
 
 
-def _text(lines: pa.Array) -> bytes:
-    """Give the text of lines that stand one after the other."""
-    _, starts, text = lines.buffers()
-    end = np.frombuffer(starts, np.int64)[len(lines)]
-    written: bytes = text.slice(0, end).to_pybytes()
-    return written
+def _held(texts: pa.LargeStringArray) -> bytes:
+    """Give all texts, one after the other."""
+    _, starts, data = texts.buffers()
+    if data is None:
+        return b""
+    places = np.frombuffer(starts, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    held: bytes = data.slice(places[0], places[-1] - places[0]).to_pybytes()
+    return held

@@ -18,8 +18,9 @@ WINGS = {
     "drift": "ranges bins watch comparison words report",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf frames "
     "findings waiting companion shadow",
-    "files": "source fit formats inputs arrow texts footers written output arrow_files reader "
-    "apart opening delimiter transcoded records splitting head cells delimited",
+    "files": "source fit formats inputs arrow texts footers written partials journal output "
+    "arrow_files reader apart opening delimiter transcoded records splitting head "
+    "cells delimited",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting "
