@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import orjson
 from anyio.to_thread import run_sync
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,9 +18,8 @@ from serving.door.naming import found, of_each_model
 from serving.door.negotiation import media_type_for, weights
 from serving.door.pages import HTML_MEDIA_TYPE, Document, page
 from serving.door.routes import Operation, Route, answer_of
-from serving.drift.comparison import MIN_DIFFERENCE, MIN_PSI
+from serving.drift.page import Rows, written
 from serving.drift.report import schemas
-from serving.drift.words import percent
 from serving.model.domains import Schema
 from serving.prediction.drift import Drift
 from serving.prediction.loaded import Loaded
@@ -39,7 +36,6 @@ WINDOW, USUAL = "window", "1h"
 # A day is what the history keeps: 1m to 1440m, or 1h to 24h.
 PATTERN = "^(([1-9]|1[0-9]|2[0-4])h|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m)$"
 SHOWN = ("15m", "1h", "6h", "24h")  # windows that the page leads to
-SHOWN_CHARS = 60  # of a category
 _UNITS = {"m": ("minute", 60), "h": ("hour", 3600)}
 _QUERY: Mapping[str, Schema] = {
     WINDOW: {
@@ -48,14 +44,6 @@ _QUERY: Mapping[str, Schema] = {
     }
 }
 _HEADERS = {"vary": "Accept", "cache-control": "no-store"}  # a moment later it is another
-_PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).with_name("static")),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)
 
 
 def drift_routes(drift: Drift, shelf: Shelf) -> Iterator[Route]:
@@ -126,37 +114,16 @@ def _seconds(window: str) -> int:
 
 
 def _written(report: Mapping[str, Any]) -> str:
-    """Write the page; all that the report says is escaped."""
+    """Write the page."""
     since, until = (datetime.fromisoformat(report[name]) for name in ("since", "until"))
-    span = timedelta(seconds=_seconds(report[WINDOW]))
-    return _PAGES.get_template("drift.html").render(
-        report=report,
-        since=since,
-        until=until,
-        is_young=until - since < span,
-        windows={window: _told(window) for window in SHOWN},
-        told_window=_told(report[WINDOW]),
-        least={"psi": MIN_PSI, "difference": MIN_DIFFERENCE},
-    )
+    facts: dict[str, str | datetime] = {"From": since, "To": until}
+    if until - since < timedelta(seconds=_seconds(report[WINDOW])):
+        facts["Window"] = "not yet whole: the server has counted for no longer"
+    windows = {window: _told(window) for window in SHOWN}
+    return written(report, Rows(_told(report[WINDOW]), facts, report[WINDOW], windows))
 
 
 def _told(window: str) -> str:
     """Tell a window in words: last hour, last 15 minutes."""
     count, unit = window[:-1], _UNITS[window[-1]][0]
     return f"last {unit}" if count == "1" else f"last {count} {unit}s"
-
-
-def _share(share: float | None) -> str:
-    return "\N{EN DASH}" if share is None else _unbroken(percent(share))
-
-
-def _unbroken(text: str) -> str:
-    """Keep a percent sign beside its number."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 1]}…"
-
-
-_PAGES.filters |= {"share": _share, "shortened": _shortened, "unbroken": _unbroken}

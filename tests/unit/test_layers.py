@@ -15,7 +15,7 @@ WINGS = {
     "model": "domains features reading description outputs columns answers wrapped "
     "lightgbm_file onnx_session onnx_file shortcut scores about rows estimator "
     "compiled code stored facts store state named changes",
-    "drift": "ranges bins watch comparison words report",
+    "drift": "ranges bins watch comparison words report page",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf frames "
     "findings waiting companion shadow",
     "files": "source fit formats inputs arrow texts footers written partials journal output "
@@ -48,9 +48,9 @@ KNOWN_BY = {
     "files": "model.columns model.description model.features model.outputs model.reading",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
-    "door": "dialects.dialect drift.comparison drift.report drift.words model.about "
-    "model.domains model.facts prediction.cache prediction.drift prediction.loaded "
-    "prediction.predictor prediction.shelf",
+    "door": "dialects.dialect drift.page drift.report model.about model.domains model.facts "
+    "prediction.cache prediction.drift prediction.loaded prediction.predictor "
+    "prediction.shelf",
     "host": "door.edge door.windows model.domains model.state model.store model.stored "
     "prediction.companion prediction.frames prediction.shadow prediction.shelf "
     "prediction.sinks",
@@ -73,7 +73,7 @@ FOREIGN: dict[str, set[str]] = {
     "uvicorn": {"host.protocol"},
     "redis": {"door.windows"},
     "cachetools": {"prediction.cache"},
-    "jinja2": {"door.drift"},
+    "jinja2": {"drift.page"},
     "sklearn": {
         "model.estimator",
         "model.lightgbm_file",
