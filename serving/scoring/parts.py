@@ -1,0 +1,137 @@
+"""A part of a table: read, asked of the model, and written, by whatever process has the time.
+
+What is wrong with a row is told in the service's own words, with where it stands in the file.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from serving.files.source import Part, Read, Source
+from serving.problems import FieldError
+from serving.scoring.tally import Tally
+
+if TYPE_CHECKING:
+    from serving.bulk import Scored, Scorer
+    from serving.files.written import Encoded, Writer
+
+TOLD_ROWS = 10  # bad ones, where the first of them end the run
+
+
+class Errors(Enum):
+    """What becomes of rows with mistakes."""
+
+    FAIL = "fail"  # they end the run
+    NULL = "null"  # they are answered by nothing, with the reason beside it
+    APART = "apart"  # they are left out, and told in a file of their own
+
+
+class Mistake(NamedTuple):
+    """What is wrong with a row; both count from 1, and ``line`` is 0 where the file has none."""
+
+    row: int
+    line: int
+    error: FieldError
+
+    @property
+    def column(self) -> str:
+        """The column, empty where the whole row is wrong."""
+        return column_of(self.error)
+
+    def written(self) -> bytes:
+        """Give a line of JSON."""
+        where = {"row": self.row, "line": self.line} if self.line else {"row": self.row}
+        told = {"pointer": self.error.pointer, "detail": self.error.detail}
+        return orjson.dumps(where | told, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class Done(NamedTuple):
+    """What has become of a part.
+
+    ``mistakes`` are those of the first bad rows, ``rejects`` the lines of all that were left out.
+    """
+
+    answers: "Encoded"
+    rejects: bytes
+    mistakes: Sequence[Mistake]
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What it takes to score parts, in a process that has nothing yet: it can be pickled."""
+
+    source: Source
+    writer: "Writer"
+    make_scorer: Callable[[], "Scorer"]
+    errors: Errors
+
+    def begin(self) -> Callable[[Part], Done]:
+        """Load the model, and give what scores a part.
+
+        Raises:
+            ModelError: it can't be loaded.
+        """
+        scorer = self.make_scorer()
+        return lambda part: self._done(part, scorer)
+
+    def _done(self, part: Part, scorer: "Scorer") -> Done:
+        """Score a part.
+
+        Raises:
+            TableError: it is damaged.
+        """
+        read = self.source.read(part)
+        scored = scorer.score(read.columns, read.broken)
+        mistakes = [
+            Mistake(part.row + at, read.lines[at] if len(read.lines) else 0, error)
+            for at, error in scored.mistakes
+        ]
+        bad = sorted({at for at, _ in scored.mistakes})
+        batch = beside(read.batch, scored.batch)
+        rejects = b""
+        if self.errors is Errors.APART and bad:
+            good = np.ones(scored.batch.num_rows, dtype=bool)
+            good[bad] = False
+            batch = batch.take(np.flatnonzero(good))
+            rejects = b"".join(mistake.written() for mistake in mistakes)
+        first = {part.row + at for at in bad[:TOLD_ROWS]}
+        return Done(
+            self.writer.encode(batch),
+            rejects,
+            [mistake for mistake in mistakes if mistake.row in first],
+            _counted(read, scored, len(bad), mistakes, scorer),
+        )
+
+
+def beside(given: Any, answers: Any) -> Any:  # noqa: ANN401 (batches of pyarrow's, or schemas)
+    """Put answers beside what is given back of the table: batches, or their schemas."""
+    if isinstance(given, type(answers)) and hasattr(given, "append"):
+        for field in answers:
+            given = given.append(field)
+        return given
+    if not given.num_columns:  # which may have no number of rows, either
+        return answers
+    for field, column in zip(answers.schema, answers.columns, strict=True):
+        given = given.append_column(field, column)
+    return given
+
+
+def _counted(
+    read: Read, scored: "Scored", bad: int, mistakes: Sequence[Mistake], scorer: "Scorer"
+) -> Tally:
+    tally = Tally(scored.batch.num_rows, bad, unusual=scored.unusual, taken=read.taken)
+    tally.mistakes = Counter((each.column, each.error.detail) for each in mistakes)
+    tally.count_values(scored.values, scorer.description)
+    tally.count_drift(scored.drift)
+    return tally
+
+
+def column_of(error: FieldError) -> str:
+    """Give the column that a pointer names; a row's has one part at most."""
+    return error.pointer.removeprefix("/").replace("~1", "/").replace("~0", "~")
