@@ -22,12 +22,14 @@ class Part(NamedTuple):
     """A part of a table: rows that follow one another, as the file has them.
 
     ``row`` is the number of its first row, and ``line`` of its first line, both counted from 1
-    (rows without the header); 0, where a file has no lines. ``data`` can be pickled.
+    (rows without the header); 0, where a file has no lines. ``data`` can be pickled. ``share`` is
+    how much of the file lies before its end, from 0 to 1, for who waits; 0, if that is not known.
     """
 
     row: int
     line: int
     data: Any
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

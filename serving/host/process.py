@@ -32,18 +32,18 @@ def prepare_environment(settings: Settings, bentoml_config: Path) -> None:
     What the operator has set stays. Nothing here is read before BentoML starts its workers, except
     the thread limits, which reach the libraries in the workers alone.
     """
-    threads = str(settings.threads)
-    for name, value in {
-        "BENTOML_CONFIG": str(bentoml_config.resolve()),
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "LOKY_MAX_CPU_COUNT": threads,
-    }.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("BENTOML_CONFIG", str(bentoml_config.resolve()))
+    limit_threads(settings)
     forbid_usage_reports()
     # uvicorn believes X-Forwarded-For from these alone; its own default is every local process.
     os.environ["FORWARDED_ALLOW_IPS"] = ",".join(map(_with_mapped, settings.trusted_proxies))
+
+
+def limit_threads(settings: Settings) -> None:
+    """Let libraries that are not loaded yet, here or in processes to come, use so many threads."""
+    for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(library, str(settings.threads))
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(settings.threads))
 
 
 def _with_mapped(proxy: str) -> str:

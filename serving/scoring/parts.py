@@ -3,7 +3,6 @@
 What is wrong with a row is told in the service's own words, with where it stands in the file.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -126,8 +125,9 @@ def _counted(
     read: Read, scored: "Scored", bad: int, mistakes: Sequence[Mistake], scorer: "Scorer"
 ) -> Tally:
     tally = Tally(scored.batch.num_rows, bad, unusual=scored.unusual, taken=read.taken)
-    tally.mistakes = Counter((each.column, each.error.detail) for each in mistakes)
-    tally.count_values(scored.values, scorer.description)
+    tally.count_mistakes((each.column, each.error.detail) for each in mistakes)
+    is_number = scorer.description.task == "regression"
+    tally.count_values(scored.values, is_number=is_number)
     tally.count_drift(scored.drift)
     return tally
 

@@ -27,6 +27,13 @@ class Quantiles:
         self.least, self.most = np.inf, -np.inf
 
     @classmethod
+    def of(cls, numbers: Array) -> "Quantiles":
+        """Count numbers."""
+        quantiles = cls()
+        quantiles.count(numbers)
+        return quantiles
+
+    @classmethod
     def of_note(cls, note: Sequence[Sequence[float]]) -> "Quantiles":
         """Take what `note` gave."""
         quantiles = cls()

@@ -4,6 +4,7 @@ Each part is counted where it is scored. What was counted is noted beside the an
 run that goes on where another has stopped tells of the whole table.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from serving.model.description import Description, Label, label_key
+from serving.model.description import label_key
 from serving.model.outputs import Array
 from serving.scoring.quantiles import Quantiles
 
 Kind = tuple[str, str]  # a column, and what is told of it
 MAX_KINDS = 200  # that are told apart: what a file names may be anything
 OTHERS: Kind = ("", "others")
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(slots=True)
@@ -66,16 +68,21 @@ class Tally:
             "drift": self.drift,
         }
 
-    def count_values(self, values: Sequence[Any], description: Description) -> None:
-        """Count what was predicted: labels or numbers, or lists of them for several targets."""
-        several = len(description.targets) > 1
-        by_target = list(zip(*values, strict=True)) if several else [values]
-        if description.task == "regression":
-            self.numbers = [Quantiles() for _ in by_target]
-            for quantiles, numbers in zip(self.numbers, by_target, strict=True):
-                quantiles.count(np.asarray(numbers, dtype=np.float64))
-        else:
-            self.labels = [_by_key(labels) for labels in by_target]
+    def count_mistakes(self, kinds: Iterable[Kind]) -> None:
+        """Count what is wrong with rows; what is wrong with whole rows without its numbers."""
+        told = ((column, text if column else _NUMBER.sub("…", text)) for column, text in kinds)
+        _add_kinds(self.mistakes, Counter(told))
+
+    def count_values(self, values: Sequence[Any], *, is_number: bool) -> None:
+        """Count what was predicted, an array of pyarrow's for each target."""
+        if is_number:
+            self.numbers = [Quantiles.of(np.asarray(array)) for array in values]
+            return
+        counted = [array.value_counts().to_pylist() for array in values]
+        self.labels = [
+            Counter({label_key(each["values"]): each["counts"] for each in of_target})
+            for of_target in counted
+        ]
 
     def count_drift(self, counts: Array | None) -> None:
         """Take counts in the bins of training."""
@@ -101,10 +108,6 @@ class Tally:
 
 def _of_pairs(pairs: Iterable[tuple[str, str, int]]) -> Counter[Kind]:
     return Counter({(column, told): count for column, told, count in pairs})
-
-
-def _by_key(labels: Iterable[Label]) -> Counter[str]:
-    return Counter({label_key(label): count for label, count in Counter(labels).items()})
 
 
 def _add_kinds(kinds: Counter[Kind], more: Mapping[Kind, int]) -> None:

@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from serving.files.source import Part, TableError
-from serving.scoring.parts import Done, Work
+from serving.scoring.parts import Done
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -28,6 +28,13 @@ class ScoringError(Exception):
     """The table can't be scored; the message says why, and what to do."""
 
 
+class Work(Protocol):
+    """What it takes to score parts, in a process that has nothing yet: it can be pickled."""
+
+    def begin(self) -> Callable[[Part], Done]:
+        """Give what scores a part, or raise why there is nothing that could."""
+
+
 class _Task(NamedTuple):
     number: int
     part: Part
@@ -36,17 +43,18 @@ class _Task(NamedTuple):
 
 Outcome = Done | Exception
 Results = Iterator[tuple[Part, Done]]
+Score = Callable[[Iterable[Part]], Results]
 
 
 @contextmanager
-def in_this_process(work: Work) -> Iterator[Callable[[Iterable[Part]], Results]]:
+def in_this_process(work: Work) -> Iterator[Score]:
     """Give what scores parts one by one, in this process."""
     score = work.begin()
     yield lambda parts: ((part, _raised(_tried(score, part))) for part in parts)
 
 
 @contextmanager
-def in_workers(count: int, work: Work) -> Iterator[Callable[[Iterable[Part]], Results]]:
+def in_workers(count: int, work: Work) -> Iterator[Score]:
     """Give what scores parts in so many processes, which end with the context."""
     pool = _Pool(count, work)
     try:

@@ -1,0 +1,1 @@
+"""A table is scored, as far as that is seen without a server."""

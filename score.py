@@ -1,0 +1,142 @@
+"""Score a table with a model of the store: one file in, one file out, of any size.
+
+The answers are those of the service, with the same checks; what they are beside, which rows are
+bad, and what the whole table looks like next to training is told at the end.
+
+Here is the command line. What is done stands in ``serving.scoring``: start at ``table``.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from serving.console import show
+from serving.host.process import forbid_usage_reports, limit_threads
+from serving.scoring.options import FORMATS, Options
+from serving.settings import load_settings
+
+PROGRAM = "score.py"
+SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+KINDS = "CSV or TSV, NDJSON (each .gz too), Parquet, or Arrow (.arrow, .arrows)"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declare the command line."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Score a table with a model of the model store"
+    )
+    add = parser.add_argument
+    add("--model", required=True, metavar="TAG", help="in the model store, as loans:latest")
+    add(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help=f"table to score: {KINDS}, a folder of Parquet files, or - for standard input",
+    )
+    add("--out", required=True, metavar="FILE", help=f"where to write: {KINDS}, or -")
+    add(
+        "--columns",
+        nargs="*",
+        action="extend",
+        metavar="NAME",
+        help="columns of the table to give back; all, if not given, and none, if alone",
+    )
+    add(
+        "--errors",
+        type=errors,
+        default="fail",
+        metavar="fail|null|FILE.ndjson",
+        help="bad rows end the run, or get no answer and a reason, or are left out and told in a "
+        "file (%(default)s)",
+    )
+    add(
+        "--workers",
+        type=workers,
+        nargs="?",
+        const=len(os.sched_getaffinity(0)),
+        default=1,
+        metavar="N",
+        help="processes that score; as many as there are cores, if alone (%(default)s)",
+    )
+    add("--resume", action="store_true", help="go on where a run with the same options stopped")
+    add("--report", type=Path, metavar="FILE.html", help="page that compares it with training")
+    take_how_to_read(parser)
+    return parser
+
+
+def take_how_to_read(parser: argparse.ArgumentParser) -> None:
+    """Declare how the table is to be read and written; cells as the model's training read them."""
+    add = parser.add_argument
+    add("--from", dest="from_", choices=FORMATS, help="format of the table, where no name tells")
+    add("--to", choices=FORMATS, help="format of the answers, where no name tells")
+    add("--encoding", default="utf-8", help="of a CSV file (%(default)s)")
+    add("--missing", **SEVERAL, metavar="MARK", help="cells that mean no value, beside empty ones")
+    add(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first line of a CSV file has names; without, it is checked",
+    )
+    add("--decimal", choices=(".", ","), help="the decimal mark of a CSV file")
+
+
+def errors(text: str) -> str:
+    """Check what is to become of bad rows."""
+    if text not in {"fail", "null"} and not text.endswith(".ndjson"):
+        raise argparse.ArgumentTypeError(
+            "expected fail, null, or a file whose name ends in .ndjson"
+        )
+    return text
+
+
+def workers(text: str) -> int:
+    """Check a number of processes."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("expected a whole number from 1")
+    return value
+
+
+def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse what does not go together."""
+    if args.resume and "-" in (args.data, args.out):
+        parser.error("--resume needs files: what comes or goes through a pipe can't be kept")
+    files = [Path(name).resolve() for name in _files(args)]
+    twice = {file.name for file in files if files.count(file) > 1}
+    if twice:
+        parser.error(f"{twice.pop()} is given twice: what is read and written are all different")
+
+
+def _files(args: argparse.Namespace) -> list[str]:
+    named = [name for name in (args.data, args.out) if name != "-"]
+    apart = [args.errors] * (args.errors not in {"fail", "null"})
+    return [*named, *apart, *([str(args.report)] if args.report else [])]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Score, and tell about it.
+
+    Raises:
+        SystemExit: 1, the table or some rows are refused; 2, the command line is; 130, Ctrl-C.
+    """
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    check(parser, args)
+    settings = load_settings()
+    forbid_usage_reports()
+    limit_threads(settings)
+    # What it takes can be left out where nothing is scored, as in an image.
+    from serving.scoring.table import ScoreError, score
+
+    try:
+        for line in score(Options(**vars(args)), PROGRAM):
+            show(f"{PROGRAM}: {line}", sys.stderr)
+    except ScoreError as exc:
+        sys.exit(f"{PROGRAM}: {exc}")
+    except KeyboardInterrupt as exc:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
