@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from serving.dialects.tables import named_cells
-from serving.drift.watch import Watch
+from serving.drift.watch import TURNED_OFF, Watch, watch_of
 from serving.files.arrow import check_fit, column_of, validate
 from serving.files.fit import Fit
 from serving.model.about import About
@@ -93,10 +93,13 @@ class Scorer:
         kinds += [pa.float64()] * len(answers.numbers)
         fields = list(zip(names, kinds, strict=True))
         self.answer_schema = pa.schema([*fields, (WARNINGS, pa.string()), (ERROR, pa.string())])
-        references = self.description.reference
         self.watch: Watch | None = None
-        if references is not None and settings.drift:
-            self.watch = Watch(self.description, references, settings.drift_features)
+        self.unwatched = TURNED_OFF  # why nothing is watched, if nothing is
+        if settings.drift:
+            try:
+                self.watch = watch_of(self.description, settings.drift_features)
+            except ValueError as exc:
+                self.unwatched = str(exc)
 
     def __call__(self, table: Table) -> Table:
         """Score a table, or a batch of one.

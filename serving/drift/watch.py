@@ -21,6 +21,11 @@ from serving.model.features import Row
 from serving.model.outputs import Array, Prediction
 
 
+TURNED_OFF = "SERVING_DRIFT is off"
+UNKNOWN = "what the model was trained on is not known: train.py takes a table as its --reference"
+OLD_MODEL = "the model was saved by a version that kept nothing to compare with: train it again"
+
+
 class Kind(StrEnum):
     """What is watched; the value is what metrics and reports call it."""
 
@@ -130,6 +135,17 @@ class Watch:
     def split(self, counts: Array) -> list[Array]:
         """Give of such counts those of each thing watched."""
         return np.split(counts, self._ends)
+
+
+def watch_of(description: Description, max_features: int) -> Watch:
+    """Give what is watched of a model.
+
+    Raises:
+        ValueError: nothing is; the message says why.
+    """
+    if description.reference is None:
+        raise ValueError(UNKNOWN if description.training is None else OLD_MODEL)
+    return Watch(description, description.reference, max_features)
 
 
 def values_of(

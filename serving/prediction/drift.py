@@ -7,7 +7,7 @@ they are gone.
 import threading
 import time
 
-from serving.drift.watch import Watch
+from serving.drift.watch import TURNED_OFF, watch_of
 from serving.model.about import About
 from serving.prediction.tally import Tally
 from serving.problems import NOT_FOUND, Problem
@@ -17,9 +17,6 @@ from serving.telemetry import Listener, Predicted, log, stack_trace
 LATEST_S = 1.0  # after which rows are counted, or
 ENOUGH_ROWS = 250  # wait: to count so many delays nobody by much, and they are still at hand
 _CLOSE_S = 3.0
-TURNED_OFF = "SERVING_DRIFT is off"
-UNKNOWN = "what the model was trained on is not known: train.py takes a table as its --reference"
-OLD_MODEL = "the model was saved by a version that kept nothing to compare with: train it again"
 
 
 class Drift(Listener):
@@ -37,15 +34,11 @@ class Drift(Listener):
 
     def watch(self, about: About) -> None:
         """Watch a model from now on, if training kept what it can be compared with."""
-        references = about.description.reference
         if not self._max_features:
             self._reasons[about] = TURNED_OFF
             return
-        if references is None:
-            self._off(about, UNKNOWN if about.description.training is None else OLD_MODEL)
-            return
         try:
-            watch = Watch(about.description, references, self._max_features)
+            watch = watch_of(about.description, self._max_features)
         except ValueError as exc:
             self._off(about, str(exc))
             return

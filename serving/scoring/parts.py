@@ -3,23 +3,57 @@
 What is wrong with a row is told in the service's own words, with where it stands in the file.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import orjson
 
 from serving.files.source import Part, Read, Source
+from serving.files.written import Encoded, Writer
+from serving.model.columns import Column
+from serving.model.description import Description
+from serving.model.outputs import Array
 from serving.problems import FieldError
 from serving.scoring.tally import Tally
 
-if TYPE_CHECKING:
-    from serving.bulk import Scored, Scorer
-    from serving.files.written import Encoded, Writer
-
 TOLD_ROWS = 10  # bad ones, where the first of them end the run
+
+
+class Scored(Protocol):
+    """What is said of rows: see `serving.bulk`, which stands above."""
+
+    @property
+    def batch(self) -> Any:  # noqa: ANN401 (a pyarrow.RecordBatch)
+        """The answers."""
+
+    @property
+    def mistakes(self) -> Sequence[tuple[int, FieldError]]:
+        """What is wrong, by place."""
+
+    @property
+    def unusual(self) -> Counter[str]:
+        """How many warnings, by feature."""
+
+    @property
+    def values(self) -> Sequence[Any]:
+        """What was predicted, by target."""
+
+    @property
+    def drift(self) -> Array | None:
+        """Counts in the bins of training."""
+
+
+class Scorer(Protocol):
+    """Who is asked: see `serving.bulk`."""
+
+    description: Description
+
+    def score(self, columns: Sequence[Column], broken: Mapping[int, FieldError]) -> Scored:
+        """Score rows, given by the columns of the features."""
 
 
 class Errors(Enum):
@@ -55,7 +89,7 @@ class Done(NamedTuple):
     ``mistakes`` are those of the first bad rows, ``rejects`` the lines of all that were left out.
     """
 
-    answers: "Encoded"
+    answers: Encoded
     rejects: bytes
     mistakes: Sequence[Mistake]
     tally: Tally
@@ -66,8 +100,8 @@ class Work:
     """What it takes to score parts, in a process that has nothing yet: it can be pickled."""
 
     source: Source
-    writer: "Writer"
-    make_scorer: Callable[[], "Scorer"]
+    writer: Writer
+    make_scorer: Callable[[], Scorer]
     errors: Errors
 
     def begin(self) -> Callable[[Part], Done]:
@@ -79,7 +113,7 @@ class Work:
         scorer = self.make_scorer()
         return lambda part: self._done(part, scorer)
 
-    def _done(self, part: Part, scorer: "Scorer") -> Done:
+    def _done(self, part: Part, scorer: Scorer) -> Done:
         """Score a part.
 
         Raises:
@@ -122,7 +156,7 @@ def beside(given: Any, answers: Any) -> Any:  # noqa: ANN401 (batches of pyarrow
 
 
 def _counted(
-    read: Read, scored: "Scored", bad: int, mistakes: Sequence[Mistake], scorer: "Scorer"
+    read: Read, scored: Scored, bad: int, mistakes: Sequence[Mistake], scorer: Scorer
 ) -> Tally:
     tally = Tally(scored.batch.num_rows, bad, unusual=scored.unusual, taken=read.taken)
     tally.count_mistakes((each.column, each.error.detail) for each in mistakes)

@@ -30,6 +30,7 @@ WINGS = {
     "outcomes": "reading versions joining report __main__",
     "shadowing": "comparison shadow __main__",
     "versions": "deciding servers listing comparing commands options __main__",
+    "scoring": "quantiles tally progress summary parts workers run table",
 }
 SIBLINGS = {"prediction", "dialects"}
 TOP = ("auth", "bulk", "service")  # `python -m serving.auth`, engines, and the composition root

@@ -14,9 +14,9 @@ from serving.door.openapi import openapi_document
 from serving.door.pages import CONTENT_SECURITY_POLICY
 from serving.door.routes import Route
 from serving.drift.report import schemas
-from serving.drift.watch import Kind
+from serving.drift.watch import OLD_MODEL, TURNED_OFF, Kind
 from serving.model.about import About
-from serving.prediction.drift import OLD_MODEL, TURNED_OFF, Drift
+from serving.prediction.drift import Drift
 from serving.prediction.shelf import Shelf
 from serving.prediction.tally import Tally
 from tests.unit.door.doors import INPUT, FakeLoaded, api_key, assert_problem, door, get

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from serving.drift.watch import Watch
+from serving.drift.watch import OLD_MODEL, TURNED_OFF, UNKNOWN, Watch
 from serving.model.about import About
 from serving.model.description import Reference
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.prediction import drift as room
-from serving.prediction.drift import ENOUGH_ROWS, OLD_MODEL, TURNED_OFF, UNKNOWN, Drift
+from serving.prediction.drift import ENOUGH_ROWS, Drift
 from serving.prediction.history import History
 from serving.prediction.tally import Tally
 from serving.problems import NOT_FOUND, Problem
