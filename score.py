@@ -9,16 +9,17 @@ Here is the command line. What is done stands in ``serving.scoring``: start at `
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from serving.console import show
 from serving.host.process import forbid_usage_reports, limit_threads
-from serving.scoring.options import FORMATS, Options
 from serving.settings import load_settings
 
 PROGRAM = "score.py"
 SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+FORMATS = ("csv", "tsv", "ndjson", "parquet", "arrow", "arrows")
 KINDS = "CSV or TSV, NDJSON (each .gz too), Parquet, or Arrow (.arrow, .arrows)"
 
 
@@ -123,19 +124,46 @@ def main(argv: list[str] | None = None) -> None:
     parser = build_parser()
     args = parser.parse_args(argv)
     check(parser, args)
-    settings = load_settings()
     forbid_usage_reports()
-    limit_threads(settings)
-    # What it takes can be left out where nothing is scored, as in an image.
-    from serving.scoring.table import ScoreError, score
-
+    limit_threads(load_settings())
     try:
-        for line in score(Options(**vars(args)), PROGRAM):
+        for line in scored(args):
             show(f"{PROGRAM}: {line}", sys.stderr)
-    except ScoreError as exc:
-        sys.exit(f"{PROGRAM}: {exc}")
     except KeyboardInterrupt as exc:
+        show(
+            "\n".join(f"{PROGRAM}: {told}" for told in ("interrupted", *notes_of(exc))), sys.stderr
+        )
         sys.exit(130)
+
+
+def scored(args: argparse.Namespace) -> list[str]:
+    """Score, and give what is to be told.
+
+    Raises:
+        SystemExit: 1, with a line that says why that can't be done.
+    """
+    try:
+        from serving.bulk import Scorer
+        from serving.files.source import TableError
+        from serving.model.stored import ModelError
+        from serving.scoring.run import BadRowsError
+        from serving.scoring.table import Options, score
+        from serving.scoring.workers import ScoringError
+    except ModuleNotFoundError as exc:
+        if exc.name != "pyarrow":
+            raise
+        sys.exit(f"{PROGRAM}: pyarrow is not installed: pip install -r requirements-bulk.txt")
+    given = vars(args)
+    make_scorer = partial(Scorer, given.pop("model"))
+    try:
+        return score(Options(**given), make_scorer, PROGRAM, sys.stderr)
+    except (TableError, BadRowsError, ModelError, ScoringError, OSError) as exc:
+        sys.exit("\n".join(f"{PROGRAM}: {told}" for told in (str(exc), *notes_of(exc))))
+
+
+def notes_of(exc: BaseException) -> list[str]:
+    """Give what is told beside an exception."""
+    return getattr(exc, "__notes__", [])
 
 
 if __name__ == "__main__":

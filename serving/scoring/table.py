@@ -1,0 +1,184 @@
+"""A table in a file, and what a model says of it in another: composed, run, and summed up.
+
+Refuses what does not fit before the first row, and a table that is another when it was read.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+
+from serving.drift.comparison import compare
+from serving.drift.page import Rows, written
+from serving.drift.report import document
+from serving.drift.watch import Watch
+from serving.files.formats import STANDARD, Format, How, format_of
+from serving.files.opening import open_source
+from serving.files.output import Output
+from serving.files.source import TableError
+from serving.files.written import writer_for
+from serving.model.about import About
+from serving.model.stored import installed_version
+from serving.scoring.parts import Errors, Scorer, Work, beside
+from serving.scoring.progress import Progress
+from serving.scoring.run import BadRowsError, run
+from serving.scoring.summary import text
+from serving.scoring.tally import Tally
+
+# Of these other versions may write other bytes, or give other bits.
+_PACKAGES = ("numpy", "pyarrow", "scikit-learn", "onnxruntime")
+_DECIDING = {"columns", "errors", "from_", "to", "encoding", "missing", "header", "decimal"}
+
+
+class TableScorer(Scorer, Protocol):
+    """Who is asked, and what is told of it: see `serving.bulk`."""
+
+    about: About
+    answer_schema: Any  # a pyarrow.Schema
+    watch: Watch | None
+    unwatched: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person wants: see `score.py`.
+
+    ``columns`` are given back, all for None; ``errors`` is fail, null, or a file.
+    """
+
+    data: str
+    out: str
+    columns: Sequence[str] | None
+    errors: str
+    workers: int
+    resume: bool
+    report: Path | None
+    from_: str | None
+    to: str | None
+    encoding: str
+    missing: Sequence[str]
+    header: bool | None
+    decimal: str | None
+
+    @property
+    def rejects(self) -> str | None:
+        """The file that tells bad rows, if one does."""
+        return None if self.errors in {"fail", "null"} else self.errors
+
+    @property
+    def kind(self) -> Errors:
+        """What becomes of bad rows."""
+        return Errors.APART if self.rejects else Errors(self.errors)
+
+    def output_format(self) -> tuple[Format, bool]:
+        """Give the format of the answers, and whether they are gzipped.
+
+        Raises:
+            TableError: neither an option nor a name says it.
+        """
+        if self.to:
+            return Format(self.to), self.out.endswith(".gz")
+        if self.out != STANDARD:
+            return format_of(self.out)
+        if self.from_:
+            return Format(self.from_), False
+        if self.data == STANDARD:
+            raise TableError("--to has to say in which format the answers go to standard output")
+        if Path(self.data).is_dir():
+            return Format.PARQUET, False
+        return format_of(self.data)[0], False
+
+    def how(self, answers: Sequence[str], to: Format) -> How:
+        """Tell how the table is to be read."""
+        return How(
+            columns=None if self.columns is None else tuple(self.columns),
+            from_=Format(self.from_) if self.from_ else None,
+            encoding=self.encoding,
+            missing=tuple(self.missing),
+            header=self.header,
+            decimal=self.decimal,
+            answers=tuple(answers),
+            to=to,
+        )
+
+
+def score(
+    options: Options, make_scorer: Callable[[], TableScorer], program: str, stream: TextIO
+) -> list[str]:
+    """Score a table, and give what is to be told of it, line by line.
+
+    Raises:
+        TableError: it does not fit, is damaged, or can't be written as is wanted.
+        BadRowsError, ScoringError, OSError: see `run`; with a note if what is done is kept.
+    """
+    scorer = make_scorer()
+    about, watch, unwatched = scorer.about, scorer.watch, scorer.unwatched
+    to, gz = options.output_format()
+    how = options.how(scorer.answer_schema.names, to)
+    source = open_source(options.data, how, about.description)
+    writer = writer_for(to, gz=gz, schema=beside(source.kept, scorer.answer_schema))
+    del scorer  # workers have their own
+    work = Work(source, writer, make_scorer, options.kind)
+    before = facts_of(options.data)
+    identity = {"the model": ":".join(about.named.values()), **before, **_settled(options, about)}
+    output = Output(options.out, identity, resume=options.resume, rejects=options.rejects)
+    progress = Progress(program, stream)
+    try:
+        tally = run(work, output, options.workers, progress)
+        if facts_of(options.data) != before:
+            raise TableError(f"{options.data} has changed while it was read")
+        output.finish(writer)
+    except (TableError, BadRowsError):
+        output.abandon()
+        raise
+    except BaseException as exc:
+        if options.out != STANDARD:
+            exc.add_note("what is done is kept: the same command with --resume goes on")
+        raise
+    report = _drift(tally, watch, about) if watch else None
+    if options.report and report:
+        rows = Rows(Path(options.data).name, {"Table": options.data, "Scored": datetime.now(UTC)})
+        options.report.write_text(written(report, rows), "utf-8")
+    notes = [*source.notes, progress.told()]
+    return text(tally, about.description, notes, report or unwatched, bad_are=_fate(options))
+
+
+def _drift(tally: Tally, watch: Watch, about: About) -> dict[str, Any]:
+    """Compare the table with training."""
+    counts = np.array(tally.drift or [0] * watch.width)
+    told = document(compare(watch, counts))
+    return {"model": about.named, "features_left_out": watch.left_out, **told}
+
+
+def facts_of(data: str) -> dict[str, str]:
+    """Tell by what it is seen that a table is another: its files, their sizes and times."""
+    if data == STANDARD:
+        return {}
+    place = Path(data).absolute()
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    states = [(str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in files]
+    digest = sha256(repr(states).encode()).hexdigest()
+    size = sum(size for _, size, _ in states)
+    return {"--data": str(place), "the table, by its size and time": f"{size} bytes, {digest[:16]}"}
+
+
+def _settled(options: Options, about: About) -> dict[str, str]:
+    """Give what else decides which bytes are written."""
+    packages = {name: installed_version(name) or "none" for name in _PACKAGES}
+    described = about.description.model_dump_json().encode()
+    named = {
+        field.name: repr(getattr(options, field.name))
+        for field in fields(options)
+        if field.name in _DECIDING
+    }
+    return {"the model's files": sha256(described).hexdigest(), **packages, **named}
+
+
+def _fate(options: Options) -> str:
+    """Tell what has become of bad rows."""
+    told = f"left out of {options.out} and told in {options.rejects}"
+    return told if options.rejects else "not answered, each with its reason"
