@@ -103,16 +103,9 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse what does not go together."""
     if args.resume and "-" in (args.data, args.out):
         parser.error("--resume needs files: what comes or goes through a pipe can't be kept")
-    files = [Path(name).resolve() for name in _files(args)]
-    twice = {file.name for file in files if files.count(file) > 1}
-    if twice:
-        parser.error(f"{twice.pop()} is given twice: what is read and written are all different")
-
-
-def _files(args: argparse.Namespace) -> list[str]:
-    named = [name for name in (args.data, args.out) if name != "-"]
-    apart = [args.errors] * (args.errors not in {"fail", "null"})
-    return [*named, *apart, *([str(args.report)] if args.report else [])]
+    others = {Path(name).resolve() for name in (args.data, args.out, args.errors)}
+    if args.report and args.report.resolve() in others:
+        parser.error("--report needs a file of its own")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -144,6 +137,7 @@ def scored(args: argparse.Namespace) -> list[str]:
     """
     try:
         from serving.bulk import Scorer
+        from serving.files.partials import OutputError
         from serving.files.source import TableError
         from serving.model.stored import ModelError
         from serving.scoring.run import BadRowsError
@@ -157,13 +151,13 @@ def scored(args: argparse.Namespace) -> list[str]:
     make_scorer = partial(Scorer, given.pop("model"))
     try:
         return score(Options(**given), make_scorer, PROGRAM, sys.stderr)
-    except (TableError, BadRowsError, ModelError, ScoringError, OSError) as exc:
+    except (TableError, BadRowsError, ModelError, OutputError, ScoringError, OSError) as exc:
         sys.exit("\n".join(f"{PROGRAM}: {told}" for told in (str(exc), *notes_of(exc))))
 
 
 def notes_of(exc: BaseException) -> list[str]:
     """Give what is told beside an exception."""
-    return getattr(exc, "__notes__", [])
+    return [note for note in getattr(exc, "__notes__", []) if note]
 
 
 if __name__ == "__main__":

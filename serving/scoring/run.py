@@ -7,29 +7,26 @@ end it.
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from serving.files.output import Output
 from serving.scoring.parts import TOLD_ROWS, Errors, Mistake, Work
 from serving.scoring.progress import Progress
 from serving.scoring.tally import Tally
 from serving.scoring.workers import Score, in_this_process, in_workers
-
-if TYPE_CHECKING:
-    from serving.files.output import Output
 
 
 class BadRowsError(Exception):
     """Rows are not what the model takes; the message has the first of them, one a line."""
 
 
-def run(work: Work, output: "Output", workers: int, progress: Progress) -> Tally:
+def run(work: Work, output: Output, workers: int, progress: Progress) -> Tally:
     """Score a table, and give what all its parts add up to.
 
     Raises:
         TableError: it is damaged.
         BadRowsError: rows are bad, and that is to be an error.
         ScoringError: workers have ended.
-        OSError: the answers can't be kept, as where the disk is full.
+        OutputError: the answers can't be kept, as where the disk is full.
     """
     tally = Tally()
     for note in output.notes:
@@ -39,7 +36,7 @@ def run(work: Work, output: "Output", workers: int, progress: Progress) -> Tally
         for part, done in score(parts):
             if work.errors is Errors.FAIL and done.mistakes:
                 raise BadRowsError(_told(done.mistakes, done.tally.bad))
-            output.add(done.answers, done.rejects, done.tally.note())
+            output.write(done.answers, done.tally.note(), done.rejects)
             tally.add(done.tally)
             progress.advance(done.tally.rows, part.share)
     return tally
@@ -51,7 +48,7 @@ def _scoring(work: Work, workers: int) -> AbstractContextManager[Score]:
 
 def _told(mistakes: Sequence[Mistake], bad: int) -> str:
     rows = "a row is" if bad == 1 else f"{bad:,} rows are"
-    lines = [f"{rows} not what the model takes, so nothing is written:"]
+    lines = [f"{rows} not what the model takes:"]
     lines += map(_line, mistakes)
     if bad > TOLD_ROWS:
         lines.append(f"  and {bad - TOLD_ROWS:,} more among the rows read together with these")

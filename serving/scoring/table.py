@@ -28,6 +28,7 @@ from serving.scoring.progress import Progress
 from serving.scoring.run import BadRowsError, run
 from serving.scoring.summary import text
 from serving.scoring.tally import Tally
+from serving.scoring.workers import ScoringError
 
 # Of these other versions may write other bytes, or give other bits.
 _PACKAGES = ("numpy", "pyarrow", "scikit-learn", "onnxruntime")
@@ -113,7 +114,7 @@ def score(
 
     Raises:
         TableError: it does not fit, is damaged, or can't be written as is wanted.
-        BadRowsError, ScoringError, OSError: see `run`; with a note if what is done is kept.
+        BadRowsError, ScoringError, OutputError: see `run`; with a note if what is done is kept.
     """
     scorer = make_scorer()
     about, watch, unwatched = scorer.about, scorer.watch, scorer.unwatched
@@ -125,19 +126,27 @@ def score(
     work = Work(source, writer, make_scorer, options.kind)
     before = facts_of(options.data)
     identity = {"the model": ":".join(about.named.values()), **before, **_settled(options, about)}
-    output = Output(options.out, identity, resume=options.resume, rejects=options.rejects)
+    output = Output(
+        options.out,
+        writer,
+        identity,
+        inputs=[options.data],
+        rejects=options.rejects,
+        resume=options.resume,
+    )
     progress = Progress(program, stream)
     try:
         tally = run(work, output, options.workers, progress)
         if facts_of(options.data) != before:
             raise TableError(f"{options.data} has changed while it was read")
-        output.finish(writer)
-    except (TableError, BadRowsError):
+        output.finish()
+    except (TableError, BadRowsError) as exc:
+        exc.add_note("nothing is written" if output.kept else "what comes before is written")
         output.abandon()
         raise
-    except BaseException as exc:
-        if options.out != STANDARD:
-            exc.add_note("what is done is kept: the same command with --resume goes on")
+    except (KeyboardInterrupt, ScoringError) as exc:
+        exc.add_note(output.kept)
+        output.close()
         raise
     report = _drift(tally, watch, about) if watch else None
     if options.report and report:
