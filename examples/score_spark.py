@@ -1,4 +1,4 @@
-"""Score Parquet files by Spark: spark-submit --py-files serving.zip score_spark.py MODEL FROM TO."""
+"""Score Parquet files by Spark: spark-submit examples/score_spark.py MODEL FROM TO."""
 
 import sys
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ if __name__ == "__main__":
     schema = spark.createDataFrame(Scorer(model)(table.limit(0).toArrow())).schema
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return map(Scorer(model), batches)  # one for each task
+        """Score a task's batches."""
+        return map(Scorer(model), batches)
 
     table.mapInArrow(score, schema).write.parquet(target)

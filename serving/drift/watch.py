@@ -20,7 +20,6 @@ from serving.model.description import Description, Reference, References
 from serving.model.features import Row
 from serving.model.outputs import Array, Prediction
 
-
 TURNED_OFF = "SERVING_DRIFT is off"
 UNKNOWN = "what the model was trained on is not known: train.py takes a table as its --reference"
 OLD_MODEL = "the model was saved by a version that kept nothing to compare with: train it again"

@@ -13,18 +13,18 @@ ROOT = Path(__file__).parents[2]
 GROUND = "console problems json_text keys telemetry settings exposition gathering metrics"
 WINGS = {
     "model": "domains features reading description outputs columns answers wrapped "
-    "lightgbm_file onnx_session onnx_file shortcut scores about rows estimator "
-    "compiled code stored facts store state named changes",
+    "lightgbm_file onnx_session onnx_file shortcut scores about rows estimator compiled "
+    "code stored facts store state named changes",
     "drift": "ranges bins watch comparison words report page",
-    "prediction": "lanes batching cache sinks log history tally drift predictor loaded shelf frames "
-    "findings waiting companion shadow",
-    "files": "source fit formats inputs arrow texts footers written partials journal output "
-    "arrow_files reader apart opening delimiter transcoded records splitting head "
+    "prediction": "lanes batching cache sinks log history tally drift predictor loaded "
+    "shelf frames findings waiting companion shadow",
+    "files": "source fit formats inputs arrow texts footers written partials journal "
+    "output arrow_files reader apart opening delimiter transcoded records splitting head "
     "cells delimited",
-    "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 v1 "
-    "arrays invocations_rows invocations vertex",
-    "door": "auth windows quotas bodies negotiation routes openapi naming telling predicting "
-    "pages models drift probes edge",
+    "dialects": "dialect manners schemas lines tables ours tensors v2_outputs "
+    "v2_rows v2 v1 arrays invocations_rows invocations vertex",
+    "door": "auth windows quotas bodies negotiation routes openapi naming telling "
+    "predicting pages models drift probes edge",
     "host": "process logs letters protocol wanted following life succession supervisor "
     "shadowed application bento",
     "outcomes": "reading versions joining report __main__",
@@ -44,13 +44,13 @@ ORDER = (
 KNOWN_BY = {
     "drift": "model.answers model.columns model.description model.domains model.features "
     "model.outputs",
-    "prediction": "drift.comparison drift.report drift.watch model.about model.facts model.features "
-    "model.outputs model.rows model.state model.store model.stored",
+    "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
+    "model.features model.outputs model.rows model.state model.store model.stored",
     "files": "model.columns model.description model.features model.outputs model.reading",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
-    "door": "dialects.dialect drift.page drift.report model.about model.domains model.facts "
-    "prediction.cache prediction.drift prediction.loaded prediction.predictor "
+    "door": "dialects.dialect drift.page drift.report model.about model.domains "
+    "model.facts prediction.cache prediction.drift prediction.loaded prediction.predictor "
     "prediction.shelf",
     "host": "door.edge door.windows model.domains model.state model.store model.stored "
     "prediction.companion prediction.frames prediction.shadow prediction.shelf "
@@ -92,6 +92,8 @@ FOREIGN: dict[str, set[str]] = {
         "files.delimited",
         "files.reader",
         "files.splitting",
+        "files.texts",
+        "files.written",
     },
     "onnxruntime": {"model.onnx_session"},
     "limits": set(),
