@@ -170,7 +170,10 @@ class CompiledEstimator:
         ``table`` is what the graph was given, and ``scores`` what it gave.
         """
         numbers = table if self._reach.all_are_numbers else table[:, self._reach.columns]
-        others = self._reach.far(numbers) | ~np.isfinite(scores).all(axis=1)
+        others = self._reach.far(numbers)
+        finite = np.isfinite(scores)
+        if not finite.all():
+            others |= ~finite.all(axis=1)
         return others if self._labels is None else others | tied(scores, self._tie)
 
     def _predictions(self, scores: Array) -> list[Prediction | None]:

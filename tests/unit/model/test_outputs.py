@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix
 
 from serving.model.description import INLIER, OUTLIER, Description
 from serving.model.outputs import (
+    MANY_ROWS,
     TIE_TOLERANCE,
     Array,
     OutputChecks,
@@ -225,3 +226,4 @@ def test_classes_are_tied_where_rounding_could_change_their_places(
     scores: list[Any], expected: list[int]
 ) -> None:
     assert tied(np.array(scores)).tolist() == list(map(bool, expected))
+    assert tied(np.array([*scores] * MANY_ROWS)).tolist() == list(map(bool, expected)) * MANY_ROWS
