@@ -107,9 +107,11 @@ def cut(stream: Readable, delimiter: str, name: str, start: int, line: int) -> I
         ends = records.ends
         done = int(ends[-1]) if len(ends) else 0
         sizes = np.diff(ends, prepend=0, append=len(block))
-        if (longest := int(sizes.max())) > MAX_RECORD_BYTES:
-            at = line + int(np.append(records.lines, lines_in(block[:done]))[sizes.argmax()])
-            raise TableError(_too_long(name, at, block, longest))
+        if (long := sizes > MAX_RECORD_BYTES).any():
+            at = int(long.argmax())
+            begin = int(ends[at - 1]) if at else 0
+            record = block[begin : begin + int(sizes[at])]
+            raise TableError(_too_long(name, line + lines_in(block[:begin]), record))
         for first in range(0, len(ends), MAX_PART_ROWS):
             chosen = slice(first, first + MAX_PART_ROWS)
             begin = int(ends[first - 1]) if first else 0
@@ -123,8 +125,8 @@ def cut(stream: Readable, delimiter: str, name: str, start: int, line: int) -> I
             return
 
 
-def _too_long(name: str, line: int, block: bytes, size: int) -> str:
-    cause = ": is a quote not closed?" if b'"' in block[-size:] else ""
+def _too_long(name: str, line: int, record: bytes) -> str:
+    cause = ": is a quote not closed?" if b'"' in record else ""
     limit = MAX_RECORD_BYTES // 2**20
     return f"{name} has a row of more than {limit} MiB, which begins in line {line}{cause}"
 

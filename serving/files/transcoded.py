@@ -23,7 +23,7 @@ class Transcoded:
         self._stream, self._encoding, self._name = stream, encoding, name
         self._line, self._is_begun = 1, False
         try:
-            b"".decode(encoding)  # which says what is no encoding of text
+            b" ".decode(encoding, "replace")  # which says what is no encoding of text
             is_utf_8 = codecs.lookup(encoding).name in {"utf-8", "utf-8-sig"}
             self._decoder = None if is_utf_8 else codecs.getincrementaldecoder(encoding)()
         except (LookupError, UnicodeError):
