@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from serving.model.domains import Frozen
 
@@ -29,6 +29,8 @@ class Style:
 
     All kinds of blanks are one, and all kinds of apostrophes.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     decimal: str
     thousands: str = ""

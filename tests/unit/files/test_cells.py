@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.dialects.tables import _typed as typed
 from serving.files.cells import Manner, Taken, array_of, column_of
 from serving.model.columns import Column
 from serving.model.features import Feature
@@ -150,3 +151,13 @@ def test_what_is_given_back_by_type_has_no_value_where_there_is_none(
     column, _ = read(feature, cells)
 
     assert array_of(feature, column).equals(typed)
+
+
+@given(st.lists(st.text("019.eE+-x \t") | st.sampled_from(["inf", "-Infinity"]), max_size=5))
+def test_cells_that_are_no_marks_are_read_as_where_the_service_reads_csv(cells: list[str]) -> None:
+    # A cell begins with no blank where it is read, and an empty one is missing in either.
+    cells = [cell.lstrip(" ") for cell in cells]
+    for feature in (number("x", nullable=True), integer("x", nullable=True)):
+        column, _ = read(feature, cells)
+
+        assert values(column) == typed(feature, cells)

@@ -1,6 +1,7 @@
 """What is published of a table: enough to compare with, and nobody's values."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import sklearn
 from serving.model.description import Description, Training
 from serving.model.domains import Choices
 from serving.model.features import Category
+from serving.model.reading import Reading, Style
 from tests.unit.training.describing.columns import METRICS, Constant, Given, described, table_of
 from training.describing.describe import describe, rows_of
 from training.errors import TrainingError
@@ -55,6 +57,15 @@ def test_targets_that_no_table_names_are_numbered() -> None:
 
     assert describe("mine", Two(), unnamed, METRICS, seed=0).targets == ("y0", "y1")
     assert describe("mine", Constant(), unnamed, METRICS, seed=0).targets == ("y",)
+
+
+def test_how_cells_were_read_is_kept_on_its_way_through_json() -> None:
+    reading = Reading(missing=("?",), numbers={"x": Style(",", ".")})
+    table = replace(table_of({"x": ("number", [1.0, 2.0])}), reading=reading)
+
+    kept = describe("mine", Constant(), table, METRICS, seed=0)
+
+    assert Description.model_validate_json(kept.model_dump_json()).reading == reading
 
 
 def test_what_answers_with_nothing_is_refused_with_what_it_says() -> None:

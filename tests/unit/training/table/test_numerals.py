@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from serving.model.reading import Reading, Style
 from tests.unit.training.table.tables import (
     CLASSES,
     NUMBERS,
@@ -30,6 +31,15 @@ def test_a_comma_is_the_decimal_mark_where_that_makes_numbers(csv: Path) -> None
         "c": ["x,y", "z"],
         "d": [1, 2],
     }
+
+
+def test_how_the_features_are_written_is_kept_with_the_marks_that_were_named(csv: Path) -> None:
+    cells = [f"1.{row:03},5;{row * 7 % ROWS},5;{row};1,5;{CLASSES[row]}" for row in range(ROWS)]
+    text = "\n".join(["a;b;c;constant;kind", *cells])
+
+    table = understood(csv, text, "kind", missing=["?"])
+
+    assert table.reading == Reading(missing=("?",), numbers={"a": Style(",", "."), "b": Style(",")})
 
 
 def test_integers_with_missing_values_stay_integers(csv: Path) -> None:
