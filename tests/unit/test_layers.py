@@ -21,8 +21,8 @@ WINGS = {
     "files": "source fit formats inputs arrow texts footers written partials journal "
     "output arrow_files reader apart opening delimiter transcoded records splitting head "
     "cells delimited",
-    "dialects": "dialect manners schemas lines tables ours tensors v2_outputs "
-    "v2_rows v2 v1 arrays invocations_rows invocations vertex",
+    "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 "
+    "v1 arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling "
     "predicting pages models drift probes edge",
     "host": "process logs letters protocol wanted following life succession supervisor "
