@@ -6,7 +6,7 @@ can't hold, before anything is written.
 """
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,26 +53,40 @@ def writer_for(written: str, *, gz: bool, schema: pa.Schema) -> Writer:
     """Give the writer of a format, by the format's usual file name extension.
 
     Raises:
-        TableError: the format can't hold some of the columns.
+        TableError: the format can't hold some of the columns, or is not compressed so.
     """
     schema = schema.remove_metadata()  # what it tells of the input may not hold here
-    if written in {"csv", "tsv", "ndjson"}:
-        _refuse([each for each in schema if not has_text(each.type)], written)
-        return _Texts(schema, written, gz)
-    if written == "parquet":
-        _refuse([each for each in schema if not _fits_parquet(each)], written)
-        return _Parquet(schema)
-    schema = pa.schema([each.with_type(_decoded_type(each.type)) for each in schema])
-    _refuse([each for each in schema if _has_dictionary(each.type)], written)
-    return _Arrow(schema, is_file=written == "arrow")
+    is_text = written in {"csv", "tsv", "ndjson"}
+    if gz and not is_text:
+        raise TableError(f"{written} is not compressed by gzip: name a file without .gz")
 
+    def writer(schema: pa.Schema) -> Writer:
+        if is_text:
+            return _Texts(schema, written, gz)
+        if written == "parquet":
+            return _Parquet(schema)
+        plain = [each.with_type(_decoded_type(each.type)) for each in schema]
+        return _Arrow(pa.schema(plain), is_file=written == "arrow")
 
-def _refuse(bad: Sequence[pa.Field], written: str) -> None:
+    bad = [
+        each for each in schema if (is_text and not has_text(each.type)) or not _fits(each, writer)
+    ]
     if bad:
         told = ", ".join(f"{each.name} ({each.type})" for each in bad)
         raise TableError(
             f"can't be written as {written}: {told}; --columns names those that are given back"
         )
+    return writer(schema)
+
+
+def _fits(column: pa.Field, writer: Callable[[pa.Schema], Writer]) -> bool:
+    """Find out whether a column can be written, by a row that has nothing."""
+    schema = pa.schema([column.with_nullable(True)])
+    try:
+        writer(schema).encode(pa.record_batch([pa.nulls(1, column.type)], schema=schema))
+    except (pa.ArrowException, TableError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,11 @@ class _Parquet:
         if not batch.num_rows:
             return Encoded(b"")
         table = pa.Table.from_arrays(batch.columns, schema=self.schema)
-        return Encoded(*footers.row_group(_parquet_file(table)))
+        try:
+            file = _parquet_file(table)
+        except pa.ArrowException as exc:  # such as a date that it can't hold
+            raise TableError(f"some rows can't be written as parquet: {exc}") from exc
+        return Encoded(*footers.row_group(file))
 
     def tail(self, parts: Sequence[tuple[int, bytes]]) -> bytes:
         return footers.parquet_footer(_parquet_file(self.schema.empty_table()), parts)
@@ -131,7 +149,8 @@ class _Parquet:
 def _parquet_file(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     # Numbers are rarely alike, and to find that out takes several times as long.
-    alike = [name for name in table.column_names if _has_few(table[name])]
+    columns = zip(table.column_names, table.columns, strict=True)
+    alike = [name for name, column in columns if _has_few(column)]
     pq.write_table(table, sink, row_group_size=max(table.num_rows, 1), use_dictionary=alike)
     written: bytes = sink.getvalue().to_pybytes()
     return written
@@ -143,17 +162,9 @@ def _has_few(column: pa.ChunkedArray) -> bool:
         return True
     if not is_string(column.type):
         return False
-    sample = column.slice(0, SAMPLED_ROWS)
+    sample = column.slice(0, SAMPLED_ROWS).cast(pa.large_string())
     few: bool = pc.count_distinct(sample).as_py() * 4 <= len(sample)
     return few
-
-
-def _fits_parquet(column: pa.Field) -> bool:
-    try:
-        pq.write_table(pa.schema([column]).empty_table(), pa.BufferOutputStream())
-    except pa.ArrowException:
-        return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,8 @@ class _Arrow:
             return Encoded(b"")
         columns = [_plain(each) for each in batch.columns]
         written = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        if any(_has_dictionary(each.type) for each in columns):
+            raise TableError("dictionaries within lists or structs can't be written as Arrow")
         message = written.serialize().to_pybytes()
         return Encoded(message, footers.arrow_block(message))
 

@@ -104,9 +104,18 @@ def test_columns_that_a_format_cannot_hold_are_refused_together() -> None:
     interval = pa.schema({"a": pa.month_day_nano_interval()})
     with pytest.raises(TableError, match="can't be written as parquet: a"):
         writer_for("parquet", gz=False, schema=interval)
-    nested = pa.schema({"a": pa.list_(pa.dictionary(pa.int8(), pa.string()))})
-    with pytest.raises(TableError, match="can't be written as arrow: a"):
-        writer_for("arrow", gz=False, schema=nested)
+    nested = pa.list_(pa.dictionary(pa.int8(), pa.string()))
+    views = pa.dictionary(pa.int8(), pa.string_view())
+    with pytest.raises(TableError, match=r"can't be written as arrow: a .*, b "):
+        writer_for("arrow", gz=False, schema=pa.schema({"a": nested, "b": views}))
+
+
+def test_what_a_format_cannot_hold_of_a_part_is_told() -> None:
+    moments = pa.array([2**62], pa.timestamp("s"))
+    with pytest.raises(TableError, match="some rows can't be written as parquet: "):
+        written("parquet", [pa.record_batch({"a": moments})])
+    with pytest.raises(TableError, match="parquet is not compressed by gzip"):
+        writer_for("parquet", gz=True, schema=TABLE.schema)
 
 
 def test_numbers_have_no_dictionaries_in_parquet_and_few_words_have_one() -> None:
