@@ -1,9 +1,7 @@
 """Score Parquet files by Spark: spark-submit examples/score_spark.py MODEL FROM TO."""
 
 import sys
-from collections.abc import Iterator
 
-import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from serving.bulk import Scorer
@@ -13,9 +11,5 @@ if __name__ == "__main__":
     spark = SparkSession.builder.getOrCreate()
     table = spark.read.parquet(source)
     schema = spark.createDataFrame(Scorer(model)(table.limit(0).toArrow())).schema
-
-    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Score a task's batches."""
-        return map(Scorer(model), batches)
-
-    table.mapInArrow(score, schema).write.parquet(target)
+    scored = table.mapInArrow(lambda batches: map(Scorer(model), batches), schema)
+    scored.write.parquet(target)
