@@ -119,9 +119,11 @@ class _Pool:
                 assert part is not None  # noqa: S101 (what can't be read is raised)
                 given += 1
                 yield part, done
+                self._listen(timeout_s=0)  # who is done need not wait for the others' turn
             elif is_read and not self._ahead():
                 return
-            self._listen(timeout_s=0 if given in self._outcomes else None)
+            else:
+                self._listen()
 
     def kill(self) -> None:
         """End all workers."""
@@ -142,7 +144,7 @@ class _Pool:
         except (TableError, OSError) as exc:
             self._outcomes[number] = (None, exc)
 
-    def _listen(self, timeout_s: float | None) -> None:
+    def _listen(self, timeout_s: float | None = None) -> None:
         """Take what workers say, when the first of them says something."""
         talking = [each for each in self._workers if each.task is not None or not each.is_ready]
         by_line: dict[Any, _Worker] = {worker.line: worker for worker in talking}
