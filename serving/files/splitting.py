@@ -1,14 +1,16 @@
 """A part of delimited text as columns of cells, all at once where its quotes are as they should be.
 
-Arrow's parser does that in a tenth of the time of Python's, which reads the others: those in which
-it could be otherwise understood, or a row has not as many cells as the others.
+Arrow's parser does that in a tenth of the time of Python's, which reads all others: those that it
+would understand otherwise.
 """
 
 import csv
 import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
@@ -17,6 +19,9 @@ from serving.files.records import Records, has_initial_blanks, lines_in, records
 from serving.files.source import Part, TableError
 from serving.files.transcoded import no_text
 from serving.problems import FieldError
+
+# Cells by column, and how many of them each row has that has another number; it gives none.
+Cells: TypeAlias = tuple[dict[int, pa.Array], dict[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,12 @@ def split(part: Part, delimiter: str, width: int, wanted: Collection[int], name:
         line = part.line + exc.args[1]
         raise TableError(f"{name} is no CSV: {exc.args[0]}, in line {line}") from None
     lines = part.line + records.lines[records.is_row]
-    columns = _at_once(part.data, records, delimiter, width, wanted)
-    broken: dict[int, FieldError] = {}
-    if columns is None:
-        columns, broken = _one_by_one(part.data, delimiter, width, wanted)
+    found = _at_once(part.data, records, delimiter, width, wanted)
+    columns, odd = found or _one_by_one(part.data, delimiter, width, wanted)
+    broken = {
+        place: FieldError("", f"expected {width} values, got {count}")
+        for place, count in odd.items()
+    }
     return Split(columns, lines.tolist(), broken)
 
 
@@ -68,40 +75,48 @@ def check_text(part: Part, name: str) -> None:
 
 def _at_once(
     data: bytes, records: Records, delimiter: str, width: int, wanted: Collection[int]
-) -> dict[int, pa.Array] | None:
+) -> Cells | None:
     """Let Arrow split what it understands as Python does; None, if that is not so."""
     if not records.is_regular or not delimiter.isascii() or delimiter == " ":
         return None
+    rows = int(records.is_row.sum())
     has_quotes, blanks = b'"' in data, has_initial_blanks(data, delimiter)
-    if has_quotes and blanks:
-        return None  # which of them are in quotes, cells tell no more
+    if not rows or (has_quotes and blanks):
+        return None  # which blanks are in quotes, cells tell no more
+    odd: dict[int, int] = {}
+
+    def is_odd(row: arrow_csv.InvalidRow) -> str:
+        odd[row.number - 1] = row.actual_columns
+        return "skip"
+
     names = [str(place) for place in range(width)]
-    wanted_names = [str(place) for place in wanted]
-    try:
-        table = arrow_csv.read_csv(
-            pa.BufferReader(data),
-            arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
-            arrow_csv.ParseOptions(
-                delimiter=delimiter,
-                quote_char='"' if has_quotes else False,
-                newlines_in_values=has_quotes,
-            ),
-            arrow_csv.ConvertOptions(
-                check_utf8=False,
-                column_types=dict.fromkeys(names, pa.string()),
-                null_values=[""],
-                strings_can_be_null=True,
-                include_columns=wanted_names,
-            ),
-        )
-    except pa.ArrowInvalid:  # some row has another length
-        return None
-    if table.num_rows != int(records.is_row.sum()):
-        return None
+    table = arrow_csv.read_csv(
+        pa.BufferReader(data),
+        # Without threads rows have numbers; blank lines are none.
+        arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
+        arrow_csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char='"' if has_quotes else False,
+            newlines_in_values=has_quotes,
+            invalid_row_handler=is_odd,
+        ),
+        arrow_csv.ConvertOptions(
+            check_utf8=False,
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            include_columns=[str(place) for place in wanted],
+        ),
+    )
     columns = {int(name): table[name].combine_chunks() for name in table.column_names}
     if blanks:
         columns = {place: _without_blanks(cells) for place, cells in columns.items()}
-    return columns
+    if odd:
+        gaps = np.zeros(rows, bool)
+        gaps[list(odd)] = True
+        places = pa.array(np.cumsum(~gaps) - 1, mask=gaps)
+        columns = {place: cells.take(places) for place, cells in columns.items()}
+    return columns, odd
 
 
 def _without_blanks(cells: pa.Array) -> pa.Array:
@@ -110,19 +125,13 @@ def _without_blanks(cells: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(cells, ""), None, cells)
 
 
-def _one_by_one(
-    data: bytes, delimiter: str, width: int, wanted: Collection[int]
-) -> tuple[dict[int, pa.Array], dict[int, FieldError]]:
-    """Let Python split rows; nothing is left of one that has another length."""
+def _one_by_one(data: bytes, delimiter: str, width: int, wanted: Collection[int]) -> Cells:
+    """Let Python split rows."""
     text = io.StringIO(data.decode(), newline="")
     reader = csv.reader(text, delimiter=delimiter, strict=True, skipinitialspace=True)
     rows = [row for row in reader if row]
-    broken = {
-        place: FieldError("", f"expected {width} values, got {len(row)}")
-        for place, row in enumerate(rows)
-        if len(row) != width
-    }
-    for place in broken:
+    odd = {place: len(row) for place, row in enumerate(rows) if len(row) != width}
+    for place in odd:
         rows[place] = [""] * width
-    by_column = {place: [row[place] or None for row in rows] for place in wanted}
-    return {place: pa.array(cells, pa.string()) for place, cells in by_column.items()}, broken
+    columns = {place: [row[place] or None for row in rows] for place in wanted}
+    return {place: pa.array(cells, pa.string()) for place, cells in columns.items()}, odd
