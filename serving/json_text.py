@@ -51,7 +51,7 @@ def parse_lenient_json(body: bytes) -> Any:  # noqa: ANN401 (any JSON)
         if b"NaN" not in body:
             raise
         document = _nan_as_null(parse_json(body, with_nan=True))
-    if (b"Infinity" in body or _may_overflow(body)) and overflows(document):
+    if (b"Infinity" in body or may_overflow(body)) and overflows(document):
         raise Problem(MALFORMED_BODY, "a number overflows a double")
     return document
 
@@ -80,12 +80,13 @@ def read_json(
         return read(parse(body))
     except Problem as problem:
         is_invalid = problem.kind is INVALID_INPUT
-        if is_invalid and _may_overflow(body) and overflows(parse(body)):
+        if is_invalid and may_overflow(body) and overflows(parse(body)):
             raise Problem(MALFORMED_BODY, "a number overflows a double") from None
         raise
 
 
-def _may_overflow(body: bytes) -> bool:
+def may_overflow(body: bytes) -> bool:
+    """Tell whether text may hold such a number; where it does not, that is quickly known."""
     alike = body.translate(_ALIKE, b"+")
     return _LONG_EXPONENT in alike or _LONG_INTEGER in alike
 

@@ -153,7 +153,10 @@ class _Reader:
 
 
 def _program(path: Sequence[str]) -> str:
-    return f"import sys; sys.path[:] = {list(path)!r}; from {_PROGRAM} import main; main()"
+    # What Arrow allocates by otherwise reserves more than is used, which would count.
+    pool = "os.environ['ARROW_DEFAULT_MEMORY_POOL'] = 'system'"
+    begin = f"from {_PROGRAM} import main; main()"
+    return f"import os, sys; {pool}; sys.path[:] = {list(path)!r}; {begin}"
 
 
 def _end(process: "subprocess.Popen[bytes]", other: Connection, told: Any) -> None:  # noqa: ANN401

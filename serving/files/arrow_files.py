@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serving.files.formats import ENDINGS, Format
-from serving.files.inputs import Input, Standard, unreadable
+from serving.files.inputs import BLOCK_BYTES, Input, Standard, unreadable
 from serving.files.source import TableError
 
 PART_ROWS = 1 << 16
@@ -58,38 +58,60 @@ def open_batches(given: Input, form: Format) -> Batches:
 
 
 class _Parquet:
-    """A Parquet file, or a folder of them: one after the other, in the order of their names."""
+    """A Parquet file, or a folder of them: one after the other, in the order of their names.
+
+    All have the same columns. One in which a column has no value may have no type for it.
+    """
 
     def __init__(self, path: str) -> None:
         self._files = _files(Path(path)) if os.path.isdir(path) else [path]
-        with _parquet(self._files[0]) as first:
-            self.schema = first.schema_arrow
+        self._schemas = list(map(_schema, self._files))
+        first, *others = self._schemas
+        self.schema = pa.schema([_typed(field, others) for field in first])
 
     def read(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        self._check_alike(names)
-        return self._batches(names)
+        wanted = pa.schema([self.schema.field(name) for name in names])
+        for path, schema in zip(self._files, self._schemas, strict=True):
+            self._check_alike(path, schema, wanted)
+        return self._batches(wanted)
 
-    def _batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         for path in self._files:
             with _parquet(path) as file:
-                yield from _rows(path, file, names)
+                for batch in _rows(path, file, wanted.names):
+                    arrays = [
+                        pa.nulls(len(batch), field.type)
+                        if pa.types.is_null(batch.schema.field(field.name).type)
+                        else batch.column(field.name)
+                        for field in wanted
+                    ]
+                    yield pa.RecordBatch.from_arrays(arrays, wanted.names)
 
-    def _check_alike(self, names: Sequence[str]) -> None:
-        """Check that all files have these columns, with the types of the first one."""
-        wanted = {name: self.schema.field(name).type for name in names}
-        for path in self._files[1:]:
-            with _parquet(path) as file:
-                schema = file.schema_arrow
-            for name, kind in wanted.items():
-                count = len(schema.get_all_field_indices(name))
-                if count != 1:
-                    has = "no column" if count == 0 else "more than one column"
-                    raise TableError(f"{path} has {has} {name!r}, unlike {self._files[0]}")
-                if (other := schema.field(name).type) != kind:
-                    raise TableError(
-                        f"column {name!r} is of type {other} in {path}, and of type {kind} in "
-                        f"{self._files[0]}"
-                    )
+    def _check_alike(self, path: str, schema: pa.Schema, wanted: pa.Schema) -> None:
+        for field in wanted:
+            count = len(schema.get_all_field_indices(field.name))
+            if count != 1:
+                has = "no column" if count == 0 else "more than one column"
+                raise TableError(f"{path} has {has} {field.name!r}, unlike {self._files[0]}")
+            other = schema.field(field.name).type
+            if other != field.type and not pa.types.is_null(other):
+                raise TableError(
+                    f"column {field.name!r} is of type {other} in {path}, and of type {field.type} "
+                    "in other files"
+                )
+
+
+def _schema(path: str) -> pa.Schema:
+    with _parquet(path) as file:
+        return file.schema_arrow
+
+
+def _typed(field: pa.Field, others: Sequence[pa.Schema]) -> pa.Field:
+    """Give a column with the type that the first file has in which it has one."""
+    kinds = (schema.field(field.name).type for schema in others if field.name in schema.names)
+    if pa.types.is_null(field.type):
+        return field.with_type(next((k for k in kinds if not pa.types.is_null(k)), field.type))
+    return field
 
 
 def _files(folder: Path) -> list[str]:
@@ -180,7 +202,7 @@ class _ArrowStream:
     def __init__(self, given: Input) -> None:
         self._given = given
         self._mapped = None if given.is_standard else _Mapped(given.path)
-        self._piped = _Piped(given.head)
+        self._piped = _Piped(given)
         self._stream = self._open(_only([]))
         self.schema = self._stream.schema
 
@@ -219,8 +241,8 @@ class _Piped:
 
     closed = False
 
-    def __init__(self, head: bytes) -> None:
-        self._bytes = io.BufferedReader(Standard(head), _BUFFERED_BYTES)
+    def __init__(self, given: Input) -> None:
+        self._bytes = io.BufferedReader(Standard(given), BLOCK_BYTES)
         self.last = b""
 
     def read(self, size: int) -> bytes:

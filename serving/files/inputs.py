@@ -11,23 +11,32 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from serving.files.formats import STANDARD
 from serving.files.source import TableError
 
 _HEAD_BYTES = 1 << 16
 _MAGIC_BYTES = 8  # as many as the longest that a format begins with
-_BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Input:
-    """Bytes to be read; ``head`` is what was read of standard input."""
+    """Bytes to be read. ``head`` is what was read of standard input.
+
+    That can be looked at once before it is read: what is read of it when it is opened first goes to
+    the head, for who opens it next.
+    """
 
     path: str
     gz: bool = False
     head: bytes = b""
+    is_looked_at: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave behind what was read: another process has another standard input."""
+        return Input, (self.path, self.gz)
 
     @property
     def is_standard(self) -> bool:
@@ -41,33 +50,50 @@ class Input:
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
-        """Open it; standard input can be read once.
+        """Open it.
 
         Raises:
             TableError: it can't be read, now or while it is open.
         """
         try:
-            with self._bytes() as plain:
-                if not self.gz:
-                    yield plain
-                    return
-                with gzip.GzipFile(fileobj=plain) as unpacked:
-                    yield io.BufferedReader(unpacked, _BLOCK_BYTES)
+            with self.open() as stream:
+                yield stream
         except (OSError, EOFError, zlib.error) as exc:
             raise TableError(unreadable(self.name, exc)) from exc
 
-    def _bytes(self) -> BinaryIO:
+    def open(self) -> BinaryIO:
+        """Open it.
+
+        Raises:
+            OSError: it can't be read; then or later also EOFError and zlib.error.
+        """
         if self.is_standard:
-            return io.BufferedReader(Standard(self.head), _BLOCK_BYTES)
-        return open(self.path, "rb")
+            plain: BinaryIO = io.BufferedReader(Standard(self), BLOCK_BYTES)
+            self.is_looked_at = True
+        else:
+            plain = open(self.path, "rb")  # noqa: SIM115 (who opens it closes it)
+        return cast("BinaryIO", _Unpacked(plain)) if self.gz else plain
+
+
+class _Unpacked(gzip.GzipFile):
+    """What gzip has packed; closes the file, too."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        super().__init__(fileobj=packed)
+        self._packed = packed
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
 
 
 class Standard(io.RawIOBase):
     """Standard input, with what was read of it before."""
 
-    def __init__(self, head: bytes) -> None:
-        """Begin with these bytes."""
-        self._head = memoryview(head)
+    def __init__(self, given: Input) -> None:
+        """Begin with its head."""
+        self._given, self._keeps = given, not given.is_looked_at
+        self._head = memoryview(given.head)
 
     def readable(self) -> bool:
         """Tell that it can be read."""
@@ -75,8 +101,12 @@ class Standard(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read what is there, at most as much as the buffer takes."""
-        found = self._head[: len(buffer)] or os.read(0, len(buffer))
-        self._head = self._head[len(found) :]
+        if found := self._head[: len(buffer)]:
+            self._head = self._head[len(found) :]
+        else:
+            found = memoryview(os.read(0, len(buffer)))
+            if self._keeps:
+                self._given.head += found
         buffer[: len(found)] = found
         return len(found)
 

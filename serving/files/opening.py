@@ -3,13 +3,18 @@
 import os
 
 from serving.files.apart import ArrowSource
+from serving.files.delimited import Form, open_delimited
 from serving.files.formats import STANDARD, Format, How, format_of, sniffed
 from serving.files.inputs import Input, first_bytes
+from serving.files.ndjson import NdjsonSource
 from serving.files.source import Source, TableError
 from serving.model.description import Description
 
 _SEEKS = {Format.PARQUET: "Parquet", Format.ARROW: "Arrow's file format"}
-_OF_CSV = "names and values as such: --header, --no-header, --decimal and --encoding are for CSV"
+_OF_CSV = (
+    "names and values as such: --header, --no-header, --decimal, --encoding and --missing are for "
+    "CSV files"
+)
 
 
 def open_source(data: str, how: How, description: Description) -> Source:
@@ -19,12 +24,25 @@ def open_source(data: str, how: How, description: Description) -> Source:
         TableError: it can't be read, or does not fit the model; all that is wrong with its columns.
     """
     given, form = _given(data, how)
-    is_told = how.header is not None or how.decimal is not None or how.encoding != How().encoding
+    usual = How()
+    told = (how.header, how.decimal, how.encoding, how.missing)
+    is_told = told != (usual.header, usual.decimal, usual.encoding, usual.missing)
     if is_told and form not in {Format.CSV, Format.TSV}:
         raise TableError(f"{given.name} has {_OF_CSV}")
     if form in {Format.PARQUET, Format.ARROW, Format.ARROWS}:
         return ArrowSource(given, form, how, description)
-    raise NotImplementedError
+    if form is Format.NDJSON:
+        return NdjsonSource(given, how, description)
+    written = Form(how.encoding, how.header, how.decimal, how.missing)
+    return open_delimited(
+        given.open,
+        given.name,
+        written,
+        description,
+        how.columns,
+        how.answers,
+        is_typed=how.to not in {Format.CSV, Format.TSV},
+    )
 
 
 def _given(data: str, how: How) -> tuple[Input, Format]:

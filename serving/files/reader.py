@@ -30,28 +30,33 @@ def main() -> None:
     """Read the table that the other end of a socket asks for, whose number is the argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other side ends, and then this one
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    pa.set_memory_pool(pa.system_memory_pool())  # others reserve more than they use
     pa.set_cpu_count(1)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with Connection(int(sys.argv[1])) as other:
-        asked = json.loads(other.recv_bytes())
-        given = Input(asked["path"], head=b64decode(asked["head"]))
-        try:
-            _read(other, given, Format(asked["format"]))
-            tell(other, end=True)
-        except TableError as exc:
-            tell(other, error=str(exc))
-        except MemoryError:
-            told = f"{given.name} takes more than {MEMORY_BYTES >> 30} GiB of memory to read: "
-            tell(other, error=told + "it may be damaged; if it is not, write it in smaller parts")
-        except ERRORS as exc:
-            tell(other, error=unreadable(given.name, exc))
+        read(other)
 
 
-def _read(other: Connection, given: Input, form: Format) -> None:
+def read(other: Connection) -> None:
+    """Read the table that the other side asks for, and hand it over."""
+    asked = json.loads(other.recv_bytes())
+    given = Input(asked["path"], head=b64decode(asked["head"]), is_looked_at=True)
+    try:
+        _hand_over(other, given, Format(asked["format"]))
+        tell(other, end=True)
+    except TableError as exc:
+        tell(other, error=str(exc))
+    except MemoryError:
+        told = f"{given.name} takes more than {MEMORY_BYTES >> 30} GiB of memory to read: "
+        tell(other, error=told + "it may be damaged; if it is not, write it in smaller parts")
+    except ERRORS as exc:
+        tell(other, error=unreadable(given.name, exc))
+
+
+def _hand_over(other: Connection, given: Input, form: Format) -> None:
     """Tell of the columns, be told which are wanted, and hand those over."""
     batches = open_batches(given, form)
+    _ = batches.schema.names  # what is no UTF-8 is found here
     other.send_bytes(batches.schema.serialize())
     names = json.loads(other.recv_bytes())["names"]
     found = batches.read(names)

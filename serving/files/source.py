@@ -53,12 +53,17 @@ class Read:
 class Source(Protocol):
     """A table in a file.
 
-    ``kept`` is the schema of what is given back of it (a ``pyarrow.Schema``), and ``notes`` tell a
-    person what was decided, such as which columns the model does not know.
+    ``kept`` is the schema of what is given back of it, and ``notes`` tell a person what was
+    decided, such as which columns the model does not know.
     """
 
-    kept: Any
-    notes: Sequence[str]
+    @property
+    def kept(self) -> Any:  # noqa: ANN401 (a pyarrow.Schema)
+        """The columns that are given back."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a person should know."""
 
     def parts(self) -> Iterator[Part]:
         """Give all parts, in order.

@@ -32,7 +32,7 @@ class Column:
     strings it has the places of each in ``words``, which is None for others. ``missing`` tells
     where there is no value, None that there is one everywhere; what ``values`` has there is of no
     account, and so it is where ``others`` has what is no such value, by its row: whatever JSON
-    could have there, such as a string among numbers.
+    could have there, such as a string among numbers; or a `FieldError`, where it has nothing.
     """
 
     values: Array
@@ -174,7 +174,8 @@ def _remarks(feature: Feature, column: Column) -> Iterator[tuple[bool, str, Arra
         apart[list(column.others)] = True
         kinds: defaultdict[str, list[int]] = defaultdict(list)
         for at, other in sorted(column.others.items()):
-            kinds[feature.mistake(other) or UNREAD].append(at)
+            detail = other.detail if isinstance(other, FieldError) else feature.mistake(other)
+            kinds[detail or UNREAD].append(at)
         for detail, places in kinds.items():
             yield True, detail, np.array(places)
     values = column.values

@@ -19,8 +19,8 @@ WINGS = {
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded "
     "shelf frames findings waiting companion shadow",
     "files": "source fit formats inputs arrow texts footers written partials journal "
-    "output arrow_files reader apart opening delimiter transcoded records splitting head "
-    "cells delimited",
+    "output arrow_files reader apart delimiter transcoded records splitting head cells "
+    "delimited ndjson opening",
     "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 "
     "v1 arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling "
@@ -46,7 +46,8 @@ KNOWN_BY = {
     "model.outputs",
     "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
     "model.features model.outputs model.rows model.state model.store model.stored",
-    "files": "model.columns model.description model.features model.outputs model.reading",
+    "files": "model.columns model.description model.features model.outputs model.reading "
+    "model.rows",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
     "door": "dialects.dialect drift.page drift.report model.about model.domains "
@@ -90,6 +91,7 @@ FOREIGN: dict[str, set[str]] = {
         "files.arrow_files",
         "files.cells",
         "files.delimited",
+        "files.ndjson",
         "files.reader",
         "files.splitting",
         "files.texts",
