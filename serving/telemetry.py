@@ -7,6 +7,7 @@ No input value and no key is ever noted on a record, or logged here.
 """
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -57,6 +58,12 @@ class RequestRecord:
     problem: str | None = None
     exception: BaseException | None = None
 
+    def asks(self, rows: int, unusual: Mapping[str, int]) -> None:
+        """Add rows that the model is asked for, and how many of their values are unusual."""
+        self.rows = rows if self.rows is None else self.rows + rows
+        if unusual:
+            self.unusual = Counter(self.unusual) + Counter(unusual)
+
     def answered(self, status: int, duration_s: float) -> Answered:
         """Give what is told of it at its end."""
         return Answered(
@@ -86,13 +93,15 @@ class Predicted(NamedTuple):
 
     ``rows`` are tuples of values in the order of the features, ``predictions`` as many
     `serving.model.outputs.Prediction`, and ``about`` the `serving.model.about.About` of the version
-    that answered: of these this room knows no more than that they are there.
+    that answered: of these this room knows no more than that they are there. ``numbers`` are those
+    of the rows in their request, from 0; none, where the rows are all that it has.
     """
 
     request_id: str
     about: Any
     rows: Sequence[Any]
     predictions: Sequence[Any]
+    numbers: Sequence[int] = ()
 
 
 class Listener:

@@ -5,7 +5,8 @@ rows go the way that all rows go. A dialect knows no HTTP but paths, the media t
 the headers that its clients send, and keeps nothing between two requests.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,6 +25,7 @@ class Sent(NamedTuple):
     media_type: str = JSON_MEDIA_TYPE
     wanted: str = JSON_MEDIA_TYPE  # of what the conversation answers in, the client's choice
     headers: Mapping[str, str] = {}  # of those that it heeds, by name in lower case
+    max_bytes: int = sys.maxsize  # that a body may have, and what it holds when it is inflated
 
 
 class Answer(NamedTuple):
@@ -43,6 +45,11 @@ class Asked(NamedTuple):
 
     question: Question
     write: Write
+
+
+# Reads a body part by part: each is answered, and that sent, before the next is read. What is wrong
+# within a part is told in its answer, which has lines.
+ReadParts: TypeAlias = "Callable[[Sent, About, Rows], Iterator[Asked]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,9 @@ class Conversation:
     the media types that it reads, an empty one stands for a body that is not declared; without
     any, all bodies are read. ``heeds`` tells of headers, in lower case, what each is for.
     ``describe`` is given the prediction for the features' examples, and how many rows a request may
-    have.
+    have. ``in_parts`` has the media types of bodies that may have more rows than fit into one
+    batch, ``echoes`` those that are answered in kind if the client takes anything, and ``streams``
+    tells how to read those that are answered part by part if that is in kind.
     """
 
     read: Callable[[Sent, About, Rows], Asked]
@@ -80,7 +89,15 @@ class Conversation:
     writes: Sequence[str] = (JSON_MEDIA_TYPE,)  # the usual one first
     heeds: Mapping[str, str] = field(default_factory=dict)
     wording: Wording = PROBLEM_JSON
-    in_parts: bool = False  # its requests may have more rows than fit into one batch
+    in_parts: Container[str] = ()
+    echoes: Container[str] = ()
+    streams: Mapping[str, ReadParts] = field(default_factory=dict)
+
+    def offers(self, media_type: str) -> Sequence[str]:
+        """Give what a body of a media type may be answered in, the usual one first."""
+        if media_type not in self.echoes:
+            return self.writes
+        return [media_type, *(each for each in self.writes if each != media_type)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,12 +245,13 @@ def _table_schema(about: About) -> Schema:
     }
 
 
+_READS = ("", JSON_MEDIA_TYPE, CSV_MEDIA_TYPE, NPY_MEDIA_TYPE)
 _INVOCATIONS = Conversation(
     _read,
     _describe,
-    reads=("", JSON_MEDIA_TYPE, CSV_MEDIA_TYPE, NPY_MEDIA_TYPE),
+    reads=_READS,
     writes=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE, NPY_MEDIA_TYPE),
     heeds={CUSTOM_ATTRIBUTES: f"`{PREDICT_METHOD}=` and what to ask the estimator for."},
     wording=WORDING,
-    in_parts=True,
+    in_parts=_READS,
 )

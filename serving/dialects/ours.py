@@ -12,7 +12,9 @@ from typing import Any
 
 import orjson
 
+from serving.dialects import ndjson, tables
 from serving.dialects.dialect import Answer, Asked, Conversation, Described, Dialect, Sent
+from serving.dialects.ndjson import NDJSON_MEDIA_TYPE, read_in_parts, read_ndjson, write_ndjson
 from serving.dialects.schemas import (
     NUMBER,
     REQUEST_ID,
@@ -51,14 +53,21 @@ def write_one(
 
 
 def read_many(sent: Sent, about: About, rows: Rows) -> Asked:
-    """Read ``{"data": [X, X, …]}``, or CSV."""
-    if sent.media_type == CSV_MEDIA_TYPE:
-        question = read_csv(sent.body, rows)
-    else:
-        question = read_json(sent.body, lambda document: rows.many(*_data(document)))
-    if sent.wanted == CSV_MEDIA_TYPE:
-        return Asked(question, partial(write_table, about))
-    return Asked(question, partial(write_many, question, about))
+    """Read ``{"data": [X, X, …]}``, or rows in another format."""
+    match sent.media_type:
+        case tables.CSV_MEDIA_TYPE:
+            question = read_csv(sent.body, rows)
+        case ndjson.NDJSON_MEDIA_TYPE:
+            question = read_ndjson(sent.body, rows)
+        case _:
+            question = read_json(sent.body, lambda document: rows.many(*_data(document)))
+    match sent.wanted:
+        case tables.CSV_MEDIA_TYPE:
+            return Asked(question, partial(write_table, about))
+        case ndjson.NDJSON_MEDIA_TYPE:
+            return Asked(question, partial(write_ndjson, about))
+        case _:
+            return Asked(question, partial(write_many, question, about))
 
 
 def write_many(
@@ -134,8 +143,11 @@ one = Conversation(read_one, partial(_describe_one, "predict"))
 many = Conversation(
     read_many,
     partial(_describe_many, "predictBatch"),
-    reads=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE),
-    writes=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE),
+    reads=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE, NDJSON_MEDIA_TYPE),
+    writes=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE, NDJSON_MEDIA_TYPE),
+    in_parts=(NDJSON_MEDIA_TYPE,),
+    echoes=(NDJSON_MEDIA_TYPE,),
+    streams={NDJSON_MEDIA_TYPE: read_in_parts},
 )
 DIALECT = Dialect(
     {

@@ -20,6 +20,12 @@ GZIP_WINDOW_BITS = 31  # zlib's way to say: with gzip's header and checksum, and
 PIECE_BYTES = 4096  # what follows a member is copied with each, so that there must not be much
 
 
+def declared(request: Request) -> str:
+    """Give the media type that a body is declared to be, in lower case and without parameters."""
+    content_type: str = request.headers.get("content-type", "")
+    return content_type.partition(";")[0].strip().lower()
+
+
 async def read_body(
     request: Request, media_types: Sequence[str], max_body_bytes: int
 ) -> tuple[bytes, str]:

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.door.auth import Keyring
 from serving.door.quotas import Quotas
 from serving.door.routes import UNMATCHED, Found, Route, Routes
+from serving.door.streamed import Streamed
 from serving.problems import DEADLINE_EXCEEDED, UNAVAILABLE, Problem, Wording, from_status
 from serving.telemetry import Listeners, RequestRecord, open_record
 
@@ -104,7 +105,9 @@ class Edge:
             # Both lead back to the scope: circles, which the garbage collector would have to find.
             del scope[EXCHANGE]
             scope.pop(CLIENT_GONE, None)
-            status = exchange.status or CLIENT_CLOSED_REQUEST
+            status = exchange.status
+            if exchange.client_left or not status:
+                status = CLIENT_CLOSED_REQUEST
             self._listeners.answered(record.answered(status, self._clock() - started_s))
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,25 +119,26 @@ class Edge:
             try:
                 route = await self._admit(exchange, scope)
                 response = await route.answer(Request(scope, receive))
+                exchange.streamed = response if isinstance(response, Streamed) else None
                 await response(scope, receive, send)
             finally:
                 deadline.cancel()
         except asyncio.CancelledError:
-            if exchange.status or exchange.client_left:
+            if exchange.client_left or exchange.is_begun:
                 return  # there is nobody who reads an answer, or the rest of it
             if exchange.is_late:
                 detail = f"the answer was not ready within {self._timeout_s:g} s"
                 problem = Problem(DEADLINE_EXCEEDED, detail)
             else:  # the server ends what still runs when its time to shut down is over
                 problem = Problem(UNAVAILABLE, "the server is shutting down")
-            await exchange.refusal(problem, scope)(scope, receive, send)
+            await exchange.end_with(exchange.refusal(problem, scope), scope, receive, send)
         except Exception as exc:
             answer = exchange.answer_to(exc, scope)
-            if answer is None or exchange.status:
+            if answer is None or exchange.is_begun:
                 exchange.record.exception = exc
-            if not exchange.status:
+            if not exchange.is_begun:
                 answer = answer or exchange.refusal(from_status(500), scope)
-                await answer(scope, receive, send)
+                await exchange.end_with(answer, scope, receive, send)
 
     def wording_of(self, policy: Route | None, path: str) -> Wording:
         """Tell how a request to a path is refused."""
@@ -179,6 +183,7 @@ class _Exchange:
         "policy",
         "record",
         "status",
+        "streamed",
     )
 
     def __init__(
@@ -195,6 +200,7 @@ class _Exchange:
         self.policy: Route | None = None  # who may ask at its path, once that is known
         self.headers: Sequence[tuple[bytes, bytes]] = ()  # of the answer, beside its id
         self.status = 0
+        self.streamed: Streamed | None = None  # the answer, if it goes out part by part
         self.client_left = False
         self.is_late = False  # the deadline has passed
         self._request_id = request_id
@@ -221,7 +227,7 @@ class _Exchange:
         task = cast("asyncio.Task[None]", asyncio.current_task())
 
         def drop() -> None:
-            if not self.status:
+            if not self.is_begun:
                 self.client_left = True
                 task.cancel()
 
@@ -231,6 +237,18 @@ class _Exchange:
 
         scope[CLIENT_GONE] = drop  # for the protocol
         return task.get_loop().call_later(timeout_s, expire)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the answer goes out by now, and nothing can be said in its place, or behind."""
+        return self.status != 0 and self.streamed is None
+
+    async def end_with(self, answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a refusal, as the last line if there were others before it."""
+        if self.status and self.streamed is not None:
+            await self.streamed.break_off(bytes(answer.body), send)
+        else:
+            await answer(scope, receive, send)
 
     def answer_to(self, exc: Exception, scope: Scope) -> Response | None:
         """Give the answer to what was raised further in, if it was raised to be answered."""

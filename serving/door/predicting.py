@@ -1,7 +1,7 @@
 """The one story of every prediction: body, conversation, predictor, conversation, answer."""
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -9,15 +9,16 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.dialects.dialect import Conversation, Dialect, Sent
-from serving.door.bodies import read_body
+from serving.dialects.dialect import Answer, Asked, Conversation, Dialect, ReadParts, Sent
+from serving.door.bodies import declared, read_body
 from serving.door.naming import MODEL, found, meant_at, shown
 from serving.door.negotiation import media_type_for, weights
 from serving.door.openapi import header
 from serving.door.routes import Operation, Route
+from serving.door.streamed import Streamed
 from serving.prediction.cache import Lookup
 from serving.prediction.loaded import Loaded
-from serving.prediction.predictor import EstimatorError
+from serving.prediction.predictor import EstimatorError, Outcome
 from serving.prediction.shelf import Shelf
 from serving.problems import (
     BODY_TOO_LARGE,
@@ -96,13 +97,15 @@ class Predicting:
         wanted, headers = conversation.writes[0], _NO_HEADERS
         if len(conversation.writes) > 1:
             accepted = weights(request.headers.getlist("accept"))
-            wanted = media_type_for(accepted, conversation.writes)
+            wanted = media_type_for(accepted, conversation.offers(declared(request)))
         if conversation.heeds:
             headers = _heeded(request.scope["headers"], conversation.heeds)
         body, media_type = await read_body(request, conversation.reads, self._max_body_bytes)
-        sent = Sent(body, media_type, wanted, headers)
+        sent = Sent(body, media_type, wanted, headers, self._max_body_bytes)
         is_large = len(body) > MAX_BYTES_AT_ONCE
-        if is_large and conversation.in_parts:
+        if wanted == media_type and (read := conversation.streams.get(media_type)) is not None:
+            return await self._stream(read, loaded, sent, is_large=is_large)
+        if is_large and media_type in conversation.in_parts:
             async with self._turns:  # in their order
                 return await self._predict(conversation, loaded, sent, is_large=True)
         return await self._predict(conversation, loaded, sent, is_large=is_large)
@@ -115,31 +118,61 @@ class Predicting:
             asked = await self._apart(read, sent, loaded.about, loaded.rows)
         else:
             asked = read(sent, loaded.about, loaded.rows)
-        question, write = asked
-        record = current_record()
-        record.rows, record.unusual = len(question.rows), question.unusual
-        try:
-            outcome = await loaded.predictor.ask(question)
-        except EstimatorError as exc:
-            # A ValueError is how scikit-learn refuses input. Where values are unlike training's, it
-            # is they that the estimator can't compute with, and no defect.
-            if question.warnings and isinstance(exc.__cause__, ValueError):
-                detail = "the model can't compute with values unlike those of training"
-                raise Problem(INVALID_INPUT, detail, errors=question.warnings) from exc
-            raise
-        # A small body may have more rows than a batch: thousands of a digit each, say.
-        if is_large or (conversation.in_parts and len(question.rows) > loaded.rows.max_rows):
-            answer = await self._apart(write, outcome.predictions, record.id)
-        else:
-            answer = write(outcome.predictions, record.id)
+        outcome, answer = await self._answer_to(asked, loaded, is_large=is_large)
         headers = CACHE_STATUS[outcome.lookup]
         if answer.headers:
             headers = {**headers, **answer.headers}
         return Response(answer.body, media_type=answer.media_type, headers=headers)
 
+    async def _stream(
+        self, read: ReadParts, loaded: Loaded, sent: Sent, *, is_large: bool
+    ) -> Response:
+        """Answer part by part; what fails by the end of the first has a status of its own."""
+        asked = read(sent, loaded.about, loaded.rows)
+        parts = self._parts(asked, loaded, is_large=is_large)
+        return Streamed(await anext(parts, b""), parts, sent.wanted)
+
+    async def _parts(
+        self, parts: Iterator[Asked], loaded: Loaded, *, is_large: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Give the answer to each part of what is asked, which is read only then."""
+        while True:
+            asked = await self._apart(next, parts, None) if is_large else next(parts, None)
+            if asked is None:
+                break
+            _, answer = await self._answer_to(asked, loaded, is_large=is_large)
+            yield answer.body
+
+    async def _answer_to(
+        self, asked: Asked, loaded: Loaded, *, is_large: bool
+    ) -> tuple[Outcome, Answer]:
+        question, write = asked
+        record = current_record()
+        record.asks(len(question.rows), question.unusual)
+        outcome = await _outcome(asked, loaded)
+        # A small body may have more rows than a batch: thousands of a digit each, say.
+        if is_large or len(question.rows) > loaded.rows.max_rows:
+            answer = await self._apart(write, outcome.predictions, record.id)
+        else:
+            answer = write(outcome.predictions, record.id)
+        return outcome, answer
+
     async def _apart(self, run: Callable[..., Result], *given: Any) -> Result:  # noqa: ANN401
         """Run in a thread what would hold up all other requests, one such thing at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._one_apart, run, *given)
+
+
+async def _outcome(asked: Asked, loaded: Loaded) -> Outcome:
+    try:
+        return await loaded.predictor.ask(asked.question)
+    except EstimatorError as exc:
+        warnings = asked.question.warnings
+        # A ValueError is how scikit-learn refuses input. Where values are unlike training's, it
+        # is they that the estimator can't compute with, and no defect.
+        if warnings and isinstance(exc.__cause__, ValueError):
+            detail = "the model can't compute with values unlike those of training"
+            raise Problem(INVALID_INPUT, detail, errors=warnings) from exc
+        raise
 
 
 def _heeded(given: Iterable[tuple[bytes, bytes]], names: Container[str]) -> dict[str, str]:

@@ -40,12 +40,14 @@ class Question:
     """What a request asks: validated rows, and what is unlike training about them.
 
     ``warnings`` tells where, up to a limit; ``unusual`` counts all such values by feature.
+    ``numbers`` are those of the rows in their request, where they are not all that it has.
     """
 
     rows: list[Row]
     is_one: bool  # and is answered as one, which may be kept for who asks the same
     warnings: Sequence[FieldError] = ()
     unusual: Mapping[str, int] = field(default_factory=dict)
+    numbers: Sequence[int] = ()
 
 
 class _Checks:

@@ -14,9 +14,9 @@ FRAME_ROWS = 100  # at most, in one frame
 _LENGTH_BYTES = 8
 _RECEIVED_BYTES = 2**16  # in one call
 
-# Rows of a request: its id, the place of the first of them there, the rows, and for each the value,
-# the probabilities and the scores that were answered.
-Part: TypeAlias = tuple[str, int, list[Any], list[tuple[Any, Any, Any]]]
+# Rows of a request: its id, their numbers there, the rows, and for each the value, the
+# probabilities and the scores that were answered.
+Part: TypeAlias = tuple[str, list[int], list[Any], list[tuple[Any, Any, Any]]]
 
 
 class Findings(NamedTuple):

@@ -32,7 +32,7 @@ class _Entry(NamedTuple):
     time_s: float
     request_id: str
     about: About
-    first: int  # of its rows, in the request
+    numbers: Sequence[int]  # of its rows, in the request
     rows: Sequence[Row]
     predictions: Sequence[Prediction]
 
@@ -147,8 +147,8 @@ class PredictionLog(Listener):
                 | about.document(prediction),
                 option=orjson.OPT_APPEND_NEWLINE,
             )
-            for index, (row, prediction) in enumerate(
-                zip(entry.rows, entry.predictions, strict=True), entry.first
+            for index, row, prediction in zip(
+                entry.numbers, entry.rows, entry.predictions, strict=True
             )
         ]
 
@@ -181,7 +181,8 @@ class PredictionLog(Listener):
 def _parts(event: Predicted, count: int) -> Iterator[_Entry]:
     """Give the first rows of a request, in parts that are written one after the other."""
     now_s = time.time()
+    numbers = event.numbers or range(count)
     for first in range(0, count, _ROWS_AT_ONCE):
         part = slice(first, min(first + _ROWS_AT_ONCE, count))
-        taken = event.rows[part], event.predictions[part]
-        yield _Entry(now_s, event.request_id, event.about, first, *taken)
+        taken = numbers[part], event.rows[part], event.predictions[part]
+        yield _Entry(now_s, event.request_id, event.about, *taken)

@@ -68,7 +68,9 @@ class Predictor:
         else:
             ask = self._batcher.submit if len(rows) <= self._max_rows else self._in_parts
             outcome = Outcome(await ask(rows))
-        self._listeners.predicted(Predicted(record.id, self._about, rows, outcome.predictions))
+        self._listeners.predicted(
+            Predicted(record.id, self._about, rows, outcome.predictions, question.numbers)
+        )
         return outcome
 
     async def _in_parts(self, rows: list[Row]) -> list[Prediction]:

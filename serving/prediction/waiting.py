@@ -18,8 +18,8 @@ from serving.telemetry import Predicted
 MAX_WAITING_ROWS = 1000
 
 
-# Rows of a request: its id, the place of the first of them there, the rows, and their predictions.
-_Entry: TypeAlias = tuple[str, int, Sequence[Row], Sequence[Prediction]]
+# Rows of a request: its id, their numbers there, the rows, and their predictions.
+_Entry: TypeAlias = tuple[str, Sequence[int], Sequence[Row], Sequence[Prediction]]
 
 
 class Waiting:
@@ -46,7 +46,7 @@ class Waiting:
 
     def take(self, event: Predicted) -> None:
         """Take the rows of a request, if it is chosen; those that find no room are dropped."""
-        request_id, _, rows, predictions = event
+        request_id, _, rows, predictions, numbers = event
         count = len(rows)
         with self._lock:
             if not (count and self._is_open and (self._stride == 1 or self._is_chosen())):
@@ -57,7 +57,8 @@ class Waiting:
                 rows, predictions = rows[:room], predictions[:room]
                 count = room
             if count:
-                self._entries.append((request_id, 0, rows, predictions))
+                places = numbers[:count] or range(count)
+                self._entries.append((request_id, places, rows, predictions))
                 self.rows += count
 
     def _is_chosen(self) -> bool:
@@ -71,8 +72,8 @@ class Waiting:
     def frame(self, room: int) -> list[Part]:
         """Give the first rows that wait, so many at most."""
         return [
-            (request_id, first, list(rows), [(p.value, p.probabilities, p.scores) for p in told])
-            for request_id, first, rows, told in self._first(room)
+            (request_id, [*places], [*rows], [(p.value, p.probabilities, p.scores) for p in told])
+            for request_id, places, rows, told in self._first(room)
         ]
 
     def _first(self, room: int) -> list[_Entry]:
@@ -83,10 +84,9 @@ class Waiting:
                 entry = self._entries.popleft()
                 count = len(entry[2])
                 if count > room:
-                    request_id, first, rows, predictions = entry
-                    rest = request_id, first + room, rows[room:], predictions[room:]
-                    self._entries.appendleft(rest)
-                    entry = request_id, first, rows[:room], predictions[:room]
+                    request_id, places, rows, told = entry
+                    self._entries.appendleft((request_id, places[room:], rows[room:], told[room:]))
+                    entry = request_id, places[:room], rows[:room], told[:room]
                     count = room
                 entries.append(entry)
                 self.rows -= count

@@ -64,8 +64,8 @@ class Shadow:
         """Answer the rows of a frame, and compare."""
         asked = [
             _Asked(request_id, place, row, Prediction(*told))
-            for request_id, first, rows, predictions in frame
-            for place, (row, told) in enumerate(zip(rows, predictions, strict=True), first)
+            for request_id, places, rows, predictions in frame
+            for place, row, told in zip(places, rows, predictions, strict=True)
         ]
         taken = self._taken([each.row for each in asked])
         began_s = time.perf_counter()

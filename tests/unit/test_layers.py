@@ -21,10 +21,10 @@ WINGS = {
     "files": "source fit formats inputs arrow texts footers written partials journal "
     "output arrow_files reader apart delimiter transcoded records splitting head cells "
     "delimited ndjson opening",
-    "dialects": "dialect manners schemas lines tables ours tensors v2_outputs v2_rows v2 "
-    "v1 arrays invocations_rows invocations vertex",
+    "dialects": "dialect manners schemas lines tables ndjson ours tensors v2_outputs "
+    "v2_rows v2 v1 arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling "
-    "predicting pages models drift probes edge",
+    "streamed predicting pages models drift probes edge",
     "host": "process logs letters protocol wanted following life succession supervisor "
     "shadowed application bento",
     "outcomes": "reading versions joining report __main__",

@@ -223,7 +223,7 @@ def test_a_batch_may_be_lines_of_csv_and_is_then_asked_as_in_json() -> None:
     assert [warning.pointer for warning in question.warnings] == ["/1/0"]
     with pytest.raises(Problem, match="6 rows, but at most 5 are accepted"):
         many.read(Sent(b"1,2\n" * 6, CSV), CLASSIFIER, ROWS)
-    assert (one.reads, many.reads) == (("application/json",), ("application/json", CSV))
+    assert (one.reads, many.reads[:2]) == (("application/json",), ("application/json", CSV))
 
 
 @pytest.mark.parametrize("sent", [Sent(body([ROW])), Sent(b"1.5,2", CSV)], ids=["json", "csv"])

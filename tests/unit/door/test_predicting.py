@@ -169,7 +169,7 @@ def test_what_takes_long_is_read_and_written_apart_from_the_event_loop(
         return Asked(question, written)
 
     predicting = Predicting(Shelf([loaded.as_loaded]), 2 * MAX_BYTES_AT_ONCE)
-    edge = door(predicting.route("/lines", replace(LINES, read=read, in_parts=True)))
+    edge = door(predicting.route("/lines", replace(LINES, read=read, in_parts=LINES.reads)))
     assert post(edge, body, "/lines", ()).status == 200
     here = threading.current_thread()
     assert [thread is not here for thread in threads] == [reads_apart, writes_apart]
@@ -278,7 +278,7 @@ class Held(FakePredictor):
 def test_of_large_bodies_that_go_in_parts_few_are_read_at_a_time_and_hold_up_no_small_one() -> None:
     predictor = Held()
     predicting = Predicting(Shelf([FakeLoaded(predictor=predictor).as_loaded]), 10**6)
-    edge = door(predicting.route("/lines", replace(LINES, in_parts=True)))
+    edge = door(predicting.route("/lines", replace(LINES, in_parts=LINES.reads)))
     lines = MAX_BYTES_AT_ONCE // 4 + 1
 
     def send(count: int) -> asyncio.Task[Answer]:

@@ -17,7 +17,7 @@ from serving.prediction.companion import ShadowDeathError, ShadowRefusalError
 from serving.prediction.frames import Findings, Part
 from serving.settings import Settings
 
-FRAME: list[Part] = [("id-1", 0, [(1.0,)], [("ham", None, None)])]
+FRAME: list[Part] = [("id-1", [0], [(1.0,)], [("ham", None, None)])]
 Begin = Callable[..., ShadowProcess]
 
 

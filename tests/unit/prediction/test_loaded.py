@@ -111,7 +111,7 @@ async def test_it_reads_rows_and_answers_and_tells_of_it(
         with pytest.raises(Problem, match="at most 2"):
             loaded.rows.many([list(HAM)] * 3, ())
     (event,) = heard.predictions
-    assert event == (record.id, loaded.about, question.rows, outcome.predictions)
+    assert event == (record.id, loaded.about, question.rows, outcome.predictions, ())
 
 
 @story

@@ -197,6 +197,14 @@ def test_a_request_of_more_rows_than_may_wait_is_written_whole_if_none_waits(
     assert rows == [*(("large", row) for row in range(MAX_ROWS + 5)), ("again", 0)]
 
 
+def test_rows_that_are_not_all_of_a_request_keep_their_numbers(
+    log: PredictionLog, sink: ListSink
+) -> None:
+    log.predicted(Predicted("r1", ABOUT, [(1.5, 1.0), (1.5, 2.0)], [HAM] * 2, [7, 9]))
+    log.close()
+    assert [line["row"] for line in sink.lines] == [7, 9]
+
+
 def test_while_it_is_about_full_that_is_not_told_at_each_loss(
     log: PredictionLog, sink: ListSink, told: list[dict[str, Any]], counted: Counted
 ) -> None:

@@ -204,7 +204,8 @@ async def test_every_answer_is_told_whether_it_was_computed_or_not(*, cached: bo
         await service.many(SPAM, HAM, request_id="d").outcome()
         asked = {"a": [HAM], "b": [HAM], "c": [HAM], "d": [SPAM, HAM]}
         assert sorted(service.heard.predictions) == [
-            (request_id, ABOUT, rows, predictions_of(*rows)) for request_id, rows in asked.items()
+            (request_id, ABOUT, rows, predictions_of(*rows), ())
+            for request_id, rows in asked.items()
         ]
 
 
@@ -216,7 +217,7 @@ async def test_more_rows_than_fit_are_asked_in_parts_and_told_as_one() -> None:
         assert (await request.outcome()).predictions == predictions_of(*rows)
         assert list(map(len, service.model.asked)) == [10, 10, 4]
         assert [row for asked in service.model.asked for row in asked] == rows
-        assert service.heard.predictions == [("id", ABOUT, rows, predictions_of(*rows))]
+        assert service.heard.predictions == [("id", ABOUT, rows, predictions_of(*rows), ())]
 
 
 @story

@@ -37,10 +37,16 @@ def test_rows_come_in_frames_with_their_places_in_requests_and_what_was_answered
     waiting.take(event(numbered(4, first=2), "b"))
     assert waiting.rows == 6
     assert all_of(waiting, 3) == [
-        [("a", 0, numbered(2), [TOLD] * 2), ("b", 0, numbered(1, first=2), [TOLD])],
-        [("b", 1, numbered(3, first=3), [TOLD] * 3)],
+        [("a", [0, 1], numbered(2), [TOLD] * 2), ("b", [0], numbered(1, first=2), [TOLD])],
+        [("b", [1, 2, 3], numbered(3, first=3), [TOLD] * 3)],
     ]
     assert waiting.rows == waiting.dropped() == 0
+
+
+def test_rows_that_are_not_all_of_a_request_keep_their_numbers() -> None:
+    waiting = Waiting(100)
+    waiting.take(event(numbered(3))._replace(numbers=[4, 7, 8]))
+    assert [part[1] for frame in all_of(waiting, 2) for part in frame] == [[4, 7], [8]]
 
 
 def test_what_finds_no_room_is_dropped_and_told_once() -> None:

@@ -45,7 +45,7 @@ def shadow_of(served: Description, shadowed: Description, log: str = "off") -> S
 
 def part(*rows: tuple[Any, ...], told: tuple[Any, Any, Any] = HAM, first: int = 0) -> Part:
     """Give rows that were answered alike."""
-    return "id-1", first, list(rows), [told] * len(rows)
+    return "id-1", [*range(first, first + len(rows))], list(rows), [told] * len(rows)
 
 
 def test_what_differs_is_counted_by_how_much_and_by_labels_and_written(tmp_path: Path) -> None:
