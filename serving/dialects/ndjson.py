@@ -16,8 +16,11 @@ from typing import Any, TypeAlias
 import orjson
 
 from serving.dialects.dialect import Answer, Asked, Sent
+from serving.dialects.schemas import TEXT, example_instances
 from serving.json_text import parse_json, read_json
 from serving.model.about import About
+from serving.model.description import Description
+from serving.model.domains import Schema
 from serving.model.features import Row
 from serving.model.outputs import Prediction
 from serving.model.rows import Question, Rows, below
@@ -103,10 +106,21 @@ def _documents(body: bytes) -> list[Any]:
     return documents
 
 
-def write_ndjson(about: About, predictions: Sequence[Prediction], _: str = "") -> Answer:
+def write_ndjson(about: About, predictions: Sequence[Prediction], _: str) -> Answer:
     """Write a line for each prediction."""
     return Answer(_lines_of(map(about.document, predictions)), NDJSON_MEDIA_TYPE)
 
 
 def _lines_of(documents: Iterable[dict[str, Any]]) -> bytes:
-    return b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in documents)
+    return b"".join(map(_line, documents))
+
+
+def _line(document: object) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def ndjson_body(description: Description) -> Schema:
+    """Describe a body of lines, with the features' examples in both forms."""
+    told = "A line of JSON for each instance: an array of values, or an object by feature name."
+    example = b"".join(map(_line, example_instances(description)))
+    return {"schema": {**TEXT, "description": told}, "example": example.decode()}

@@ -1,4 +1,4 @@
-"""This service's own dialect: ``{"data": …}``, an instance or many.
+"""This service's own dialect: ``{"data": …}``, an instance or many, which other formats have too.
 
 An instance is an array of values or an object by feature name. Floats are printed so that they read
 back the same.
@@ -12,9 +12,8 @@ from typing import Any
 
 import orjson
 
-from serving.dialects import ndjson, tables
+from serving.dialects import formats
 from serving.dialects.dialect import Answer, Asked, Conversation, Described, Dialect, Sent
-from serving.dialects.ndjson import NDJSON_MEDIA_TYPE, read_in_parts, read_ndjson, write_ndjson
 from serving.dialects.schemas import (
     NUMBER,
     REQUEST_ID,
@@ -26,7 +25,6 @@ from serving.dialects.schemas import (
     ref,
     value_schema,
 )
-from serving.dialects.tables import CSV_MEDIA_TYPE, csv_body, named_cells, read_csv, write_csv
 from serving.json_text import read_json
 from serving.model.about import About
 from serving.model.description import Description, label_key
@@ -53,21 +51,14 @@ def write_one(
 
 
 def read_many(sent: Sent, about: About, rows: Rows) -> Asked:
-    """Read ``{"data": [X, X, …]}``, or rows in another format."""
-    match sent.media_type:
-        case tables.CSV_MEDIA_TYPE:
-            question = read_csv(sent.body, rows)
-        case ndjson.NDJSON_MEDIA_TYPE:
-            question = read_ndjson(sent.body, rows)
-        case _:
-            question = read_json(sent.body, lambda document: rows.many(*_data(document)))
-    match sent.wanted:
-        case tables.CSV_MEDIA_TYPE:
-            return Asked(question, partial(write_table, about))
-        case ndjson.NDJSON_MEDIA_TYPE:
-            return Asked(question, partial(write_ndjson, about))
-        case _:
-            return Asked(question, partial(write_many, question, about))
+    """Read ``{"data": [X, X, …]}``, or rows in another format, and answer in any."""
+    if (reads := formats.READERS.get(sent.media_type)) is not None:
+        question = reads(sent, rows)
+    else:
+        question = read_json(sent.body, lambda document: rows.many(*_data(document)))
+    if (writes := formats.WRITERS.get(sent.wanted)) is not None:
+        return Asked(question, partial(writes, about))
+    return Asked(question, partial(write_many, question, about))
 
 
 def write_many(
@@ -76,15 +67,6 @@ def write_many(
     """Write the predictions, in order."""
     documents = list(map(about.document, predictions))
     return _closed_by({"predictions": documents}, question, about, request_id)
-
-
-def write_table(about: About, predictions: Sequence[Prediction], request_id: str) -> Answer:
-    """Write a line for each prediction, below one with the names of what is in it."""
-    targets = about.description.targets
-    lines = [named_cells(about.document(each), targets) for each in predictions]
-    header = [[name for name, _ in line] for line in lines[:1]]
-    table = [[value for _, value in line] for line in lines]
-    return Answer(write_csv(header + table), f"{CSV_MEDIA_TYPE}; charset=utf-8")
 
 
 def _describe_one(name: str, about: About, example: Prediction, max_rows: int) -> Described:
@@ -116,18 +98,18 @@ def _describe_many(name: str, about: About, example: Prediction, max_rows: int) 
     answered = {"predictions": [document], "model": about.named, "request_id": REQUEST_ID}
     array = {"type": "array", "items": ref("Instance")}
     predictions: Schema = {"type": "array", "items": ref("Prediction")}
-    table = write_table(about, [example], REQUEST_ID).body.decode()
     return Described(
         name=name,
         summary="Predict many instances",
-        description=f"In their order; at most {max_rows}, 413 beyond that.",
+        description=f"In their order; of JSON and CSV at most {max_rows}, 413 beyond that. If "
+        "`Accept` takes anything, the answer has the format of the body, but to CSV it is JSON.",
         bodies={
             JSON_MEDIA_TYPE: media(ref("BatchBody"), mixed=mixed),
-            CSV_MEDIA_TYPE: csv_body(about.description),
+            **formats.bodies(about),
         },
         answers={
             JSON_MEDIA_TYPE: {"schema": ref("BatchAnswer"), "example": answered},
-            CSV_MEDIA_TYPE: {"schema": TEXT, "example": table},
+            **formats.answers(about, example),
         },
         schemas=instance_schemas(about.description)
         | {
@@ -143,11 +125,11 @@ one = Conversation(read_one, partial(_describe_one, "predict"))
 many = Conversation(
     read_many,
     partial(_describe_many, "predictBatch"),
-    reads=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE, NDJSON_MEDIA_TYPE),
-    writes=(JSON_MEDIA_TYPE, CSV_MEDIA_TYPE, NDJSON_MEDIA_TYPE),
-    in_parts=(NDJSON_MEDIA_TYPE,),
-    echoes=(NDJSON_MEDIA_TYPE,),
-    streams={NDJSON_MEDIA_TYPE: read_in_parts},
+    reads=(JSON_MEDIA_TYPE, *formats.READERS),
+    writes=(JSON_MEDIA_TYPE, *formats.WRITERS),
+    in_parts=formats.IN_PARTS,
+    echoes=formats.ECHOES,
+    streams=formats.STREAMS,
 )
 DIALECT = Dialect(
     {

@@ -13,11 +13,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from serving.dialects.dialect import Answer
 from serving.dialects.lines import columns_of, read_lines
 from serving.json_text import BYTE_ORDER_MARK
+from serving.model.about import About
 from serving.model.description import Description
 from serving.model.domains import Schema
 from serving.model.features import Feature
+from serving.model.outputs import Prediction
 from serving.model.rows import Question, Rows, refuse
 from serving.problems import MALFORMED_BODY, FieldError, Problem
 
@@ -118,6 +121,15 @@ class _Lines(list[str]):
 
 def _cell(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def write_table(about: About, predictions: Sequence[Prediction], _: str) -> Answer:
+    """Write a line for each prediction, below one with the names of what is in it."""
+    targets = about.description.targets
+    lines = [named_cells(about.document(each), targets) for each in predictions]
+    header = [[name for name, _ in line] for line in lines[:1]]
+    table = [[value for _, value in line] for line in lines]
+    return Answer(write_csv(header + table), f"{CSV_MEDIA_TYPE}; charset=utf-8")
 
 
 def csv_body(description: Description) -> Schema:

@@ -21,8 +21,9 @@ WINGS = {
     "files": "source fit formats inputs arrow texts footers written partials journal "
     "output arrow_files reader apart delimiter transcoded records splitting head cells "
     "delimited ndjson opening",
-    "dialects": "dialect manners schemas lines tables ndjson ours tensors v2_outputs "
-    "v2_rows v2 v1 arrays invocations_rows invocations vertex",
+    "dialects": "dialect manners schemas lines tables ndjson arrow_messages arrow_buffers "
+    "arrow_columns arrow parquet formats ours tensors v2_outputs v2_rows v2 v1 arrays "
+    "invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling "
     "streamed predicting pages models drift probes edge",
     "host": "process logs letters protocol wanted following life succession supervisor "
@@ -86,6 +87,7 @@ FOREIGN: dict[str, set[str]] = {
     "pandas": {"model.estimator"},
     "pyarrow": {
         "bulk",
+        "dialects.parquet",
         "files.apart",
         "files.arrow",
         "files.arrow_files",
@@ -98,6 +100,8 @@ FOREIGN: dict[str, set[str]] = {
         "files.written",
     },
     "onnxruntime": {"model.onnx_session"},
+    "nanoarrow": {"dialects.arrow", "dialects.arrow_buffers"},
+    "flatbuffers": {"dialects.arrow_buffers"},
     "limits": set(),
     "onnx": set(),
     "skl2onnx": set(),

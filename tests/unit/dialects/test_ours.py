@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
 from serving.dialects.dialect import Conversation, Sent
-from serving.dialects.ours import DIALECT, many, one, write_many, write_one, write_table
+from serving.dialects.ours import DIALECT, many, one, write_many, write_one
+from serving.dialects.tables import write_table
 from serving.model.about import About
 from serving.model.description import Description, Label
 from serving.model.outputs import Prediction
