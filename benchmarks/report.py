@@ -18,7 +18,6 @@ from benchmarks.peers import OURS, PEERS
 from benchmarks.servers import ROOT, Server
 from benchmarks.targets import AFTER, BATCH, BEFORE, IN_PROCESS, ONE, SOME, Point, Results, targets
 
-BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 LATENCIES = ("p50", "p95", "p99")
 APART = (BEFORE, AFTER, BATCH, IN_PROCESS)
 COMPARED = {
@@ -163,14 +162,15 @@ def cpu() -> str:
     return names[0].strip() if names else platform.processor() or "unknown processor"
 
 
-def insert(text: str, file: Path) -> None:
-    """Put a report between the two markers of a file, for what stood there.
+def insert(text: str, file: Path, name: str = "bench") -> None:
+    """Put a report between the two markers of this name in a file, for what stood there.
 
     Raises:
         SystemExit: it has no such markers.
     """
-    before, begin, rest = file.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+    markers = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, begin, rest = file.read_text("utf-8").partition(markers[0])
+    _, end, after = rest.partition(markers[1])
     if not begin or not end:
-        sys.exit(f"{file} has no {BEGIN} and {END}")
-    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
+        sys.exit(f"{file} has no {' and '.join(markers)}")
+    file.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
