@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := service.py train.py serving training examples deploy tests benchmarks
+SOURCES := service.py train.py score.py serving training examples deploy tests benchmarks
 # One process for each core, so that none needs more threads. (-n auto would leave out hyperthreads.)
 PYTEST_ON_ALL_CORES = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8
 # Tests of servers wait for much of their time.
@@ -20,7 +20,7 @@ WRITERS = $(patsubst tests/system/writers/requirements/%.txt,$(VENV)/writers/%/i
 ENGINES = $(patsubst tests/system/engines/requirements/%.txt,$(VENV)/engines/%/installed,$(wildcard tests/system/engines/requirements/*.txt))
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
-.PHONY: serve key train image sbom check test test-system image-test bench soak overload audit format lock clean
+.PHONY: serve key train image sbom check test test-system image-test bench bench-bulk soak overload audit format lock clean
 
 serve: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## everything, then the service on port 8000
 	$(BIN)/bentoml serve
@@ -61,6 +61,9 @@ image-test: $(VENV)/dev  ## builds the image and runs it; needs docker or podman
 
 bench: $(VENV)/dev  ## this service beside its peers; ARGS=--guard for a short run that fails below wide bounds
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-bulk: $(VENV)/dev  ## scoring a table, beside pandas and MLflow
+	$(BIN)/python -m benchmarks.bulk $(ARGS)
 
 soak: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## mixed traffic for minutes, all of it checked
 	$(BIN)/python -m tests.load.soak $(ARGS)

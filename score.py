@@ -1,4 +1,4 @@
-"""Score a table with a model of the store: one file in, one file out, of any size.
+"""Score a table with a model: one file in, one file out, of any size.
 
 The answers are those of the service, with the same checks; what they are beside, which rows are
 bad, and what the whole table looks like next to training is told at the end.
@@ -25,11 +25,13 @@ KINDS = "CSV or TSV, NDJSON (each .gz too), Parquet, or Arrow (.arrow, .arrows)"
 
 def build_parser() -> argparse.ArgumentParser:
     """Declare the command line."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Score a table with a model of the model store"
-    )
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Score a table with a model")
     add = parser.add_argument
-    add("--model", required=True, metavar="TAG", help="in the model store, as loans:latest")
+    add(
+        "--model",
+        required=True,
+        help="tag in the model store, as loans:latest, or path of a model's folder or .bentomodel",
+    )
     add(
         "--data",
         required=True,
@@ -139,6 +141,7 @@ def scored(args: argparse.Namespace) -> list[str]:
         from serving.bulk import Scorer
         from serving.files.partials import OutputError
         from serving.files.source import TableError
+        from serving.model.named import exact
         from serving.model.stored import ModelError
         from serving.scoring.run import BadRowsError
         from serving.scoring.table import Options, score
@@ -148,8 +151,10 @@ def scored(args: argparse.Namespace) -> list[str]:
             raise
         sys.exit(f"{PROGRAM}: pyarrow is not installed: pip install -r requirements-bulk.txt")
     given = vars(args)
-    make_scorer = partial(Scorer, given.pop("model"))
     try:
+        # Once for all workers: what is the latest may be another when the last of them starts.
+        model = exact(given.pop("model"), load_settings().state_path)
+        make_scorer = partial(Scorer, model)
         return score(Options(**given), make_scorer, PROGRAM, sys.stderr)
     except (TableError, BadRowsError, ModelError, OutputError, ScoringError, OSError) as exc:
         sys.exit("\n".join(f"{PROGRAM}: {told}" for told in (str(exc), *notes_of(exc))))

@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from serving.metrics import MODEL_LABELS
 from serving.model.description import Description
 from serving.problems import PROBLEM_TYPES, ProblemType
 from serving.settings import Settings, variable_of
+from score import build_parser as build_score_parser
 from train import build_parser
 
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 240  # of the README: what a person reads in five minutes
-ON_TRAINING = ("training", "estimators", "tables", "bring", "models")
-MOST_LINES_OF_A_PAGE = 260  # of each of those: what is read in a sitting
+READ_IN_A_SITTING = ("training", "estimators", "tables", "bring", "models", "bulk")
+MOST_LINES_OF_A_PAGE = 260  # of each of those
 PROBLEM = re.compile(
     r"^## `([\w-]+)`$.*?Status: (\d+)\. Title: (.+?)\.?$", re.MULTILINE | re.DOTALL
 )
@@ -85,8 +87,8 @@ def test_the_readme_is_read_in_five_minutes() -> None:
     assert len(read("README.md").splitlines()) <= MOST_LINES
 
 
-@pytest.mark.parametrize("page", ON_TRAINING)
-def test_a_page_on_training_is_read_in_a_sitting(page: str) -> None:
+@pytest.mark.parametrize("page", READ_IN_A_SITTING)
+def test_a_page_is_read_in_a_sitting(page: str) -> None:
     assert len(read(f"docs/{page}.md").splitlines()) <= MOST_LINES_OF_A_PAGE
 
 
@@ -100,10 +102,15 @@ def test_what_the_readme_shows_of_a_table_is_what_the_document_has(
     assert [row for row in table("README.md", header) if row not in whole] == []
 
 
-def test_the_options_of_training_that_are_listed_are_those_that_there_are() -> None:
-    rows = table("docs/training.md", "option | default | meaning")
+@pytest.mark.parametrize(
+    ("page", "parser"), [("training", build_parser()), ("bulk", build_score_parser())]
+)
+def test_the_options_that_are_listed_are_those_that_there_are(
+    page: str, parser: ArgumentParser
+) -> None:
+    rows = table(f"docs/{page}.md", "option | default | meaning")
     listed = {option for options, _, _ in rows for option in OPTION.findall(options)}
-    assert listed == set(OPTION.findall(build_parser().format_usage()))
+    assert listed == set(OPTION.findall(parser.format_usage()))
 
 
 def test_what_the_readme_says_to_train_py_is_taken_by_it() -> None:
