@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -179,6 +180,18 @@ def ensure_wrk() -> None:
     subprocess.run(["apt-get", "install", "-qy", "wrk"], check=True)
 
 
+def prepare(plan: Plan, store: Path) -> None:
+    """Install what is missing, and train the models meanwhile: neither keeps both cores busy."""
+    with ThreadPoolExecutor(2) as threads:
+        done = [threads.submit(install, server) for server in plan.servers]
+        done += [
+            threads.submit(train, store, "--name", model, "--estimator", ESTIMATORS[model])
+            for model in plan.models
+        ]
+        for each in done:
+            each.result()
+
+
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure this service against its peers")
@@ -217,12 +230,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped then too
     plan = planned(args)
     ensure_wrk()
-    for server in plan.servers:
-        install(server)
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
-        for model in plan.models:
-            train(store, "--name", model, "--estimator", ESTIMATORS[model])
+        prepare(plan, store)
         if args.guard:
             guard(plan, store)
         results = measure(plan, store)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,18 +68,40 @@ def engine() -> str:
 
 
 @pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """Build the image of the default model."""
-    home = copy_of(train, "iris", tmp_path_factory.mktemp("home"))
-    return build(home, tmp_path_factory.mktemp("image"), "model-api-test", "iris")
+def _images(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Future[Image], Future[Image]]]:
+    """Build the images, the second while tests run the first: most of its layers are those then."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("image", "larger")]
+
+    def default(folder: Path) -> Image:
+        return build(copy_of(train, "iris", folder), folder, "model-api-test", "iris")
+
+    def larger(folder: Path) -> Image:
+        home = copy_of(partial(bring, last="lightgbm"), "larger", folder)
+        return build(home, folder, "model-api-test-larger", NAME)
+
+    with ThreadPoolExecutor(1) as one_after_the_other:
+        builds = [one_after_the_other.submit(default, folders[0])]
+        builds.append(one_after_the_other.submit(larger, folders[1]))
+        wanted = {
+            name for item in request.session.items for name in getattr(item, "fixturenames", ())
+        }
+        if "larger_image" not in wanted:
+            builds[1].cancel()
+        yield builds[0], builds[1]
 
 
 @pytest.fixture(scope="session")
-def larger_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """Build the image of a model that needs pandas, LightGBM and a package of a person's own."""
-    folder = tmp_path_factory.mktemp("larger")
-    home = copy_of(partial(bring, last="lightgbm"), "larger", folder)
-    return build(home, folder, "model-api-test-larger", NAME)
+def image(_images: tuple[Future[Image], Future[Image]]) -> Image:
+    """Give the image of the default model."""
+    return _images[0].result()
+
+
+@pytest.fixture(scope="session")
+def larger_image(_images: tuple[Future[Image], Future[Image]]) -> Image:
+    """Give the image of a model that needs pandas, LightGBM and a package of a person's own."""
+    return _images[1].result()
 
 
 @pytest.fixture(scope="session")
