@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from score import build_parser as build_score_parser
 from serving.metrics import MODEL_LABELS
 from serving.model.description import Description
 from serving.problems import PROBLEM_TYPES, ProblemType
 from serving.settings import Settings, variable_of
-from score import build_parser as build_score_parser
 from train import build_parser
 
 ROOT = Path(__file__).parents[2]
