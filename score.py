@@ -30,7 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--model",
         required=True,
-        help="tag in the model store, as loans:latest, or path of a model's folder or .bentomodel",
+        metavar="MODEL",
+        help="loans:latest in the model store, the folder of a model, or an exported .bentomodel",
     )
     add(
         "--data",
@@ -151,10 +152,10 @@ def scored(args: argparse.Namespace) -> list[str]:
             raise
         sys.exit(f"{PROGRAM}: pyarrow is not installed: pip install -r requirements-bulk.txt")
     given = vars(args)
+    model = given.pop("model")
     try:
-        # Once for all workers: what is the latest may be another when the last of them starts.
-        model = exact(given.pop("model"), load_settings().state_path)
-        make_scorer = partial(Scorer, model)
+        # All workers load the same, whatever becomes the latest meanwhile.
+        make_scorer = partial(Scorer, exact(model, load_settings().state_path))
         return score(Options(**given), make_scorer, PROGRAM, sys.stderr)
     except (TableError, BadRowsError, ModelError, OutputError, ScoringError, OSError) as exc:
         sys.exit("\n".join(f"{PROGRAM}: {told}" for told in (str(exc), *notes_of(exc))))

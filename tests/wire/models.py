@@ -42,6 +42,8 @@ def main() -> None:
     )
     described = {"name": "numbered", "classes": tuple(range(len(classes))), "asked": asked}
     save(numbered, description.model_copy(update=described), card="")
+    lonely = {"name": "lonely", "asked": description.asked.model_copy(update={"batching": "alone"})}
+    save(pipeline, description.model_copy(update=lonely), card="")
 
 
 def seen_by(estimator: Estimator, description: Description, table: Table) -> References:
