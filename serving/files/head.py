@@ -37,18 +37,19 @@ def head_of(stream: Readable, name: str) -> Head:
     Raises:
         TableError: it is empty, or does not begin with a row.
     """
-    block = b""
+    block, wanted = b"", HEAD_BYTES
     while True:
-        while (more := stream.read(HEAD_BYTES)) and len(block) + len(more) < HEAD_BYTES:
+        while len(block) < wanted and (more := stream.read(wanted - len(block))):
             block += more
-        block += more
-        if head := _first_row(block, name, is_last=not more):
+        is_last = len(block) < wanted
+        if head := _first_row(block, name, is_last=is_last):
             return head
-        if not more:
+        if is_last:
             raise TableError(f"{name} is empty")
-        if len(block) > MAX_RECORD_BYTES:
+        if len(block) >= MAX_RECORD_BYTES:
             limit = MAX_RECORD_BYTES // 2**20
-            raise TableError(f"{name} has a first row of more than {limit} MiB")
+            raise TableError(f"{name} has no whole row in its first {limit} MiB")
+        wanted *= 2
 
 
 def _first_row(block: bytes, name: str, *, is_last: bool) -> Head | None:
@@ -56,14 +57,19 @@ def _first_row(block: bytes, name: str, *, is_last: bool) -> Head | None:
     start = block.decode("utf-8", "replace")
     text, delimiter = parted(start, name)
     before = len(start[: len(start) - len(text)].encode())
+    rest = block[before:]
+    before += len(rest) - len(rest.lstrip(b"\r\n"))
+    first_line = 1 + lines_in(block[:before])
     try:
         records = records_of(block[before:], delimiter, is_last=is_last)
     except csv.Error as exc:
-        raise TableError(f"{name} is no CSV: {exc.args[0]}, in line {1 + exc.args[1]}") from None
+        raise TableError(
+            f"{name} is no CSV: {exc.args[0]}, in line {first_line + exc.args[1]}"
+        ) from None
     for at in np.flatnonzero(records.is_row):
         begin = before + int(records.ends[at - 1] if at else 0)
         end = before + int(records.ends[at])
-        line = 1 + int(records.lines[at])
+        line = first_line + int(records.lines[at])
         row = block[begin:end]
         check_text(Part(1, line, row), name)
         reader = csv.reader([row.decode()], delimiter=delimiter, skipinitialspace=True)

@@ -47,19 +47,20 @@ def records_of(block: bytes, delimiter: str, *, is_last: bool = True) -> Records
             on which the record begins, from 0.
     """
     codes = np.frombuffer(block, np.uint8)
-    line_ends = _line_ends(block, codes, is_last=is_last)
-    quotes = np.flatnonzero(codes == QUOTE) if b'"' in block else None
-    ends = line_ends
-    if quotes is not None:
-        if not _enclose(codes, quotes, delimiter):
+    are_line_ends = _line_ends(block, codes, is_last=is_last)
+    are_ends = are_line_ends
+    if b'"' in block:
+        inside = _inside(codes)
+        if not _enclose(codes, inside, delimiter) or (is_last and inside[-1]):
             return _read_one_by_one(block, delimiter, is_last=is_last)
-        ends = line_ends[_are_outside(line_ends, quotes)]
-    if is_last and len(block) and (not len(ends) or ends[-1] < len(block)):
-        if quotes is not None and len(quotes) % 2:
-            return _read_one_by_one(block, delimiter, is_last=True)
+        are_ends = are_line_ends & ~inside
+    ends = np.flatnonzero(are_ends) + 1
+    if is_last and len(block) and not (len(ends) and ends[-1] == len(block)):
         ends = np.append(ends, len(block))
     starts = np.concatenate(([0], ends[:-1])) if len(ends) else ends
-    lines = np.searchsorted(line_ends, starts, "right")
+    lines = np.arange(len(ends))
+    if are_ends is not are_line_ends:
+        lines = np.searchsorted(np.flatnonzero(are_line_ends), starts)
     return Records(ends, _are_rows(codes, starts, ends), lines)
 
 
@@ -70,10 +71,10 @@ def has_initial_blanks(block: bytes, delimiter: str) -> bool:
     codes = np.frombuffer(block, np.uint8)
     before = codes[:-1]
     begins = (before == LF) | (before == CR) | (before == ord(delimiter))
-    found = np.flatnonzero(begins & (codes[1:] == BLANK)) + 1
+    found = begins & (codes[1:] == BLANK)
     if b'"' in block:
-        found = found[_are_outside(found, np.flatnonzero(codes == QUOTE))]
-    return bool(len(found)) or codes[0] == BLANK
+        found &= ~_inside(codes)[1:]
+    return bool(codes[0] == BLANK or found.any())
 
 
 class Readable(Protocol):
@@ -133,28 +134,29 @@ def _too_long(name: str, line: int, record: bytes) -> str:
 
 def lines_in(block: bytes) -> int:
     """Count the lines of whole records."""
-    return len(_line_ends(block, np.frombuffer(block, np.uint8), is_last=True))
+    ends = _line_ends(block, np.frombuffer(block, np.uint8), is_last=True)
+    return int(np.count_nonzero(ends))
 
 
 def _line_ends(block: bytes, codes: Array, *, is_last: bool) -> Array:
-    """Give the places after line ends: LF, CR with LF, or CR alone."""
-    ends = np.flatnonzero(codes == LF)
+    """Tell the last bytes of line ends: LF, or CR that none follows."""
+    ends: Array = codes == LF
     if b"\r" in block:
-        returns = np.flatnonzero(codes == CR)
-        if not is_last:  # what follows may be a LF
-            returns = returns[returns < len(codes) - 1]
-        following = codes[np.minimum(returns + 1, len(codes) - 1)]
-        ends = np.sort(np.concatenate((ends, returns[following != LF])))
-    return ends + 1
+        returns = codes == CR
+        returns[:-1] &= ~ends[1:]
+        returns[-1] &= is_last  # what follows may be a LF
+        ends |= returns
+    return ends
 
 
-def _are_outside(places: Array, quotes: Array) -> Array:
-    """Tell which places have an even number of quotes before them."""
-    outside: Array = np.searchsorted(quotes, places) % 2 == 0
-    return outside
+def _inside(codes: Array) -> Array:
+    """Tell what stands within quotes, with the one that opens a cell."""
+    quotes = (codes == QUOTE).view(np.uint8)
+    inside: Array = np.bitwise_xor.accumulate(quotes).view(bool)
+    return inside
 
 
-def _enclose(codes: Array, quotes: Array, delimiter: str) -> bool:
+def _enclose(codes: Array, inside: Array, delimiter: str) -> bool:
     """Tell whether each quote opens or closes a cell, or is doubled in one.
 
     A quote that is doubled closes a cell, and opens it again. So every other one has to stand where
@@ -162,12 +164,11 @@ def _enclose(codes: Array, quotes: Array, delimiter: str) -> bool:
     """
     if not delimiter.isascii():
         return False
-    edges = np.zeros(256, bool)
-    edges[[LF, CR, QUOTE, ord(delimiter)]] = True
-    opening, closing = quotes[::2], quotes[1::2]
-    opening = opening[1:] if opening[0] == 0 else opening
-    closing = closing[:-1] if len(closing) and closing[-1] == len(codes) - 1 else closing
-    return bool(edges[codes[opening - 1]].all() and edges[codes[closing + 1]].all())
+    quotes = codes == QUOTE
+    edges = quotes | (codes == LF) | (codes == CR) | (codes == ord(delimiter))
+    opening, closing = quotes & inside, quotes & ~inside
+    is_odd = (opening[1:] & ~edges[:-1]).any() or (closing[:-1] & ~edges[1:]).any()
+    return not is_odd
 
 
 def _are_rows(codes: Array, starts: Array, ends: Array) -> Array:

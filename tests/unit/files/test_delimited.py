@@ -144,3 +144,9 @@ def test_files_that_are_not_there_or_damaged_are_told(tmp_path: Path) -> None:
     path = tmp_path / "x.csv.gz"
     path.write_bytes(gzip.compress(b"a;b;c;d\n" + b"1;2;x;1\n" * 99, mtime=0)[:-9])
     assert refusal(path).startswith("x.csv can't be read, it may be damaged: ")
+
+
+def test_a_file_without_an_end_to_its_first_row_is_refused(csv: Path) -> None:
+    csv.write_bytes(b'a;b;c;"d\n' + b"1;2;3;4\n" * 2**21)
+
+    assert refusal(csv) == "x.csv has no whole row in its first 16 MiB"
