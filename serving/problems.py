@@ -42,7 +42,8 @@ MALFORMED_BODY = ProblemType(
     "Malformed body",
     "The body is not what it is declared to be. As JSON: a syntax error, no UTF-8, a key given "
     "twice, NaN or Infinity, a number too large for a double, or nesting that is too deep. As CSV, "
-    "an array, binary tensors or gzip: it is damaged, or its sizes do not agree.",
+    "Arrow, Parquet, an array, binary tensors or gzip: it is damaged, cut off, or its sizes do not "
+    "agree.",
     "Send one JSON object as RFC 8259 describes it, or mend what the detail tells: where reading "
     "stopped, or what does not agree.",
 )
@@ -78,7 +79,8 @@ BODY_TOO_LARGE = ProblemType(
     "body-too-large",
     413,
     "Body too large",
-    "The request body is larger than this service accepts; a compressed one counts inflated.",
+    "The request body is larger than this service accepts, or the table in it; what is compressed "
+    "counts inflated.",
     "Send fewer rows in a request. The operator sets the limit (SERVING_MAX_BODY_BYTES).",
 )
 BATCH_TOO_LARGE = ProblemType(

@@ -1,14 +1,17 @@
-"""Tells schemathesis what tables of the default model look like as CSV and as arrays.
+"""Tells schemathesis what tables of the default model look like in all formats but JSON.
 
 A JSON Schema can't.
 """
 
 import io
+import json
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import schemathesis
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 NAMES = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
 DOMAIN = 1e307
@@ -39,7 +42,44 @@ def arrays(draw: st.DrawFn) -> bytes:
     return file.getvalue()
 
 
+@st.composite
+def lines(draw: st.DrawFn) -> bytes:
+    """Draw instances that the model takes, and lines that it does not."""
+    row = st.tuples(*[st.floats(-DOMAIN, DOMAIN)] * len(NAMES))
+    named = row.map(lambda values: dict(zip(NAMES, values, strict=True)))
+    drawn = draw(st.lists(row | named | st.integers(), max_size=9))
+    return "\n".join(map(json.dumps, drawn)).encode()
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> bytes:
+    """Draw rows that the model takes, as an Arrow stream."""
+    written = io.BytesIO()
+    table = drawn_table(draw)
+    with pa.ipc.new_stream(written, table.schema) as writer:
+        writer.write_table(table)
+    return written.getvalue()
+
+
+@st.composite
+def files(draw: st.DrawFn) -> bytes:
+    """Draw rows that the model takes, as Parquet."""
+    written = io.BytesIO()
+    parquet.write_table(drawn_table(draw), written)
+    return written.getvalue()
+
+
+def drawn_table(draw: st.DrawFn) -> pa.Table:
+    """Draw rows that the model takes, in columns."""
+    row = st.tuples(*[st.floats(-DOMAIN, DOMAIN)] * len(NAMES))
+    columns = zip(*draw(st.lists(row, min_size=1, max_size=9)), strict=True)
+    return pa.table(dict(zip(NAMES, columns, strict=True)))
+
+
 schemathesis.openapi.media_type("text/csv", tables())
+schemathesis.openapi.media_type("application/x-ndjson", lines())
+schemathesis.openapi.media_type("application/vnd.apache.arrow.stream", streams())
+schemathesis.openapi.media_type("application/vnd.apache.parquet", files())
 schemathesis.openapi.media_type("application/x-npy", arrays())
 
 
@@ -47,4 +87,5 @@ schemathesis.openapi.media_type("application/x-npy", arrays())
 def before_load_schema(_: Any, document: dict[str, Any]) -> None:  # noqa: ANN401
     """Take out the examples, which schemathesis can't send beside them; a test does that."""
     for path in ("/predict/batch", "/models/iris/predict/batch", "/invocations"):
-        del document["paths"][path]["post"]["requestBody"]["content"]["text/csv"]["example"]
+        for content in document["paths"][path]["post"]["requestBody"]["content"].values():
+            content.pop("example", None)

@@ -164,7 +164,7 @@ def examples_of(document: dict[str, Any]) -> int:
 
 
 def test_its_examples_are_what_it_describes() -> None:
-    assert examples_of(GOLDEN) == 16
+    assert examples_of(GOLDEN) == 20
 
 
 def test_every_problem_is_problem_json_and_conforms() -> None:
