@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 
 # Writes the answer with a prediction for each row of a question, in order; and the request's id.
-Write: TypeAlias = Callable[[Sequence[Prediction], str], Answer]
+Write: TypeAlias = Callable[[Sequence[Any], str], Answer]
 
 
 class Asked(NamedTuple):
@@ -48,7 +48,8 @@ class Asked(NamedTuple):
 
 
 # Reads a body part by part: each is answered, and that sent, before the next is read. What is wrong
-# within a part is told in its answer, which has lines.
+# within a part is told in its answer, which has lines: in the place of a prediction, too, where it
+# is None because the model fails on the row.
 ReadParts: TypeAlias = "Callable[[Sent, About, Rows], Iterator[Asked]]"
 
 

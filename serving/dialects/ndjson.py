@@ -31,6 +31,7 @@ NDJSON_MEDIA_TYPE = "application/x-ndjson"
 # What is told of a line beside its prediction: warnings, or instead of it: errors.
 _Remark: TypeAlias = dict[str, Sequence[FieldError]]
 _ERRORS, _WARNINGS = "errors", "warnings"
+FAILED = "the model fails on this row"
 
 
 def read_in_parts(sent: Sent, about: About, rows: Rows) -> Iterator[Asked]:
@@ -71,14 +72,19 @@ def _read(lines: Sequence[bytes], first: int, rows: Rows) -> tuple[Question, lis
 
 
 def _write(
-    about: About, remarks: Sequence[_Remark], predictions: Sequence[Prediction], _: str
+    about: About, remarks: Sequence[_Remark], predictions: Sequence[Prediction | None], _: str
 ) -> Answer:
     """Write a line for each that was read."""
     left = iter(predictions)
-    documents: Iterable[dict[str, Any]] = (
-        remark if _ERRORS in remark else about.document(next(left)) | remark for remark in remarks
-    )
-    return Answer(_lines_of(documents), NDJSON_MEDIA_TYPE)
+
+    def line(remark: _Remark) -> dict[str, Any]:
+        if _ERRORS in remark:
+            return remark
+        if (prediction := next(left)) is None:
+            return {_ERRORS: [FieldError("", FAILED)]} | remark
+        return about.document(prediction) | remark
+
+    return Answer(_lines_of(map(line, remarks)), NDJSON_MEDIA_TYPE)
 
 
 def read_ndjson(body: bytes, rows: Rows) -> Question:

@@ -140,8 +140,19 @@ class Predicting:
             asked = await self._apart(next, parts, None) if is_large else next(parts, None)
             if asked is None:
                 break
-            _, answer = await self._answer_to(asked, loaded, is_large=is_large)
+            try:
+                _, answer = await self._answer_to(asked, loaded, is_large=is_large)
+            except EstimatorError as exc:
+                if not _is_of_input(exc, asked):
+                    current_record().exception = exc
+                answer = await self._answer_to_each(asked, loaded)
             yield answer.body
+
+    async def _answer_to_each(self, asked: Asked, loaded: Loaded) -> Answer:
+        """Answer the rows on which the model does not fail."""
+        given = await loaded.predictor.ask_each(asked.question)
+        predictions = [None if isinstance(each, EstimatorError) else each for each in given]
+        return await self._apart(asked.write, predictions, current_record().id)
 
     async def _answer_to(
         self, asked: Asked, loaded: Loaded, *, is_large: bool
@@ -162,14 +173,20 @@ class Predicting:
         return await asyncio.get_running_loop().run_in_executor(self._one_apart, run, *given)
 
 
+def _is_of_input(exc: EstimatorError, asked: Asked) -> bool:
+    """Tell whether an estimator failed on values unlike those of training, which is no defect.
+
+    A ValueError is how scikit-learn refuses input.
+    """
+    return bool(asked.question.unusual) and isinstance(exc.__cause__, ValueError)
+
+
 async def _outcome(asked: Asked, loaded: Loaded) -> Outcome:
     try:
         return await loaded.predictor.ask(asked.question)
     except EstimatorError as exc:
         warnings = asked.question.warnings
-        # A ValueError is how scikit-learn refuses input. Where values are unlike training's, it
-        # is they that the estimator can't compute with, and no defect.
-        if warnings and isinstance(exc.__cause__, ValueError):
+        if warnings and _is_of_input(exc, asked):
             detail = "the model can't compute with values unlike those of training"
             raise Problem(INVALID_INPUT, detail, errors=warnings) from exc
         raise

@@ -5,6 +5,7 @@ comes back in at `compute`, in the model's thread. Whatever an estimator raises 
 model, whatever its class says: it leaves here as `EstimatorError`.
 """
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, TypeAlias
@@ -72,6 +73,30 @@ class Predictor:
             Predicted(record.id, self._about, rows, outcome.predictions, question.numbers)
         )
         return outcome
+
+    async def ask_each(self, question: Question) -> list[Prediction | EstimatorError]:
+        """Predict the rows of a question, each by itself: one that fails harms no other.
+
+        Raises:
+            Problem: 503, one would wait for too long.
+        """
+        asked = (self._batcher.submit([row]) for row in question.rows)
+        answers: list[Prediction | EstimatorError] = []
+        for given in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(given, EstimatorError):
+                answers.append(given)
+            elif isinstance(given, BaseException):
+                raise given
+            else:
+                answers += given
+        numbers = question.numbers or range(len(answers))
+        told = zip(question.rows, answers, numbers, strict=True)
+        good = [each for each in told if isinstance(each[1], Prediction)]
+        if good:
+            rows, predictions, numbers = (list(part) for part in zip(*good, strict=True))
+            event = Predicted(current_record().id, self._about, rows, predictions, numbers)
+            self._listeners.predicted(event)
+        return answers
 
     async def _in_parts(self, rows: list[Row]) -> list[Prediction]:
         """Predict rows, no more at a time than may be asked for: neighbours take their turns."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from tests.server import BATCH, ROW, Server, eventually
+from tests.wire.estimators import FAILS_ABOVE
 from tests.wire.problems import assert_problem
 
 NDJSON = "application/x-ndjson"
@@ -132,3 +133,17 @@ def test_a_client_that_leaves_within_a_stream_ends_its_work(server: Server) -> N
     assert line["status"] == 499
     assert line["rows"] < 100_000
     assert server.ask(ROW).status_code == 200
+
+
+def test_a_row_that_the_model_fails_on_is_told_in_its_line_and_is_logged_as_a_defect(
+    fragile: Server,
+) -> None:
+    rows = [ROW] * 50
+    rows[7] = [FAILS_ABOVE + 1, *ROW[1:]]
+    answer = post(fragile, "\n".join(map(json.dumps, rows)).encode(), NDJSON)
+    told = list(map(json.loads, answer.text.splitlines()))
+    assert told.pop(7)["errors"] == [{"pointer": "", "detail": "the model fails on this row"}]
+    assert [line["prediction"] for line in told] == ["setosa"] * 49
+    line = fragile.log_of(answer.headers["x-request-id"])
+    assert (line["level"], line["status"]) == ("error", 200)
+    assert "RuntimeError" in line["exception"]

@@ -61,6 +61,15 @@ def test_what_is_wrong_or_unusual_is_told_in_the_place_of_its_line() -> None:
     assert details[1:] == ["a number overflows a double", "expected 2 values, got 1"]
 
 
+def test_a_row_that_the_model_fails_on_is_told_in_its_place() -> None:
+    (asked,) = parts_of(b"[1, 2]\n[1]\n[99, 4]")
+    lines = asked.write([HAM, None], "id-1").body.splitlines()
+    first, _, last = map(json.loads, lines)
+    assert first["prediction"] == "ham"
+    assert last["errors"] == [{"pointer": "", "detail": "the model fails on this row"}]
+    assert list(last) == ["errors", "warnings"]
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [

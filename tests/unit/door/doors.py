@@ -19,7 +19,7 @@ from serving.model.about import About
 from serving.model.outputs import Prediction
 from serving.model.rows import Question, Rows
 from serving.prediction.loaded import Loaded
-from serving.prediction.predictor import Outcome
+from serving.prediction.predictor import EstimatorError, Outcome
 from serving.problems import INVALID_INPUT, FieldError, Problem
 from serving.settings import MEMORY
 from serving.telemetry import Listener, Listeners
@@ -133,6 +133,10 @@ class FakePredictor:
         if self.failure is not None:
             raise self.failure
         return Outcome([Prediction("spam") for _ in question.rows], self.lookup)
+
+    async def ask_each(self, question: Question) -> list[Prediction | EstimatorError]:
+        """Fail on each row."""
+        return [EstimatorError() for _ in question.rows]
 
 
 @dataclass

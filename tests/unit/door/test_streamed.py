@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from serving.dialects.dialect import Answer as Written
 from serving.dialects.dialect import Asked, Sent
 from serving.door.edge import Edge
 from serving.door.predicting import Predicting
@@ -33,6 +34,8 @@ def in_lines(sent: Sent, about: About, rows: Rows) -> Iterator[Asked]:
         question.numbers = [number]
 
         def written(predictions: Any, request_id: str, write: Any = write) -> Any:  # noqa: ANN401
+            if predictions == [None]:
+                return Written(b"failed\n", PLAIN)
             answer = write(predictions, request_id)
             return answer._replace(body=answer.body + b"\n")
 
@@ -90,7 +93,7 @@ def test_each_part_is_answered_before_the_next_is_read_and_all_are_told_of_as_on
 
 
 def test_what_fails_by_the_end_of_the_first_part_has_its_own_status() -> None:
-    for failure, status in ((Problem(OVERLOADED, "busy"), 503), (EstimatorError(), 500)):
+    for failure, status in ((Problem(OVERLOADED, "busy"), 503), (ZeroDivisionError(), 500)):
         answer = post(edge_of(Gated(0, failure)))
         assert answer.status == status
         assert answer.headers["content-type"].startswith("text/loud")
@@ -100,7 +103,7 @@ def test_what_fails_by_the_end_of_the_first_part_has_its_own_status() -> None:
     ("predictor", "timeout_s", "told"),
     [
         (Gated(2, Problem(OVERLOADED, "busy")), LONG_S, (503, "overloaded", False)),
-        (Gated(2, EstimatorError()), LONG_S, (500, "internal-error", True)),
+        (Gated(2, ZeroDivisionError()), LONG_S, (500, "internal-error", True)),
         (Gated(2), 0.05, (504, "deadline-exceeded", False)),
     ],
     ids=["overload", "defect", "deadline"],
@@ -123,6 +126,18 @@ def test_what_fails_later_is_told_in_a_last_line_and_the_answer_never_ends(
     (event,) = heard.answers
     assert (event.status, event.problem, event.rows) == (200, slug, 3)
     assert (event.exception is not None) == is_defect
+
+
+def test_a_part_that_the_model_fails_on_is_asked_row_by_row_and_the_defect_is_told() -> None:
+    heard = Heard()
+    answer = post(edge_of(Gated(2, EstimatorError()), heard))
+    assert (answer.status, answer.body) == (200, b"spam\nspam\nfailed\n")
+    (event,) = heard.answers
+    assert isinstance(event.exception, EstimatorError)
+    refusal = EstimatorError()
+    refusal.__cause__ = ValueError()  # of values unlike those of training, as these are
+    assert post(edge_of(Gated(2, refusal), heard)).status == 200
+    assert heard.answers[-1].exception is None
 
 
 def test_a_client_that_leaves_within_it_ends_its_work() -> None:

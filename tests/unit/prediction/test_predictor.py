@@ -326,3 +326,21 @@ async def test_who_leaves_alone_is_not_asked_for(*, cached: bool) -> None:
         await running.outcome()
         assert [heard.rows for heard in service.heard.predictions] == [[(5.0, 0.0)]]
         assert service.model.asked == [[(5.0, 0.0)]]
+
+
+@story
+async def test_rows_that_are_asked_each_by_itself_fail_alone_and_the_others_are_told() -> None:
+    def predict(rows: list[Row]) -> list[Prediction | None]:
+        if SPAM in rows:
+            raise ZeroDivisionError
+        return [*predictions_of(*rows)]
+
+    with served() as service:
+        service.batcher._run = partial(compute, predict)
+        open_record(RequestRecord(id="id", method="POST", route="/predict", client=None))
+        question = Question([HAM, SPAM, HAM], is_one=False, numbers=[4, 5, 7])
+        first, failure, last = await service.predictor.ask_each(question)
+        assert [first, last] == predictions_of(HAM, HAM)
+        assert isinstance(failure, EstimatorError)
+        rows = [HAM, HAM]
+        assert service.heard.predictions == [("id", ABOUT, rows, predictions_of(*rows), [4, 7])]
