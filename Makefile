@@ -9,11 +9,13 @@ PYTEST_ON_ALL_CORES = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 
 ONE_MORE = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 # Where CI is set, as .ci/run does: it doubles the time of the tests.
 COVERAGE = $(if $(CI),--cov --cov-report=term-missing:skip-covered)
-# Other servers' clients, each in an environment of its own.
+# An environment of its own: to put pip into it would take longer than all the rest.
+NEW = $(PYTHON) -m venv --clear --without-pip
+# Other servers' clients, each in such an environment.
 CLIENTS = $(patsubst tests/system/clients/requirements/%.txt,$(VENV)/clients/%/installed,$(wildcard tests/system/clients/requirements/*.txt))
 # Requirements into the environment of a Python; by pip it takes longer, and goes wherever pip is set up.
 INSTALL = $(BIN)/uv pip install --quiet --python $(1) -r $(2) \
-  || $(1) -m pip install --quiet --disable-pip-version-check -r $(2)
+  || $(BIN)/python -m pip --python $(1) install --quiet --disable-pip-version-check -r $(2)
 # Other programs that write models, likewise.
 WRITERS = $(patsubst tests/system/writers/requirements/%.txt,$(VENV)/writers/%/installed,$(wildcard tests/system/writers/requirements/*.txt))
 # Engines that score tables on many machines, likewise, with what their workers need.
@@ -110,22 +112,22 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/train $(VENV)/image
 	touch $@
 
 $(VENV)/audit/installed: requirements-audit.txt | $(VENV)/dev
-	$(PYTHON) -m venv --clear $(@D)
+	$(NEW) $(@D)
 	$(call INSTALL,$(@D)/bin/python,$<)
 	touch $@
 
 $(VENV)/clients/%/installed: tests/system/clients/requirements/%.txt | $(VENV)/dev
-	$(PYTHON) -m venv --clear $(@D)
+	$(NEW) $(@D)
 	$(call INSTALL,$(@D)/bin/python,$<)
 	touch $@
 
 $(VENV)/writers/%/installed: tests/system/writers/requirements/%.txt | $(VENV)/dev
-	$(PYTHON) -m venv --clear $(@D)
+	$(PYTHON) -m venv --clear $(@D)  # with pip, whose version MLflow notes
 	$(call INSTALL,$(@D)/bin/python,$<)
 	touch $@
 
 $(VENV)/engines/%/installed: tests/system/engines/requirements/%.txt requirements.txt requirements-bulk.txt | $(VENV)/dev
-	$(PYTHON) -m venv --clear $(@D)
+	$(NEW) $(@D)
 	$(call INSTALL,$(@D)/bin/python,$<)
 	touch $@
 
