@@ -24,7 +24,7 @@ WRITERS = $(patsubst tests/system/writers/requirements/%.txt,$(VENV)/writers/%/i
 ENGINES = $(patsubst tests/system/engines/requirements/%.txt,$(VENV)/engines/%/installed,$(wildcard tests/system/engines/requirements/*.txt))
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
-.PHONY: serve key train image sbom check test test-system image-test bench bench-bulk soak overload audit format lock clean
+.PHONY: serve key train image sbom check lint types unit test packages tools test-system image-test bench bench-bulk soak overload audit format lock clean
 
 serve: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## everything, then the service on port 8000
 	$(BIN)/bentoml serve
@@ -44,10 +44,16 @@ image: $(VENV)/image $(if $(MODEL),,$(BENTO_STORE)/models/iris/latest)  ## the c
 sbom: $(VENV)/image  ## what an image holds
 	$(BIN)/python -m deploy.image.sbom
 
-check: $(VENV)/dev
+check: lint types unit
+
+lint: $(VENV)/dev
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
+
+types: $(VENV)/dev
 	$(BIN)/mypy
+
+unit: $(VENV)/dev
 	$(PYTEST_ON_ALL_CORES) --dist worksteal tests/unit -m "not ($(SLOW))" $(COVERAGE)
 
 test: check
@@ -55,8 +61,12 @@ test: check
 	$(PYTEST_ON_ALL_CORES) -n $(ONE_MORE) --dist loadfile tests/wire -m "not alone"  # a file's tests share servers
 	$(BIN)/pytest tests/wire -m alone
 
-test-system: $(VENV)/dev $(VENV)/audit/installed $(CLIENTS) $(WRITERS) $(ENGINES)
+packages:
 	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx openssl=openssl java=default-jre-headless
+
+tools: packages $(VENV)/dev $(VENV)/audit/installed $(CLIENTS) $(WRITERS) $(ENGINES)  ## what test-system needs beside
+
+test-system: tools
 	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/system -m "not alone"
 	$(BIN)/pytest tests/system -m alone
 
