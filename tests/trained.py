@@ -29,8 +29,12 @@ _KERNELS = ("OPENBLAS_", "NPY_", "MKL_")
 def _ground() -> bytes:
     """Hash what all folders depend on."""
     files = sorted(
-        {file for glob in _CODE + _MAKERS for file in ROOT.glob(glob) if file.is_file()}
-        - set(ROOT.glob("**/__pycache__/*"))
+        {
+            file
+            for glob in _CODE + _MAKERS
+            for file in ROOT.glob(glob)
+            if "__pycache__" not in file.parts and file.is_file()  # which come and go meanwhile
+        }
     )
     packages = sorted(f"{one.name}=={one.version}" for one in importlib.metadata.distributions())
     variables = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith(_KERNELS))

@@ -127,7 +127,8 @@ def test_settings_come_from_a_file_too_and_again_and_a_model_of_another_patch_re
         own_home, lambda parts: [*parts[:2], str(int(parts[2]) + 1)]
     )
     project = tmp_path / "project"
-    shutil.copytree(ROOT / "serving", project / "serving")
+    without = shutil.ignore_patterns("__pycache__")  # in which other processes write
+    shutil.copytree(ROOT / "serving", project / "serving", ignore=without)
     for name in ("service.py", "bentofile.yaml", "configuration.yaml"):
         shutil.copy(ROOT / name, project)
     (project / ".env").write_text("SERVING_MAX_BATCH_ROWS=2\nSERVING_MAX_BODY_BYTES=10\n")
