@@ -25,8 +25,8 @@ from serving.model.features import Feature
 from serving.model.rows import expected, unknown
 from serving.problems import FieldError, Problem, pointer
 
-# What a line says, by name; or what is wrong with it as a whole.
-Line: TypeAlias = Mapping[str, Any] | FieldError
+# What a line says, by name, and what is wrong with it as a whole.
+Line: TypeAlias = tuple[Mapping[str, Any], FieldError | None]
 
 BLOCK_BYTES = 4 << 20
 MAX_LINE_BYTES = 16 << 20
@@ -115,8 +115,8 @@ class NdjsonSource:
             if not _is_blank(text):
                 lines.append(number)
                 said.append(self._said(text, may_be_large=may_be_large))
-        broken = {at: each for at, each in enumerate(said) if isinstance(each, FieldError)}
-        rows = [{} if isinstance(each, FieldError) else each for each in said]
+        broken = {at: wrong for at, (_, wrong) in enumerate(said) if wrong is not None}
+        rows = [values for values, _ in said]
         columns = {name: _column(each, rows, broken) for name, each in self._features.items()}
         arrays = [self._array(field, rows, columns) for field in self.kept]
         batch = pa.RecordBatch.from_arrays(arrays, schema=self.kept)
@@ -126,22 +126,23 @@ class NdjsonSource:
         try:
             document = parse_json(text)
         except Problem as problem:
-            return FieldError("", problem.detail)
+            return {}, FieldError("", problem.detail)
         if may_be_large and overflows(document):
-            return FieldError("", "a number overflows a double")
+            return {}, FieldError("", "a number overflows a double")
         if type(document) is list:
             if len(document) == len(self._features):
-                return dict(zip(self._features, document, strict=True))
+                return dict(zip(self._features, document, strict=True)), None
             told = f"expected {len(self._features)} values, got {len(document)}"
-            return FieldError("", told)
+            return {}, FieldError("", told)
         if type(document) is not dict:
-            return expected("an array of values or an object by feature name", document, ())
+            wanted = "an array of values or an object by feature name"
+            return {}, expected(wanted, document, ())
         if self._known.issuperset(document):
-            return document
-        missing = (name for name in self._features if name not in document)
-        for name in missing:  # which is told first
-            return _missing(name)
-        return unknown(next(name for name in document if name not in self._known), ())
+            return document, None
+        for name in self._features:
+            if name not in document:
+                return document, _missing(name)  # which is told first
+        return document, unknown(next(name for name in document if name not in self._known), ())
 
     def _array(
         self, field: pa.Field, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Column]

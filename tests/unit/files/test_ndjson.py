@@ -86,16 +86,19 @@ def test_what_is_wrong_with_a_line_is_told_as_the_service_tells_it(
 
 
 def test_what_a_bad_line_has_is_given_back_where_it_can_be(tmp_path: Path) -> None:
-    lines = '{"id":"a","x":"1","n":2.5,"b":0,"w":"red"}\n{"id":{"b": [1]},"x":1}\n{\n'
+    lines = (
+        '{"id":"a","x":"1","n":2.5,"b":0,"w":"red"}\n{"id":{"b": [1]},"x":1}\n{\n{"id":8,"y":1}\n'
+    )
     read = only(opened(tmp_path / "t.ndjson", lines, columns=("w", "id", "x", "n")))
     assert read.batch.to_pylist() == [
         {"w": "red", "id": "a", "x": None, "n": None},
         {"w": None, "id": '{"b":[1]}', "x": 1.0, "n": None},
         {"w": None, "id": None, "x": None, "n": None},
+        {"w": None, "id": "8", "x": None, "n": None},
     ]
     as_json = only(opened(tmp_path / "t.ndjson", lines, columns=("id",), to=Format.NDJSON))
     assert as_json.batch.schema.field("id").type == pa.json_(pa.string())
-    assert as_json.batch.column("id").storage.to_pylist() == ['"a"', '{"b":[1]}', None]
+    assert as_json.batch.column("id").storage.to_pylist() == ['"a"', '{"b":[1]}', None, "8"]
 
 
 def test_parts_follow_one_another_by_rows_and_lines(
