@@ -155,6 +155,20 @@ def test_a_client_that_leaves_within_it_ends_its_work() -> None:
     assert [(event.status, event.problem) for event in heard.answers] == [(499, None)]
 
 
+def test_the_end_of_the_server_is_told_in_a_last_line_too() -> None:
+    async def story() -> None:
+        client = _Posts(edge_of(Gated(1), heard))
+        await turns(20)
+        client.task.cancel()
+        await client.task
+        assert json.loads(client.sent[-1]["body"])["detail"] == "the server is shutting down"
+        assert client.sent[-1]["more_body"]
+
+    heard = Heard()
+    asyncio.run(story())
+    assert [(event.status, event.problem) for event in heard.answers] == [(200, "unavailable")]
+
+
 def test_a_client_that_does_not_read_gets_no_last_line() -> None:
     async def story() -> None:
         client = _Posts(edge_of(FakePredictor(), heard, timeout_s=0.05), reads=2)
