@@ -9,6 +9,7 @@ Here is the command line. What is done stands in ``serving.scoring``: start at `
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(130)
 
 
-def scored(args: argparse.Namespace) -> list[str]:
+def scored(args: argparse.Namespace) -> Iterator[str]:
     """Score, and give what is to be told.
 
     Raises:
@@ -156,7 +157,7 @@ def scored(args: argparse.Namespace) -> list[str]:
     try:
         # All workers load the same, whatever becomes the latest meanwhile.
         make_scorer = partial(Scorer, exact(model, load_settings().state_path))
-        return score(Options(**given), make_scorer, PROGRAM, sys.stderr)
+        yield from score(Options(**given), make_scorer, PROGRAM, sys.stderr)
     except (TableError, BadRowsError, ModelError, OutputError, ScoringError, OSError) as exc:
         sys.exit("\n".join(f"{PROGRAM}: {told}" for told in (str(exc), *notes_of(exc))))
 

@@ -3,7 +3,8 @@
 Refuses what does not fit before the first row, and a table that is another when it was read.
 """
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,6 +20,7 @@ from serving.drift.watch import Watch
 from serving.files.formats import STANDARD, Format, How, format_of
 from serving.files.opening import open_source
 from serving.files.output import Output
+from serving.files.partials import OutputError, writing
 from serving.files.source import TableError
 from serving.files.written import writer_for
 from serving.model.about import About
@@ -109,13 +111,15 @@ class Options:
 
 def score(
     options: Options, make_scorer: Callable[[], TableScorer], program: str, stream: TextIO
-) -> list[str]:
-    """Score a table, and give what is to be told of it, line by line.
+) -> Iterator[str]:
+    """Score a table, and give what is to be told of it, line by line; then write the page.
 
     Raises:
         TableError: it does not fit, is damaged, or can't be written as is wanted.
         BadRowsError, ScoringError, OutputError: see `run`; with a note if what is done is kept.
     """
+    if options.report and not os.access(options.report.absolute().parent, os.W_OK):
+        raise OutputError(f"{options.report} can't be written: there is no such place to write to")
     scorer = make_scorer()
     about, watch, unwatched = scorer.about, scorer.watch, scorer.unwatched
     to, gz = options.output_format()
@@ -149,11 +153,14 @@ def score(
         output.close()
         raise
     report = _drift(tally, watch, about) if watch else None
+    notes = [*source.notes, progress.told()]
+    yield from text(tally, about.description, notes, report or unwatched, bad_are=_fate(options))
     if options.report and report:
         rows = Rows(Path(options.data).name, {"Table": options.data, "Scored": datetime.now(UTC)})
-        options.report.write_text(written(report, rows), "utf-8")
-    notes = [*source.notes, progress.told()]
-    return text(tally, about.description, notes, report or unwatched, bad_are=_fate(options))
+        with writing(str(options.report)):
+            options.report.write_text(written(report, rows), "utf-8")
+    elif options.report:
+        yield f"{options.report} is not written"
 
 
 def _drift(tally: Tally, watch: Watch, about: About) -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""The command line of ``score.py``: what does not go together is refused at once."""
+
+import re
+
+import pytest
+
+import score
+
+GIVEN = ("--model", "iris:latest", "--data", "in.csv", "--out", "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--errors", "drop"), "expected fail, null, or a file whose name ends in .ndjson"),
+        (("--workers", "0"), "expected a whole number from 1"),
+        (("--workers", "all"), "invalid workers value"),
+        (("--resume", "--out", "-"), "--resume needs files"),
+        (("--resume", "--data", "-"), "--resume needs files"),
+        (("--report", "out.csv"), "--report needs a file of its own"),
+        (("--to", "xlsx"), "invalid choice"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        score.main([*GIVEN, *options])
+    assert caught.value.code == 2
+    assert re.search(re.escape(told), capsys.readouterr().err)
+
+
+def test_columns_and_workers_may_stand_alone() -> None:
+    args = score.build_parser().parse_args([*GIVEN, "--columns", "--workers"])
+    assert args.columns == []
+    assert args.workers >= 1
+    usual = score.build_parser().parse_args(GIVEN)
+    assert (usual.columns, usual.workers, usual.errors) == (None, 1, "fail")
