@@ -12,7 +12,7 @@ import sys
 import ray
 from ray.cluster_utils import Cluster
 
-NODE = {"num_cpus": 2, "object_store_memory": 100_000_000}
+NODE = {"num_cpus": 2, "object_store_memory": 100_000_000, "include_dashboard": False}
 
 
 def main() -> None:
@@ -25,8 +25,8 @@ def main() -> None:
         runpy.run_path(sys.argv[0], run_name="__main__")
         actors = ray._private.state.actors().values()
         print("nodes with actors:", len({actor["Address"]["NodeID"] for actor in actors}))
-        ray.shutdown()
     finally:
+        ray.shutdown()
         cluster.shutdown()
 
 
