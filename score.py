@@ -7,10 +7,12 @@ Here is the command line. What is done stands in ``serving.scoring``: start at `
 """
 
 import argparse
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,8 @@ def main(argv: list[str] | None = None) -> None:
     check(parser, args)
     forbid_usage_reports()
     limit_threads(load_settings())
+    if args.workers > 1:
+        prepare_workers()
     try:
         for line in scored(args):
             show(f"{PROGRAM}: {line}", sys.stderr)
@@ -131,6 +135,14 @@ def main(argv: list[str] | None = None) -> None:
             "\n".join(f"{PROGRAM}: {told}" for told in ("interrupted", *notes_of(exc))), sys.stderr
         )
         sys.exit(130)
+
+
+def prepare_workers() -> None:
+    """Let a process import what all workers need, while this one does the same."""
+    multiprocessing.set_forkserver_preload(["serving.bulk", "serving.scoring.parts"])
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), path)))
+    forkserver.ensure_running()
 
 
 def scored(args: argparse.Namespace) -> Iterator[str]:

@@ -4,8 +4,10 @@ The answers are those of the service, by construction: the same checks, and the 
 the model. Rows of which something is wrong get none, and the reason.
 """
 
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -24,8 +26,8 @@ from serving.model.columns import Column, Remark, among, by_columns, judge
 from serving.model.compiled import CompiledEstimator, shortest_s
 from serving.model.named import opened
 from serving.model.outputs import Array
-from serving.model.store import LoadedModel, load
-from serving.model.stored import VerifiedModel
+from serving.model.store import load
+from serving.model.stored import ModelError
 from serving.problems import FieldError
 from serving.settings import Runtime, load_settings
 
@@ -80,11 +82,15 @@ class Scorer:
         """
         settings = load_settings()
         self._columns, self._errors = columns, errors
-        with opened(model, settings.state_path) as stored:
-            self.description = stored.description
-            self.about = About(stored.description, str(stored.tag.version))
-            loaded, example = load(stored, settings.runtime)
-            self._models = [loaded, *_beside(stored, loaded, settings.runtime)]
+        held = ExitStack()  # what was unpacked is there as long as this scorer is
+        weakref.finalize(self, held.close)
+        self._stored = held.enter_context(opened(model, settings.state_path))
+        self.description = self._stored.description
+        self.about = About(self.description, str(self._stored.tag.version))
+        loaded, example = load(self._stored, settings.runtime, lazily=True)
+        self._model = loaded
+        is_exact = isinstance(loaded, CompiledEstimator) and loaded.is_exact
+        self._may_be_slow = is_exact and settings.runtime is Runtime.AUTO
         self._labels = [pa.array(labels) for labels in labels_of(self.description)]
         document = self.about.document(example)
         names = [name for name, _ in named_cells(document, self.description.targets)]
@@ -178,6 +184,8 @@ class Scorer:
         """Ask the model; rows on which it fails, by their places, are found by halving."""
         try:
             return self._ask(columns)
+        except ModelError:
+            raise
         except (Exception, SystemExit) as exc:  # whatever a model raises
             rows = len(places)
             if rows == 1:
@@ -193,12 +201,16 @@ class Scorer:
             return joined(answered) if answered else None
 
     def _ask(self, columns: Sequence[Column]) -> Answers:
-        if len(self._models) > 1 and len(columns[0]) >= TIMED_ROWS:
-            # These give the same bits, and which is quicker is for the size of the table to tell.
+        if self._may_be_slow and len(columns[0]) >= TIMED_ROWS:
+            # The estimator gives the same bits, and for many rows it may be the quicker one.
+            self._may_be_slow = False
             some = [column.part(0, TIMED_ROWS) for column in columns]
-            self._models.sort(key=lambda one: shortest_s(partial(one.answers, some), TIMED_RUNS))
-            del self._models[1:]
-        return self._models[0].answers(columns)
+            with suppress(ModelError):  # it is not needed
+                both = self._model, load(self._stored, Runtime.SKLEARN)[0]
+                self._model = min(
+                    both, key=lambda one: shortest_s(partial(one.answers, some), TIMED_RUNS)
+                )
+        return self._model.answers(columns)
 
     def _predicted(self, answers: Answers) -> tuple[pa.Array, ...]:
         """Give what was predicted, an array for each target."""
@@ -231,12 +243,6 @@ class Scorer:
         kinds = self.answer_schema.types
         arrays = [array.cast(kind) for array, kind in zip(arrays, kinds, strict=False)]
         return pa.record_batch([*arrays, *told], schema=self.answer_schema)
-
-
-def _beside(stored: VerifiedModel, loaded: LoadedModel, runtime: Runtime) -> Iterator[LoadedModel]:
-    """Give the estimator beside a graph that is exact: for many rows it may be the quicker one."""
-    if runtime is Runtime.AUTO and isinstance(loaded, CompiledEstimator) and loaded.is_exact:
-        yield load(stored, Runtime.SKLEARN)[0]
 
 
 def _failed(failures: Mapping[int, BaseException], warnings: Sequence[Remark]) -> Iterator[Remark]:

@@ -81,9 +81,15 @@ class CompiledEstimator:
     runtime = "onnx"
 
     def __init__(
-        self, graph: CompiledGraph, description: Description, estimator: FittedEstimator | None
+        self,
+        graph: CompiledGraph,
+        description: Description,
+        estimator: FittedEstimator | Callable[[], FittedEstimator] | None,
     ) -> None:
-        """Take a graph with its proof; an exact one needs no estimator beside it."""
+        """Take a graph with its proof; an exact one needs no estimator beside it.
+
+        What gives an estimator is called when the first row needs it.
+        """
         self.description = description
         self.graph = graph
         self._estimator = estimator
@@ -97,11 +103,18 @@ class CompiledEstimator:
 
     def warm_up(self) -> Prediction:
         """See that it answers, as `try_example` does, and how many rows are quick."""
-        if self._estimator is not None:
+        if isinstance(self._estimator, FittedEstimator):
             self._estimator.warm_up()
         prediction = try_example(self.description, self.predict)
         self.max_at_once = self._quick_rows()
         return prediction
+
+    def _itself(self) -> FittedEstimator:
+        """Give the estimator beside the graph."""
+        assert self._estimator is not None  # noqa: S101 (only an exact graph is without)
+        if not isinstance(self._estimator, FittedEstimator):
+            self._estimator = self._estimator()
+        return self._estimator
 
     def _quick_rows(self) -> int:
         """Find out how many rows take no longer than handing them to a thread would."""
@@ -122,7 +135,7 @@ class CompiledEstimator:
         """
         predictions = self.at_once(rows)
         if len(rows) == 1 and predictions[0] is None and self._estimator is not None:
-            return self._estimator.predict(rows)
+            return self._itself().predict(rows)
         return predictions
 
     def at_once(self, rows: Sequence[Row]) -> list[Prediction | None]:
@@ -158,9 +171,8 @@ class CompiledEstimator:
             if not np.isfinite(scores).all():
                 raise WrongOutputError("the estimator gave scores that are not finite")
         else:
-            assert self._estimator is not None  # noqa: S101 (only an exact graph is without)
             for row in np.flatnonzero(self.sensitive(table, scores)).tolist():
-                alone = self._estimator.answers([c.part(row, row + 1) for c in columns])
+                alone = self._itself().answers([c.part(row, row + 1) for c in columns])
                 answers.put(row, alone)
         return answers
 

@@ -5,6 +5,7 @@ a model card beside the estimator.
 """
 
 import shutil
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from pickle import PicklingError
@@ -108,21 +109,27 @@ def pickle_estimator(estimator: Estimator, file: Path) -> bool:
     return False
 
 
-def load(stored: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> tuple[LoadedModel, Prediction]:
+def load(
+    stored: VerifiedModel, runtime: Runtime = Runtime.AUTO, *, lazily: bool = False
+) -> tuple[LoadedModel, Prediction]:
     """Load a verified model, and see that it answers: give it, and its example's prediction.
 
     The estimator stays where it is if its compiled form is exact: scikit-learn and SciPy, which it
-    needs, are much of the time that a start takes, and of the memory.
+    needs, are much of the time that a start takes, and of the memory. ``lazily``, it does so beside
+    any compiled form until a row needs it, which may raise a ModelError then.
 
     Raises:
         ModelError: it can't be read here, or fails on its own example.
     """
     proof = compiled_form(stored, runtime)
     graph = _graph(stored) if isinstance(proof, Compiled) else None
-    needs_estimator = isinstance(proof, str) or not proof.exact
-    fitted = FittedEstimator(_unpickled(stored), stored.description) if needs_estimator else None
-    model = CompiledEstimator(graph, stored.description, fitted) if graph else fitted
-    assert model is not None  # noqa: S101 (what has no graph needs the estimator)
+    model: LoadedModel
+    if graph is None or isinstance(proof, str):
+        model = _fitted(stored)
+    else:
+        later = partial(_fitted, stored)
+        beside = None if proof.exact else later if lazily else later()
+        model = CompiledEstimator(graph, stored.description, beside)
     try:
         return model, model.warm_up()
     except Exception as exc:
@@ -137,6 +144,10 @@ def _graph(stored: VerifiedModel) -> CompiledGraph:
             f"model {stored.tag} can't be computed by onnxruntime: {exc!r} "
             "(SERVING_RUNTIME=sklearn does without)"
         ) from exc
+
+
+def _fitted(stored: VerifiedModel) -> FittedEstimator:
+    return FittedEstimator(_unpickled(stored), stored.description)
 
 
 def _unpickled(stored: VerifiedModel) -> Estimator:

@@ -17,7 +17,7 @@ from serving.files.source import Part, TableError
 from serving.scoring.parts import Done
 
 if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
+    from multiprocessing.context import ForkServerProcess
 
 AHEAD = 2  # parts for each worker that are read, or done, before their turn
 TRIES = 2  # of a part that ends its worker
@@ -68,10 +68,11 @@ class _Worker:
 
     def __init__(self, work: Work) -> None:
         """Start it."""
-        # Not forked: what libraries have running in threads would be missing, or locked.
-        context = multiprocessing.get_context("spawn")
+        # Not forked of this process: what libraries have running in threads would be missing, or
+        # locked. Of a server, which has imported much and runs nothing, it takes no time.
+        context = multiprocessing.get_context("forkserver")
         self.line, its_end = context.Pipe()
-        self.process: SpawnProcess = context.Process(
+        self.process: ForkServerProcess = context.Process(
             target=_work, args=(its_end, work), name="scoring", daemon=True
         )
         self.process.start()
