@@ -8,17 +8,15 @@ believes what offsets and places in dictionaries say.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from serving.files.fit import Fit, check_names
-from serving.files.source import TableError
+from serving.files.source import TableError, Taken
 from serving.model.columns import Column
 from serving.model.features import Feature
-
-Taken: TypeAlias = Counter[tuple[str, str]]
 
 _STRINGS = {"category", "text"}  # features that take strings
 _WANTED = {"number": "numbers", "integer": "numbers", "boolean": "booleans"}

@@ -7,18 +7,16 @@ string that it is, of which the service has its own words; nothing is guessed.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from serving.files.source import Taken
 from serving.model.columns import Column
 from serving.model.features import Feature
 from serving.model.outputs import Array
 from serving.model.reading import APOSTROPHES, BLANKS, PLAINLY, USUAL, Style
-
-Taken: TypeAlias = Counter[tuple[str, str]]
 
 MAX_WHOLE = 2**53  # up to here each whole number is a double
 # As the service takes them; training knows the first two alone.

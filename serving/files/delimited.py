@@ -5,21 +5,19 @@ CSV. Refuses what is no text of its encoding, quotes that enclose no cell, and a
 megabytes, each with its line. A row of another length than the header is told as broken.
 """
 
-import gzip
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import pyarrow as pa
 
-from serving.files.cells import TYPES, Manner, Taken, array_of, column_of
+from serving.files.cells import TYPES, Manner, array_of, column_of
 from serving.files.fit import check_names, listed
+from serving.files.formats import Format, How
 from serving.files.head import Place, head_of
+from serving.files.inputs import Input
 from serving.files.records import cut
-from serving.files.source import Part, Read, TableError
+from serving.files.source import Part, Read, TableError, Taken
 from serving.files.splitting import split
 from serving.files.transcoded import Transcoded
 from serving.model.description import Description
@@ -28,31 +26,14 @@ from serving.model.reading import PLAINLY, Reading, Style
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """What a person says of how a file is written.
-
-    ``missing`` has marks of missing values, beside the usual ones and those of training. The
-    ``decimal`` mark is that of the columns in which training has read another. Without a word on
-    the ``header``, the first line has to name a column of the model's.
-    """
-
-    encoding: str = "utf-8"
-    header: bool | None = None
-    decimal: str | None = None
-    missing: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class DelimitedSource:
     """A table in delimited text.
 
-    ``opened`` gives the file from its beginning. ``columns`` has the place of each feature's column
-    in it, and ``back`` that of each of what is ``kept``: as it is written, or with ``is_typed`` by
-    the features' types.
+    ``columns`` has the place of each feature's column in it, and ``back`` that of each of what is
+    ``kept``: as it is written, or with ``is_typed`` by the features' types.
     """
 
-    opened: Callable[[], BinaryIO]
-    name: str
+    given: Input
     encoding: str
     delimiter: str
     start: Place
@@ -71,9 +52,9 @@ class DelimitedSource:
         Raises:
             TableError: the file is damaged, or a row too long.
         """
-        with _readable(self.opened, self.name) as stream:
-            text = Transcoded(stream, self.encoding, self.name)
-            yield from cut(text, self.delimiter, self.name, *self.start)
+        with self.given.opened() as stream:
+            text = Transcoded(stream, self.encoding, self.given.name)
+            yield from cut(text, self.delimiter, self.given.name, *self.start)
 
     def read(self, part: Part) -> Read:
         """Read a part, in any process.
@@ -82,7 +63,7 @@ class DelimitedSource:
             TableError: it is no text, or a quote stands where none may.
         """
         wanted = sorted({*self.columns, *self.back})
-        cells = split(part, self.delimiter, self.width, wanted, self.name)
+        cells = split(part, self.delimiter, self.width, wanted, self.given.name)
         taken: Taken = Counter()
         columns = []
         typed: dict[int, pa.Array] = {}
@@ -97,32 +78,20 @@ class DelimitedSource:
         return Read(columns, batch, cells.lines, cells.broken, taken)
 
 
-def open_delimited(
-    opened: Callable[[], BinaryIO],
-    name: str,
-    form: Form,
-    description: Description,
-    kept: Sequence[str] | None = None,
-    answers: Sequence[str] = (),
-    *,
-    is_typed: bool = False,
-) -> DelimitedSource:
+def open_delimited(given: Input, how: How, description: Description) -> DelimitedSource:
     """Find out how a file is written, and where the model's columns are.
-
-    ``opened`` gives the file from its beginning, whenever it is called: here, and for its parts.
-    Messages give its name. ``kept`` names the columns that are given back, or is None for all, and
-    ``answers`` the columns that the model's answers get.
 
     Raises:
         TableError: the file can't be read, or its columns do not fit.
     """
-    with _readable(opened, name) as stream:
-        head = head_of(Transcoded(stream, form.encoding, name), name)
-    features = description.features
-    names, problems = _names(head.cells, [feature.name for feature in features], form, name)
-    fit = check_names(names, features, kept, answers, problems)
+    name, features = given.name, description.features
+    with given.opened() as stream:
+        head = head_of(Transcoded(stream, how.encoding, name), name)
+    names, problems = _names(head.cells, [feature.name for feature in features], how.header, name)
+    fit = check_names(names, features, how.columns, how.answers, problems)
     reading = description.reading or Reading()
-    manners = [_manner(form, reading, feature.name) for feature in features]
+    manners = [_manner(how, reading, feature.name) for feature in features]
+    is_typed = how.to not in {Format.CSV, Format.TSV}
     by_name = {feature.name: feature for feature in features}
     back = [names[at] for at in fit.kept]
     types = {
@@ -131,11 +100,10 @@ def open_delimited(
         if is_typed and each in by_name
     }
     return DelimitedSource(
-        opened,
-        name,
-        form.encoding,
+        given,
+        how.encoding,
         head.delimiter,
-        head.begin if form.header is False else head.end,
+        head.begin if how.header is False else head.end,
         len(names),
         features,
         manners,
@@ -148,16 +116,16 @@ def open_delimited(
 
 
 def _names(
-    cells: Sequence[str], features: Sequence[str], form: Form, name: str
+    cells: Sequence[str], features: Sequence[str], header: bool | None, name: str
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Give the names of all columns, and what speaks against the first row as their names.
 
     Raises:
         TableError: without a header, there are more columns than features, or fewer.
     """
-    if form.header is not False:
+    if header is not False:
         hint = f"the first line of {name} names none of them: say --no-header if it has no names"
-        is_odd = form.header is None and not set(cells) & set(features)
+        is_odd = header is None and not set(cells) & set(features)
         # A column without a name is called so where training reads it.
         names = [cell or f"Unnamed: {place}" for place, cell in enumerate(cells)]
         return names, [hint] if is_odd else []
@@ -171,12 +139,12 @@ def _names(
     return features, []
 
 
-def _manner(form: Form, reading: Reading, name: str) -> Manner:
+def _manner(how: How, reading: Reading, name: str) -> Manner:
     """Tell how a column is written."""
     style = reading.numbers.get(name, PLAINLY)
-    if form.decimal not in {None, style.decimal}:
-        style = Style(str(form.decimal))
-    return Manner(style, tuple(dict.fromkeys((*reading.missing, *form.missing))))
+    if how.decimal not in {None, style.decimal}:
+        style = Style(str(how.decimal))
+    return Manner(style, tuple(dict.fromkeys((*reading.missing, *how.missing))))
 
 
 def _notes(features: Sequence[Feature], manners: Sequence[Manner]) -> Iterator[str]:
@@ -187,21 +155,3 @@ def _notes(features: Sequence[Feature], manners: Sequence[Manner]) -> Iterator[s
             columns.setdefault(manner.style, []).append(feature.name)
     for style, names in columns.items():
         yield f"column{'s' if names[1:] else ''} {listed(names)}: {style}"
-
-
-@contextmanager
-def _readable(opened: Callable[[], BinaryIO], name: str) -> Iterator[BinaryIO]:
-    """Open a file, and close it.
-
-    Raises:
-        TableError: it can't be read.
-    """
-    try:
-        with closing(opened()) as stream:
-            yield stream
-    except FileNotFoundError:
-        raise TableError(f"there is no file {name}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-        raise TableError(f"{name} can't be read, it may be damaged: {exc}") from exc
-    except OSError as exc:
-        raise TableError(f"{name} can't be read: {exc.strerror or exc}") from exc

@@ -1,4 +1,4 @@
-"""What parts the cells of delimited text, and the text's first lines.
+"""What parts the cells of delimited text, for who learns from a table and who scores one.
 
 Excel names the delimiter in a line before the header; else it is found out.
 """
@@ -15,7 +15,6 @@ DELIMITERS = ";\t|,"  # where two do as well, the comma may be the decimal mark
 SNIFFED_CHARS = 65_536
 SNIFFED_LINES = 50
 SEP = re.compile(r'"?sep=(\\t|[^"\r\n]*)"?[ ]*(?=\r|\n|\Z)', re.IGNORECASE)
-FIRST_LINE = re.compile(r"\s*[^\r\n]*")
 BLANK: list[list[str]] = [[], [""]]
 
 
@@ -49,39 +48,12 @@ def _delimiter(text: str) -> str:
     def best(delimiter: str) -> tuple[int, int]:
         whole.seek(0)
         lines.seek(0)
-        alone = (row for line in lines for row in _rows([line], delimiter))
-        return max(fit(_rows(whole, delimiter)), fit(alone))
+        alone = (row for line in lines for row in rows_of([line], delimiter))
+        return max(fit(rows_of(whole, delimiter)), fit(alone))
 
     return max(DELIMITERS, key=best)
 
 
-def sample(text: str) -> list[str]:
-    """Give the first lines that are not blank."""
-    lines = io.StringIO(text[:SNIFFED_CHARS], newline=None)
-    return [line.strip() for line in islice(filter(str.strip, lines), SNIFFED_LINES)]
-
-
-def _rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
+def rows_of(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
+    """Give the cells of rows."""
     return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
-
-
-def first_row(text: str, delimiter: str) -> list[str]:
-    """Give the first row that is not blank."""
-    return next(row for row in _rows(_head(text), delimiter) if row not in BLANK)
-
-
-def columns_of(text: str, delimiter: str) -> int:
-    """Count the columns of the first row, whose quotes may be none."""
-    try:
-        return len(
-            next(row for row in _rows(_head(text), delimiter, strict=True) if row not in BLANK)
-        )
-    except csv.Error:
-        line = next(line for line in io.StringIO(text, newline=None) if line.strip())
-        return line.count(delimiter) + 1
-
-
-def _head(text: str) -> io.StringIO:
-    """Give the text as lines; only as far as the first row goes, if that has no quotes."""
-    first = FIRST_LINE.match(text)
-    return io.StringIO(first[0] if first and '"' not in first[0] else text, newline="")

@@ -60,6 +60,10 @@ class How:
     ``columns`` are those to be given back, None for all; ``from_`` is its format, if that is not to
     be found. ``answers`` names the columns of the answers, and ``to`` is the output's format: for
     text, cells are given back as they were written, for others with types.
+
+    The others are for CSV. ``missing`` has marks of missing values, beside the usual ones and those
+    of training. The ``decimal`` mark is that of the columns in which training has read another.
+    Without a word on the ``header``, the first line has to name a column of the model's.
     """
 
     columns: tuple[str, ...] | None = None

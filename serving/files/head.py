@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.files.delimiter import BLANK, SNIFFED_CHARS, parted
-from serving.files.records import MAX_RECORD_BYTES, Readable, lines_in, records_of
-from serving.files.source import Part, TableError
+from serving.files.delimiter import BLANK, SNIFFED_CHARS, parted, rows_of
+from serving.files.records import Readable, lines_in, records_of
+from serving.files.source import MAX_ROW_BYTES, Part, TableError
 from serving.files.splitting import check_text
 
 HEAD_BYTES = 4 * SNIFFED_CHARS  # as many characters at least
@@ -46,8 +46,8 @@ def head_of(stream: Readable, name: str) -> Head:
             return head
         if is_last:
             raise TableError(f"{name} is empty")
-        if len(block) >= MAX_RECORD_BYTES:
-            limit = MAX_RECORD_BYTES // 2**20
+        if len(block) >= MAX_ROW_BYTES:
+            limit = MAX_ROW_BYTES // 2**20
             raise TableError(f"{name} has no whole row in its first {limit} MiB")
         wanted *= 2
 
@@ -72,8 +72,7 @@ def _first_row(block: bytes, name: str, *, is_last: bool) -> Head | None:
         line = first_line + int(records.lines[at])
         row = block[begin:end]
         check_text(Part(1, line, row), name)
-        reader = csv.reader([row.decode()], delimiter=delimiter, skipinitialspace=True)
-        if (cells := next(reader)) not in BLANK:
+        if (cells := next(rows_of([row.decode()], delimiter))) not in BLANK:
             ends = Place(end, line + lines_in(row))
             return Head(delimiter, tuple(cells), Place(begin, line), ends)
     return None

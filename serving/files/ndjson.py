@@ -17,7 +17,7 @@ from serving.files.cells import TYPES, array_of
 from serving.files.fit import check_names
 from serving.files.formats import Format, How
 from serving.files.inputs import Input
-from serving.files.source import Part, Read, TableError
+from serving.files.source import BLOCK_BYTES, MAX_ROW_BYTES, PART_ROWS, Part, Read, TableError
 from serving.json_text import may_overflow, overflows, parse_json
 from serving.model.columns import Column
 from serving.model.description import Description
@@ -28,9 +28,6 @@ from serving.problems import FieldError, Problem, pointer
 # What a line says, by name, and what is wrong with it as a whole.
 Line: TypeAlias = tuple[Mapping[str, Any], FieldError | None]
 
-BLOCK_BYTES = 4 << 20
-MAX_LINE_BYTES = 16 << 20
-MAX_PART_ROWS = 1 << 16
 LOOKED_AT = 100  # lines, for one that has names
 _TAKEN: Mapping[str, frozenset[type]] = {
     "number": frozenset({int, float}),
@@ -67,7 +64,7 @@ class NdjsonSource:
     def _first_names(self) -> Sequence[str]:
         """Give the names of the first line that is an instance; those of the features, of none."""
         with self._given.opened() as stream:
-            lines = iter(lambda: stream.readline(MAX_LINE_BYTES), b"")
+            lines = iter(lambda: stream.readline(MAX_ROW_BYTES), b"")
             found = False
             for line in islice(lines, LOOKED_AT):
                 found = True
@@ -101,8 +98,8 @@ class NdjsonSource:
                         row += sum(not _is_blank(text) for text in part.data.split(b"\n"))
                     line += whole.count(b"\n") + 1
                     rest = left
-                if len(rest) > MAX_LINE_BYTES:
-                    limit = MAX_LINE_BYTES >> 20
+                if len(rest) > MAX_ROW_BYTES:
+                    limit = MAX_ROW_BYTES >> 20
                     raise TableError(f"{self._given.name} has more than {limit} MiB in line {line}")
         yield from _cut(row, line, rest)
 
@@ -160,8 +157,8 @@ class NdjsonSource:
 def _cut(row: int, line: int, block: bytes) -> Iterator[Part]:
     """Cut whole lines into parts."""
     lines = block.split(b"\n")
-    for start in range(0, len(lines), MAX_PART_ROWS):
-        chosen = lines[start : start + MAX_PART_ROWS]
+    for start in range(0, len(lines), PART_ROWS):
+        chosen = lines[start : start + PART_ROWS]
         if rows := sum(not _is_blank(text) for text in chosen):
             yield Part(row, line + start, b"\n".join(chosen))
             row += rows

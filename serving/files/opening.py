@@ -2,8 +2,8 @@
 
 import os
 
-from serving.files.apart import ArrowSource
-from serving.files.delimited import Form, open_delimited
+from serving.files.columnar import ColumnarSource
+from serving.files.delimited import open_delimited
 from serving.files.formats import STANDARD, Format, How, format_of, sniffed
 from serving.files.inputs import Input, first_bytes
 from serving.files.ndjson import NdjsonSource
@@ -30,19 +30,10 @@ def open_source(data: str, how: How, description: Description) -> Source:
     if is_told and form not in {Format.CSV, Format.TSV}:
         raise TableError(f"{given.name} has {_OF_CSV}")
     if form in {Format.PARQUET, Format.ARROW, Format.ARROWS}:
-        return ArrowSource(given, form, how, description)
+        return ColumnarSource(given, form, how, description)
     if form is Format.NDJSON:
         return NdjsonSource(given, how, description)
-    written = Form(how.encoding, how.header, how.decimal, how.missing)
-    return open_delimited(
-        given.open,
-        given.name,
-        written,
-        description,
-        how.columns,
-        how.answers,
-        is_typed=how.to not in {Format.CSV, Format.TSV},
-    )
+    return open_delimited(given, how, description)
 
 
 def _given(data: str, how: How) -> tuple[Input, Format]:

@@ -15,13 +15,11 @@ from typing import Protocol
 
 import numpy as np
 
-from serving.files.source import Part, TableError
+from serving.files.delimiter import rows_of
+from serving.files.source import BLOCK_BYTES, MAX_ROW_BYTES, PART_ROWS, Part, TableError
 from serving.model.outputs import Array
 
 csv.field_size_limit(sys.maxsize)  # a record has its own limit, and a text may be as long
-BLOCK_BYTES = 4 * 2**20
-MAX_RECORD_BYTES = 16 * 2**20
-MAX_PART_ROWS = 65_536
 LF, CR, QUOTE, BLANK = b'\n\r" '
 
 
@@ -108,13 +106,13 @@ def cut(stream: Readable, delimiter: str, name: str, start: int, line: int) -> I
         ends = records.ends
         done = int(ends[-1]) if len(ends) else 0
         sizes = np.diff(ends, prepend=0, append=len(block))
-        if (long := sizes > MAX_RECORD_BYTES).any():
+        if (long := sizes > MAX_ROW_BYTES).any():
             at = int(long.argmax())
             begin = int(ends[at - 1]) if at else 0
             record = block[begin : begin + int(sizes[at])]
             raise TableError(_too_long(name, line + lines_in(block[:begin]), record))
-        for first in range(0, len(ends), MAX_PART_ROWS):
-            chosen = slice(first, first + MAX_PART_ROWS)
+        for first in range(0, len(ends), PART_ROWS):
+            chosen = slice(first, first + PART_ROWS)
             begin = int(ends[first - 1]) if first else 0
             if rows := int(records.is_row[chosen].sum()):
                 data = block[begin : int(ends[chosen][-1])]
@@ -128,7 +126,7 @@ def cut(stream: Readable, delimiter: str, name: str, start: int, line: int) -> I
 
 def _too_long(name: str, line: int, record: bytes) -> str:
     cause = ": is a quote not closed?" if b'"' in record else ""
-    limit = MAX_RECORD_BYTES // 2**20
+    limit = MAX_ROW_BYTES // 2**20
     return f"{name} has a row of more than {limit} MiB, which begins in line {line}{cause}"
 
 
@@ -195,7 +193,7 @@ def _read_one_by_one(block: bytes, delimiter: str, *, is_last: bool) -> Records:
             number += 1
             yield line
 
-    reader = csv.reader(fed(), delimiter=delimiter, strict=True, skipinitialspace=True)
+    reader = rows_of(fed(), delimiter, strict=True)
     ends, is_row, begins = [], [], []
     begin = 0
     try:

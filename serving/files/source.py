@@ -8,10 +8,17 @@ same whenever the same file is read.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from serving.model.columns import Column
 from serving.problems import FieldError
+
+PART_ROWS = 65_536  # at most
+BLOCK_BYTES = 4 * 2**20  # of text, of which parts are made
+MAX_ROW_BYTES = 16 * 2**20  # of text
+
+# What was converted or taken for missing: a column, and words that go on after its name.
+Taken: TypeAlias = Counter[tuple[str, str]]
 
 
 class TableError(Exception):
@@ -40,14 +47,14 @@ class Read:
     back, a column for each name of `Source.kept`, with the same rows. ``lines`` tells each row's
     line; none, where there are no lines. ``broken`` has what is wrong with whole rows, by their
     place in the part: nothing of what the columns have of them counts. ``taken`` counts what was
-    converted or taken for missing, in words that go on after the column's name, by column.
+    converted or taken for missing.
     """
 
     columns: Sequence[Column]
     batch: Any  # a pyarrow.RecordBatch
     lines: Sequence[int] = ()
     broken: Mapping[int, FieldError] = field(default_factory=dict)
-    taken: Counter[tuple[str, str]] = field(default_factory=Counter)
+    taken: Taken = field(default_factory=Counter)
 
 
 class Source(Protocol):

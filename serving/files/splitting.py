@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from serving.files.delimiter import rows_of
 from serving.files.records import Records, has_initial_blanks, lines_in, records_of
 from serving.files.source import Part, TableError
 from serving.files.transcoded import no_text
@@ -128,8 +129,7 @@ def _without_blanks(cells: pa.Array) -> pa.Array:
 def _one_by_one(data: bytes, delimiter: str, width: int, wanted: Collection[int]) -> Cells:
     """Let Python split rows."""
     text = io.StringIO(data.decode(), newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=True, skipinitialspace=True)
-    rows = [row for row in reader if row]
+    rows = list(filter(None, rows_of(text, delimiter, strict=True)))
     odd = {place: len(row) for place, row in enumerate(rows) if len(row) != width}
     for place in odd:
         rows[place] = [""] * width

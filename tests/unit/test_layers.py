@@ -19,7 +19,7 @@ WINGS = {
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded "
     "shelf frames findings waiting companion shadow",
     "files": "source fit formats inputs arrow texts footers written partials journal "
-    "output arrow_files reader apart delimiter transcoded records splitting head cells "
+    "output batches decoding columnar delimiter transcoded records splitting head cells "
     "delimited ndjson opening",
     "dialects": "dialect manners schemas lines tables ndjson arrow_messages arrow_buffers "
     "arrow_columns arrow parquet formats ours tensors v2_outputs v2_rows v2 v1 arrays "
@@ -88,13 +88,13 @@ FOREIGN: dict[str, set[str]] = {
     "pyarrow": {
         "bulk",
         "dialects.parquet",
-        "files.apart",
+        "files.columnar",
         "files.arrow",
-        "files.arrow_files",
+        "files.batches",
         "files.cells",
         "files.delimited",
         "files.ndjson",
-        "files.reader",
+        "files.decoding",
         "files.splitting",
         "files.texts",
         "files.written",

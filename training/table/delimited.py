@@ -12,12 +12,19 @@ from itertools import islice
 
 import pandas as pd
 
-from serving.files.delimiter import SEP, columns_of, first_row, parted, sample
+from serving.files.delimiter import SEP, parted
 from serving.files.source import TableError
 from training.errors import TrainingError
 from training.table.cells import Parsed, Remarks, read_cells, to_look_at
 from training.table.columns import is_text
-from training.table.header import looks_like_values, repeated, why_not_one_column
+from training.table.header import (
+    columns_of,
+    first_row,
+    looks_like_values,
+    repeated,
+    sample,
+    why_not_one_column,
+)
 from training.table.names import listed, twice
 from training.table.quotes import mended
 from training.table.records import Record, exact_records

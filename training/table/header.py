@@ -4,21 +4,51 @@ A word over numbers is a name. What stands over numbers and is one, or is found 
 its own column, looks like a value; but whole numbers in order, such as years, may be names.
 """
 
+import csv
+import io
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 
-from serving.files.delimiter import DELIMITERS
+from serving.files.delimiter import BLANK, DELIMITERS, SNIFFED_CHARS, SNIFFED_LINES, rows_of
 from serving.model.reading import USUAL
 from training.table.dates import is_date
 from training.table.walk import NUMERIC
 
 NUMBER_LIKE = re.compile(r"[-+]?[\d.,]*\d[\d.,' \u00a0\u2019\u202f]*([eE][-+]?\d+)?")
+FIRST_LINE = re.compile(r"\s*[^\r\n]*")
 MIN_STEPS = 3
 MIN_LINES = 5  # so many alike are no accident
 MIN_NAMES = 2  # of one column, a name that is a value may be just that
+
+
+def sample(text: str) -> list[str]:
+    """Give the first lines that are not blank."""
+    lines = io.StringIO(text[:SNIFFED_CHARS], newline=None)
+    return [line.strip() for line in islice(filter(str.strip, lines), SNIFFED_LINES)]
+
+
+def first_row(text: str, delimiter: str, *, strict: bool = False) -> list[str]:
+    """Give the first row that is not blank."""
+    return next(row for row in rows_of(_head(text), delimiter, strict) if row not in BLANK)
+
+
+def columns_of(text: str, delimiter: str) -> int:
+    """Count the columns of the first row, whose quotes may be none."""
+    try:
+        return len(first_row(text, delimiter, strict=True))
+    except csv.Error:
+        line = next(line for line in io.StringIO(text, newline=None) if line.strip())
+        return line.count(delimiter) + 1
+
+
+def _head(text: str) -> io.StringIO:
+    """Give the text as lines; only as far as the first row goes, if that has no quotes."""
+    first = FIRST_LINE.match(text)
+    return io.StringIO(first[0] if first and '"' not in first[0] else text, newline="")
 
 
 def looks_like_values(names: Sequence[str], frame: pd.DataFrame) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
-from serving.files.reader import MEMORY_BYTES, read
+from serving.files.decoding import MEMORY_BYTES, read
 from tests.unit.files.arrow_tables import Asking, damaged
 
 _LONGEST_S = 60

@@ -1,6 +1,5 @@
 """A table is read as its like was when the model was trained, and as the service reads it."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.dialects.tables import read_csv
-from serving.files.delimited import Form, open_delimited
+from serving.files.delimited import open_delimited
+from serving.files.formats import How
 from serving.model.columns import Column, judge
 from serving.model.rows import Rows
 from serving.problems import Problem
+from tests.unit.files.texts import Text
 from tests.unit.samples import boolean, category, closed_category, description, integer, number
 from training.describing.describe import rows_of
 from training.describing.features import features_of
@@ -41,7 +42,7 @@ ROWS = st.tuples(*map(st.sampled_from, CELLS)).map(",".join) | st.just("1,2,red"
 
 def columns_of(text: str, model: Any) -> tuple[list[Column], Any]:  # noqa: ANN401
     """Read the columns of a table, and what is broken."""
-    source = open_delimited(lambda: io.BytesIO(text.encode()), "x.csv", Form(), model)
+    source = open_delimited(Text(text), How(), model)
     [part] = source.parts()
     read = source.read(part)
     return list(read.columns), read.broken

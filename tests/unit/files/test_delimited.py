@@ -2,14 +2,15 @@
 
 import gzip
 import pickle
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import cast
 
 import pyarrow as pa
 import pytest
 
-from serving.files.delimited import DelimitedSource, Form, open_delimited
+from serving.files.delimited import DelimitedSource, open_delimited
+from serving.files.formats import Format, How
+from serving.files.inputs import Input
 from serving.files.source import Read, TableError
 from serving.model.reading import Reading, Style
 from tests.unit.samples import boolean, category, description, integer, number
@@ -19,6 +20,7 @@ MODEL = description(
     reading=Reading(missing=("?",), numbers={"a": Style(",")}),
 )
 HEADER = "id;a;b;c;d\n"
+AS_WRITTEN = How(to=Format.CSV)
 
 
 @pytest.fixture
@@ -26,11 +28,8 @@ def csv(tmp_path: Path) -> Path:
     return tmp_path / "x.csv"
 
 
-def opened(path: Path, form: Form | None = None, **options: Any) -> DelimitedSource:  # noqa: ANN401
-    file = partial(gzip.open if path.suffix == ".gz" else open, path, "rb")
-    source = open_delimited(
-        cast("partial[BinaryIO]", file), "x.csv", form or Form(), MODEL, **options
-    )
+def opened(path: Path, how: How = AS_WRITTEN) -> DelimitedSource:
+    source = open_delimited(Input(str(path), path.suffix == ".gz"), how, MODEL)
     return cast("DelimitedSource", pickle.loads(pickle.dumps(source)))  # noqa: S301 (our own)
 
 
@@ -40,10 +39,10 @@ def read(source: DelimitedSource) -> Read:
     return source.read(part)
 
 
-def refusal(path: Path, form: Form | None = None, **options: Any) -> str:  # noqa: ANN401
+def refusal(path: Path, how: How = AS_WRITTEN) -> str:
     with pytest.raises(TableError) as caught:
-        list(map(read, [opened(path, form, **options)]))
-    return str(caught.value)
+        list(map(read, [opened(path, how)]))
+    return str(caught.value).replace(str(path), "x.csv")
 
 
 def test_a_table_is_read_as_training_read_its_own(csv: Path) -> None:
@@ -75,7 +74,7 @@ def test_a_table_is_read_as_training_read_its_own(csv: Path) -> None:
 def test_what_is_given_back_has_the_models_types_where_the_output_has_types(csv: Path) -> None:
     csv.write_text(HEADER + "007;1,5;2;red;true\n8;x;2.5;?;no\n")
 
-    source = opened(csv, kept=["d", "id", "b", "a", "c"], is_typed=True)
+    source = opened(csv, How(columns=("d", "id", "b", "a", "c")))
 
     assert source.kept.types == [pa.bool_(), pa.string(), pa.int64(), pa.float64(), pa.string()]
     assert read(source).batch.to_pylist() == [
@@ -85,22 +84,22 @@ def test_what_is_given_back_has_the_models_types_where_the_output_has_types(csv:
 
 
 @pytest.mark.parametrize(
-    ("data", "form"),
+    ("data", "how"),
     [
-        ("a,b,c,d\n1.5,2,é,1\n".encode(), Form(decimal=".")),
-        ("\ufeffsep=|\r\na|b|c|d\r\n1,5|2|é|1\r\n".encode(), Form()),
-        ("b\ta\tc\td\r2\t1,5\té\t1\r".encode("cp1252"), Form(encoding="cp1252")),
-        ('a;"b";c;d\n1,5;"2";é;1'.encode("utf-16"), Form(encoding="utf-16")),
-        ("1,5;2;é;1\n".encode(), Form(header=False)),
-        ("\n  \n a; b; c; d\n 1,5; 2; é; 1\n".encode(), Form(header=True)),
-        (gzip.compress("a;b;c;d\n1,5;2;é;1\n".encode(), mtime=0), Form()),
+        ("a,b,c,d\n1.5,2,é,1\n".encode(), How(decimal=".")),
+        ("\ufeffsep=|\r\na|b|c|d\r\n1,5|2|é|1\r\n".encode(), How()),
+        ("b\ta\tc\td\r2\t1,5\té\t1\r".encode("cp1252"), How(encoding="cp1252")),
+        ('a;"b";c;d\n1,5;"2";é;1'.encode("utf-16"), How(encoding="utf-16")),
+        ("1,5;2;é;1\n".encode(), How(header=False)),
+        ("\n  \n a; b; c; d\n 1,5; 2; é; 1\n".encode(), How(header=True)),
+        (gzip.compress("a;b;c;d\n1,5;2;é;1\n".encode(), mtime=0), How()),
     ],
 )
-def test_text_is_read_however_it_is_written(tmp_path: Path, data: bytes, form: Form) -> None:
+def test_text_is_read_however_it_is_written(tmp_path: Path, data: bytes, how: How) -> None:
     path = tmp_path / ("x.csv.gz" if data.startswith(b"\x1f\x8b") else "x.csv")
     path.write_bytes(data)
 
-    found = read(opened(path, form))
+    found = read(opened(path, how))
 
     assert [column.objects() for column in found.columns] == [[1.5], [2], ["é"], [True]]
     assert not any(column.others for column in found.columns)
@@ -109,33 +108,33 @@ def test_text_is_read_however_it_is_written(tmp_path: Path, data: bytes, form: F
 def test_marks_that_are_named_are_missing_beside_those_of_training(csv: Path) -> None:
     csv.write_text("a;b;c;d\n-9,0;2;-9;1\n?;2;none;1\n")
 
-    columns = read(opened(csv, Form(missing=("-9", "none")))).columns
+    columns = read(opened(csv, How(missing=("-9", "none")))).columns
 
     assert [column.objects() for column in columns[:3]] == [[None, None], [2, 2], [None, None]]
 
 
 @pytest.mark.parametrize(
-    ("text", "form", "told"),
+    ("text", "how", "told"),
     [
-        ("", Form(), "x.csv is empty"),
-        ("\n  \n", Form(), "x.csv is empty"),
-        ("sep=||\na||b\n", Form(), "x.csv names a delimiter that is not one character: '||'"),
-        ("a;b\n1;2\n", Form(), "the model's column 'c' is missing"),
-        ("1,5;2;x;1\n", Form(), "the first line of x.csv names none of them: say --no-header"),
-        ("a;b;c;d\n", Form(header=False), "names the columns: leave --no-header out"),
-        ("1;2\n", Form(header=False), "x.csv has 2 columns, but the model takes 4: without a"),
-        ("a;b;c;d\n1;2;\xff;1\n", Form(encoding="ascii"), "x.csv is not ascii, see line 2: save"),
-        ("a;b;c;d\n", Form(encoding="klingon"), "there is no encoding klingon: name another"),
-        ("a;b;c;d\n", Form(encoding="hex"), "there is no encoding hex: name another"),
-        ('a;b;c;d\n1;2;"x;1\n', Form(), "x.csv is no CSV: unexpected end of data, in line 2"),
+        ("", How(), "x.csv is empty"),
+        ("\n  \n", How(), "x.csv is empty"),
+        ("sep=||\na||b\n", How(), "x.csv names a delimiter that is not one character: '||'"),
+        ("a;b\n1;2\n", How(), "the model's column 'c' is missing"),
+        ("1,5;2;x;1\n", How(), "the first line of x.csv names none of them: say --no-header"),
+        ("a;b;c;d\n", How(header=False), "names the columns: leave --no-header out"),
+        ("1;2\n", How(header=False), "x.csv has 2 columns, but the model takes 4: without a"),
+        ("a;b;c;d\n1;2;\xff;1\n", How(encoding="ascii"), "x.csv is not ascii, see line 2: save"),
+        ("a;b;c;d\n", How(encoding="klingon"), "there is no encoding klingon: name another"),
+        ("a;b;c;d\n", How(encoding="hex"), "there is no encoding hex: name another"),
+        ('a;b;c;d\n1;2;"x;1\n', How(), "x.csv is no CSV: unexpected end of data, in line 2"),
     ],
 )
 def test_what_is_no_such_table_is_refused_with_what_to_do(
-    csv: Path, text: str, form: Form, told: str
+    csv: Path, text: str, how: How, told: str
 ) -> None:
     csv.write_text(text, "utf-8")
 
-    assert told in refusal(csv, form)
+    assert told in refusal(csv, how)
 
 
 def test_files_that_are_not_there_or_damaged_are_told(tmp_path: Path) -> None:

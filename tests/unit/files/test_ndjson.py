@@ -105,7 +105,7 @@ def test_parts_follow_one_another_by_rows_and_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ndjson, "BLOCK_BYTES", 1000)
-    monkeypatch.setattr(ndjson, "MAX_PART_ROWS", 7)
+    monkeypatch.setattr(ndjson, "PART_ROWS", 7)
     numbers = [{**GOOD, "x": float(at)} for at in range(100)]
     lines = "".join(json.dumps(each) + "\n" * (1 + at % 3) for at, each in enumerate(numbers))
     source = opened(tmp_path / "t.ndjson.gz", gzip.compress(lines.encode()))
@@ -138,7 +138,7 @@ def test_a_line_that_is_too_long_is_told_with_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ndjson, "BLOCK_BYTES", 1 << 16)
-    monkeypatch.setattr(ndjson, "MAX_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(ndjson, "MAX_ROW_BYTES", 1 << 20)
     source = opened(tmp_path / "t.ndjson", "[1]\n" + "[" * (3 << 20) + "\n[1]\n")
     with pytest.raises(TableError, match="has more than 1 MiB in line 2"):
         list(source.parts())

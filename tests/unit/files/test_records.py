@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.files import records
-from serving.files.source import TableError
+from serving.files.source import BLOCK_BYTES, TableError
 from tests.unit.files.texts import parts_of, rows_of
 
 TEXTS = st.text('a1,;" \r\né', max_size=30)
@@ -54,7 +54,7 @@ def test_parts_have_whole_rows_with_the_numbers_and_lines_that_they_have_in_the_
 def test_a_row_that_is_too_long_ends_it_however_long_the_text_is(
     text: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "MAX_RECORD_BYTES", 100)
+    monkeypatch.setattr(records, "MAX_ROW_BYTES", 100)
     endless = Endless(text.encode())
 
     with pytest.raises(TableError) as caught:
@@ -62,7 +62,7 @@ def test_a_row_that_is_too_long_ends_it_however_long_the_text_is(
             pass
 
     assert str(caught.value).endswith(told)
-    assert endless.given <= 2 * records.BLOCK_BYTES
+    assert endless.given <= 2 * BLOCK_BYTES
 
 
 class Endless(io.RawIOBase):

@@ -1,6 +1,6 @@
 """Parquet and Arrow's own formats as a source: read by a process apart, which may crash or swell.
 
-That process (`serving.files.reader`) decodes, for it takes a tenth of the time that scoring takes;
+That process (`serving.files.decoding`) decodes, which takes a tenth of the time that scoring takes;
 what it hands over are parts that any process can read. Its end is told in a sentence.
 """
 
@@ -26,11 +26,11 @@ from serving.files.inputs import Input
 from serving.files.source import Part, Read, TableError
 from serving.model.description import Description
 
-_PROGRAM = "serving.files.reader"
+_PROGRAM = "serving.files.decoding"
 _END_S = 5.0  # in which it ends by itself, once it hands nothing over
 
 
-class ArrowSource:
+class ColumnarSource:
     """A table in a format that pyarrow reads."""
 
     def __init__(self, given: Input, form: Format, how: How, description: Description) -> None:

@@ -1,7 +1,7 @@
 """Tables that pyarrow reads, batch by batch: Parquet, and Arrow's files and streams.
 
 Whatever the size of a row group, a few thousand rows of it are in memory. All of this runs in a
-process of its own (`serving.files.reader`), which may crash or swell.
+process of its own (`serving.files.decoding`), which may crash or swell.
 """
 
 import io
@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 
 from serving.files.formats import ENDINGS, Format
 from serving.files.inputs import BLOCK_BYTES, Input, Standard, unreadable
-from serving.files.source import TableError
+from serving.files.source import PART_ROWS, TableError
 
-PART_ROWS = 1 << 16
 _BATCH_ROWS = 8192
 _BATCH_BYTES = 8 << 20  # about so much, by what a file says of its rows
 _BUFFERED_BYTES = 32 << 20  # of all columns

@@ -1,4 +1,4 @@
-"""A process that reads what pyarrow reads; `serving.files.apart` starts it.
+"""A process that reads what pyarrow reads; `serving.files.columnar` starts it.
 
 A file from outside may be made to crash pyarrow, or to swell in memory. So it is read here, within
 a limit of memory, and what is handed over has been validated: parts of a table, as streams of
@@ -17,10 +17,10 @@ from typing import Any
 import pyarrow as pa
 
 from serving.files.arrow import plain, validate
-from serving.files.arrow_files import ERRORS, PART_ROWS, open_batches
+from serving.files.batches import ERRORS, open_batches
 from serving.files.formats import Format
 from serving.files.inputs import Input, unreadable
-from serving.files.source import TableError
+from serving.files.source import PART_ROWS, TableError
 
 PART_BYTES = 16 << 20
 MEMORY_BYTES = 1 << 30

@@ -15,22 +15,21 @@ from typing import cast
 import pyarrow as pa
 import pytest
 
-from serving.files.apart import ArrowSource
-from serving.files.arrow_files import PART_ROWS
+from serving.files.columnar import ColumnarSource
+from serving.files.decoding import PART_BYTES, in_parts, read
 from serving.files.formats import Format, How
 from serving.files.inputs import Input
-from serving.files.reader import PART_BYTES, in_parts, read
-from serving.files.source import TableError
+from serving.files.source import PART_ROWS, TableError
 from tests.unit.files import fuzz
 from tests.unit.files.arrow_tables import KINDS, MODEL, ROWS, Asking, saved, table, written
 
 
-def opened(path: Path, **how: object) -> ArrowSource:
+def opened(path: Path, **how: object) -> ColumnarSource:
     form = Format.PARQUET if path.is_dir() else Format(path.suffix[1:])
-    return ArrowSource(Input(str(path)), form, How(**how), MODEL)  # type: ignore[arg-type]
+    return ColumnarSource(Input(str(path)), form, How(**how), MODEL)  # type: ignore[arg-type]
 
 
-def all_of(source: ArrowSource) -> pa.Table:
+def all_of(source: ColumnarSource) -> pa.Table:
     read = [source.read(part) for part in source.parts()]
     return pa.Table.from_batches([each.batch for each in read], source.kept)
 
