@@ -1,4 +1,4 @@
-"""Arrow's arrays as a model's columns, and whether a table's types are such as it takes.
+"""Arrow's arrays as a model's columns, and back, and whether a table's types are such as it takes.
 
 A number may come as an integer, a float or a decimal, a boolean as a boolean alone, a string as a
 string; each also in a dictionary. Nothing else is guessed at: strings are no numbers, and dates
@@ -8,7 +8,6 @@ believes what offsets and places in dictionaries say.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +16,12 @@ from serving.files.fit import Fit, check_names
 from serving.files.source import TableError, Taken
 from serving.model.columns import Column
 from serving.model.features import Feature
+from serving.model.outputs import Array
 
 _STRINGS = {"category", "text"}  # features that take strings
+MAX_WHOLE = 2**53  # up to here each whole number is a double
+# The type of each feature's values; strings are that of others.
+TYPES = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_()}
 _WANTED = {"number": "numbers", "integer": "numbers", "boolean": "booleans"}
 NAN = "NaN taken for missing"
 DECIMAL = "decimals taken for the nearest doubles"
@@ -54,7 +57,7 @@ def _unfit(feature: Feature, kind: pa.DataType) -> str:
         return ""
     wanted = _WANTED.get(feature.type, "strings")
     hint = ": convert it to them" if wanted != "strings" else ""
-    if wanted != "strings" and _is_string(values):
+    if wanted != "strings" and is_string(values):
         hint += ", or give the table as CSV, whose cells are read by the model's types"
     return f"column {feature.name!r} is of type {kind}, where the model takes {wanted}{hint}"
 
@@ -62,13 +65,14 @@ def _unfit(feature: Feature, kind: pa.DataType) -> str:
 def _takes(feature: Feature, kind: pa.DataType) -> bool:
     types = pa.types
     if feature.type in _STRINGS:
-        return _is_string(kind)
+        return is_string(kind)
     if feature.type == "boolean":
         return bool(types.is_boolean(kind))
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
 
-def _is_string(kind: pa.DataType) -> bool:
+def is_string(kind: pa.DataType) -> bool:
+    """Tell whether a type has strings, of any width."""
     types = pa.types
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
@@ -115,12 +119,10 @@ def column_of(feature: Feature, array: pa.Array) -> tuple[Column, Taken]:
     """
     taken: Taken = Counter()
     if feature.type in _STRINGS:
-        places, words = _coded(array)
-        # Nulls have place 0, so there has to be a word.
-        return Column(_places(places), _missing(places), words or [""]), taken
+        return strings_of(array), taken
     if pa.types.is_dictionary(array.type):
         array = plain(array)
-    missing = _missing(array)
+    missing = missing_in(array)
     if pa.types.is_null(array.type):
         return Column(
             np.zeros(len(array), bool if feature.type == "boolean" else float), missing
@@ -140,9 +142,9 @@ def column_of(feature: Feature, array: pa.Array) -> tuple[Column, Taken]:
     return Column(values, missing), +taken
 
 
-def _numbers(array: pa.Array) -> Any:  # noqa: ANN401 (an array of float64 or int64)
-    """Give numbers as NumPy has them, 0 where one is missing."""
-    values = array.fill_null(0).to_numpy(zero_copy_only=False)
+def _numbers(array: pa.Array) -> Array:
+    """Give numbers as float64 or int64, 0 where one is missing."""
+    values: Array = array.fill_null(0).to_numpy(zero_copy_only=False)
     is_whole = values.dtype.kind in "iu" and (
         values.dtype != np.uint64 or not len(values) or values.max() <= np.iinfo(np.int64).max
     )
@@ -162,6 +164,14 @@ def _from_decimals(array: pa.Array) -> pa.Array:
     return array.cast(pa.string()).cast(pa.float64())
 
 
+def strings_of(array: pa.Array) -> Column:
+    """Give the column of strings, in a dictionary or not."""
+    indices, words = _coded(array)
+    places = indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+    # Nulls have place 0, so there has to be a word.
+    return Column(places, missing_in(indices), words or [""])
+
+
 def _coded(array: pa.Array) -> tuple[pa.Array, list[str]]:
     """Give strings as places in a list of words, none of which is None; a null stays one."""
     if pa.types.is_dictionary(array.type):
@@ -175,9 +185,22 @@ def _coded(array: pa.Array) -> tuple[pa.Array, list[str]]:
     return coded.indices, coded.dictionary.to_pylist()
 
 
-def _missing(array: pa.Array) -> Any:  # noqa: ANN401 (an array of bool, or None)
-    return array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
+def missing_in(array: pa.Array) -> Array | None:
+    """Tell where there is no value, None that there is one everywhere."""
+    missing: Array = array.is_null().to_numpy(zero_copy_only=False)
+    return missing if array.null_count else None
 
 
-def _places(places: pa.Array) -> Any:  # noqa: ANN401 (an array of int64)
-    return places.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+def array_of(feature: Feature, column: Column) -> pa.Array:
+    """Give a column as Arrow has the feature's type, null where a value is missing or another."""
+    kind = TYPES.get(feature.type, pa.string())
+    gaps = np.zeros(len(column), bool) if column.missing is None else column.missing.copy()
+    gaps[list(column.others)] = True
+    if column.words is not None:
+        places = pa.array(column.values, mask=gaps)
+        return pa.array(column.words, kind).take(places)
+    values = column.values
+    if feature.type == "integer" and values.dtype.kind == "f":
+        gaps |= ~((np.abs(values) <= MAX_WHOLE) & (np.floor(values) == values))
+        values = np.where(gaps, 0, values).astype(np.int64)
+    return pa.array(values, kind, mask=gaps)

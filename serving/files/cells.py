@@ -12,17 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from serving.files.arrow import MAX_WHOLE, missing_in, strings_of
 from serving.files.source import Taken
 from serving.model.columns import Column
 from serving.model.features import Feature
 from serving.model.outputs import Array
 from serving.model.reading import APOSTROPHES, BLANKS, PLAINLY, USUAL, Style
 
-MAX_WHOLE = 2**53  # up to here each whole number is a double
 # As the service takes them; training knows the first two alone.
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _FALSE, _TRUE, _MISSING, _OTHER = range(4)
-TYPES = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,59 +43,35 @@ def column_of(feature: Feature, cells: pa.Array, manner: Manner) -> tuple[Column
     return column, Counter({(feature.name, told): n for told, n in taken.items() if n})
 
 
-def array_of(feature: Feature, column: Column) -> pa.Array:
-    """Give a column as Arrow has the feature's type, null where a value is missing or another."""
-    kind = TYPES.get(feature.type, pa.string())
-    gaps = np.zeros(len(column), bool) if column.missing is None else column.missing.copy()
-    gaps[list(column.others)] = True
-    if column.words is not None:
-        places = pa.array(column.values, mask=gaps)
-        return pa.array(column.words, kind).take(places)
-    values = column.values
-    if feature.type == "integer" and values.dtype.kind == "f":
-        gaps |= ~((np.abs(values) <= MAX_WHOLE) & (np.floor(values) == values))
-        values = np.where(gaps, 0, values).astype(np.int64)
-    return pa.array(values, kind, mask=gaps)
-
-
 def _strings(cells: pa.Array, manner: Manner, *, nullable: bool) -> tuple[Column, Counter[str]]:
     """Give strings as they are written; an empty cell is one, where none may be missing.
 
     So the service has it, where it reads CSV.
     """
-    cells = cells if nullable else cells.fill_null("")
-    places, words = _coded(cells)
-    marked = np.isin(np.array([*words, ""], object), manner.marks)[:-1] if manner.marks else None
-    missing = cells.is_null().to_numpy(zero_copy_only=False) if cells.null_count else None
-    taken: Counter[str] = Counter()
-    if marked is not None and marked.any():
-        taken = _counted([words[at] for at in places[marked[places] & ~_mask(missing, places)]])
-        missing = marked[places] | _mask(missing, places)
-    return Column(places, missing, words), taken
+    column = strings_of(cells if nullable else cells.fill_null(""))
+    if not manner.marks:
+        return column, Counter()
+    words, gone = column.words or (), _mask(column.missing, column.values)
+    marked = np.array([word in manner.marks for word in words])[column.values] & ~gone
+    if marked.any():
+        column.missing = marked | gone
+    return column, _counted([words[at] for at in column.values[marked]])
 
 
 def _booleans(cells: pa.Array, manner: Manner) -> tuple[Column, Counter[str]]:
-    places, words = _coded(cells)
+    column = strings_of(cells)
+    places, words = column.values, column.words or ()
     marks = {*USUAL, *manner.marks}
-    kinds = np.array(
-        [
-            _MISSING if word in marks else int(_BOOLEANS.get(word.strip().lower(), _OTHER))
-            for word in words
-        ]
-    )[places]
-    empty = cells.is_null().to_numpy(zero_copy_only=False)
-    kinds[empty] = _MISSING
+    of_words = [
+        _MISSING if word in marks else int(_BOOLEANS.get(word.strip().lower(), _OTHER))
+        for word in words
+    ]
+    empty = _mask(column.missing, places)
+    kinds = np.where(empty, _MISSING, np.array(of_words)[places])
     missing = kinds == _MISSING
     others = {int(at): words[places[at]] for at in np.flatnonzero(kinds == _OTHER)}
     taken = _counted([words[at] for at in places[missing & ~empty]])
     return Column(kinds == _TRUE, missing if missing.any() else None, others=others), taken
-
-
-def _coded(cells: pa.Array) -> tuple[Array, list[str]]:
-    """Give strings as places in a list of words; an empty cell has place 0, so there is one."""
-    coded = cells.dictionary_encode()
-    places = coded.indices.fill_null(0).to_numpy(zero_copy_only=False)
-    return places.astype(np.int64), coded.dictionary.to_pylist() or [""]
 
 
 def _mask(missing: Array | None, values: Array) -> Array:
@@ -127,7 +102,7 @@ def _numbers(cells: pa.Array, manner: Manner, *, whole: bool) -> tuple[Column, C
         doubles = texts.cast(pa.float64())
         if manner.style != PLAINLY:
             taken[str(manner.style)] += len(texts) - texts.null_count
-    missing = cells.is_null().to_numpy(zero_copy_only=False) if cells.null_count else None
+    missing = missing_in(cells)
     values = doubles.fill_null(0).to_numpy(zero_copy_only=False)
     if whole:
         values, giants = _whole(texts, values)

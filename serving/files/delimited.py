@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from serving.files.cells import TYPES, Manner, array_of, column_of
+from serving.files.arrow import TYPES, array_of
+from serving.files.cells import Manner, column_of
 from serving.files.fit import check_names, listed
 from serving.files.formats import Format, How
 from serving.files.head import Place, head_of

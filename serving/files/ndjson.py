@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import pyarrow as pa
 
-from serving.files.cells import TYPES, array_of
+from serving.files.arrow import TYPES, array_of
 from serving.files.fit import check_names
 from serving.files.formats import Format, How
 from serving.files.inputs import Input

@@ -15,6 +15,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from serving.files.arrow import is_string
+
 # What a row is made of: a text for each row, or one that is the same in all.
 Piece: TypeAlias = pa.LargeStringArray | str
 _IN_JSON = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
@@ -29,7 +31,8 @@ _BY_CAST = (
 
 def has_text(kind: pa.DataType) -> bool:
     """Tell whether values of a type can be written as text."""
-    kind = plain_type(kind)
+    while isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
     return _is_json(kind) or any(each(kind) for each in _BY_CAST)
 
 
@@ -41,25 +44,10 @@ def _is_json(kind: pa.DataType) -> bool:
     return is_string(kind) or any(each(kind) for each in _IN_JSON)
 
 
-def is_string(kind: pa.DataType) -> bool:
-    """Tell whether a type has strings, of any width."""
-    strings: bool = (
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
-    return strings
-
-
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Give the type of the values themselves, of a dictionary or an extension."""
-    while isinstance(kind, pa.BaseExtensionType) or pa.types.is_dictionary(kind):
-        kind = kind.value_type if pa.types.is_dictionary(kind) else kind.storage_type
-    return kind
-
-
-def plain(array: pa.Array) -> pa.Array:
-    """Give the values themselves, of a dictionary or an extension."""
-    while array.type != (kind := plain_type(array.type)):
-        array = array.cast(kind) if pa.types.is_dictionary(array.type) else array.storage
+def _stored(array: pa.Array) -> pa.Array:
+    """Give what an extension's values are stored as."""
+    while isinstance(array.type, pa.BaseExtensionType):
+        array = array.storage
     return array
 
 
@@ -74,7 +62,7 @@ def delimited(columns: Sequence[pa.Array], delimiter: str) -> bytes:
 
     pieces: list[Piece] = []
     for column, end in zip(columns, [delimiter] * (len(columns) - 1) + ["\n"], strict=True):
-        pieces += _cell(plain(column), end, quoted, special)
+        pieces += _cell(_stored(column), end, quoted, special)
     lines = _joined(pieces)
     if len(columns) == 1:  # an empty line is none to a reader
         lines = pc.if_else(pc.equal(lines, "\n"), _scalar('""\n'), lines)
@@ -106,7 +94,7 @@ def json_lines(names: Sequence[str], columns: Sequence[pa.Array]) -> bytes:
 
 def _value(column: pa.Array, end: str) -> list[Piece]:
     is_json = isinstance(column.type, pa.JsonType)
-    column = plain(column)
+    column = _stored(column)
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return [_numbers(column, end, null="null")]

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.files import footers
+from serving.files.arrow import is_string
 from serving.files.source import TableError
-from serving.files.texts import delimited, has_text, is_string, json_lines
+from serving.files.texts import delimited, has_text, json_lines
 
 # Of numbers, higher levels take several times as long to save some hundredths.
 GZIP_LEVEL = 1
@@ -65,8 +66,7 @@ def writer_for(written: str, *, gz: bool, schema: pa.Schema) -> Writer:
             return _Texts(schema, written, gz)
         if written == "parquet":
             return _Parquet(schema)
-        plain = [each.with_type(_decoded_type(each.type)) for each in schema]
-        return _Arrow(pa.schema(plain), is_file=written == "arrow")
+        return _Arrow(schema, is_file=written == "arrow")
 
     bad = [
         each for each in schema if (is_text and not has_text(each.type)) or not _fits(each, writer)
@@ -158,8 +158,6 @@ def _parquet_file(table: pa.Table) -> bytes:
 
 def _has_few(column: pa.ChunkedArray) -> bool:
     """Tell whether a column has strings, few of them different, as far as a sample shows."""
-    if pa.types.is_dictionary(column.type):
-        return True
     if not is_string(column.type):
         return False
     sample = column.slice(0, SAMPLED_ROWS).cast(pa.large_string())
@@ -171,7 +169,7 @@ def _has_few(column: pa.ChunkedArray) -> bool:
 class _Arrow:
     """A part is a message; a file has a footer beside what a stream has.
 
-    Dictionaries are written out: those of parts differ, and a file can have but one.
+    Nothing may be in dictionaries: those of parts differ, and a file can have but one.
     """
 
     schema: pa.Schema
@@ -184,10 +182,10 @@ class _Arrow:
     def encode(self, batch: pa.RecordBatch) -> Encoded:
         if not batch.num_rows:
             return Encoded(b"")
-        columns = [_plain(each) for each in batch.columns]
+        if any(_has_dictionary(kind) for kind in self.schema.types):
+            raise TableError("dictionaries can't be written as Arrow")
+        columns = [_with_zeros(each) for each in batch.columns]
         written = pa.RecordBatch.from_arrays(columns, schema=self.schema)
-        if any(_has_dictionary(each.type) for each in columns):
-            raise TableError("dictionaries within lists or structs can't be written as Arrow")
         message = written.serialize().to_pybytes()
         return Encoded(message, footers.arrow_block(message))
 
@@ -200,18 +198,13 @@ class _Arrow:
         return _ARROW_END + footers.arrow_footer(sink.getvalue().to_pybytes(), parts)
 
 
-def _decoded_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
 def _has_dictionary(kind: pa.DataType) -> bool:
     inner = [kind.field(at).type for at in range(kind.num_fields)]
     return pa.types.is_dictionary(kind) or any(map(_has_dictionary, inner))
 
 
-def _plain(column: pa.Array) -> pa.Array:
-    """Give a column without dictionary, and with zeros under its nulls: there may be anything."""
-    column = column.cast(_decoded_type(column.type))
+def _with_zeros(column: pa.Array) -> pa.Array:
+    """Give a column with zeros under its nulls, where there may be anything."""
     if column.null_count and pa.types.is_primitive(column.type):
         return column.take(pa.array(np.arange(len(column))))
     return column

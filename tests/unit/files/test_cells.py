@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.dialects.tables import _typed as typed
-from serving.files.cells import Manner, array_of, column_of
+from serving.files.arrow import array_of
+from serving.files.cells import Manner, column_of
 from serving.files.source import Taken
 from serving.model.columns import Column
 from serving.model.features import Feature
