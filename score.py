@@ -152,12 +152,11 @@ def scored(args: argparse.Namespace) -> Iterator[str]:
         SystemExit: 1, with a line that says why that can't be done.
     """
     try:
-        from serving.bulk import Scorer
+        from serving.bulk import BadRowsError, Scorer
         from serving.files.partials import OutputError
         from serving.files.source import TableError
         from serving.model.named import exact
         from serving.model.stored import ModelError
-        from serving.scoring.run import BadRowsError
         from serving.scoring.table import Options, score
         from serving.scoring.workers import ScoringError
     except ModuleNotFoundError as exc:

@@ -3,57 +3,21 @@
 What is wrong with a row is told in the service's own words, with where it stands in the file.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
+from serving.bulk import Scored, Scorer, name_of
 from serving.files.source import Part, Read, Source
 from serving.files.written import Encoded, Writer
-from serving.model.columns import Column
-from serving.model.description import Description
-from serving.model.outputs import Array
 from serving.problems import FieldError
 from serving.scoring.tally import Tally
 
 TOLD_ROWS = 10  # bad ones, where the first of them end the run
-
-
-class Scored(Protocol):
-    """What is said of rows: see `serving.bulk`, which stands above."""
-
-    @property
-    def batch(self) -> Any:  # noqa: ANN401 (a pyarrow.RecordBatch)
-        """The answers."""
-
-    @property
-    def mistakes(self) -> Sequence[tuple[int, FieldError]]:
-        """What is wrong, by place."""
-
-    @property
-    def unusual(self) -> Counter[str]:
-        """How many warnings, by feature."""
-
-    @property
-    def values(self) -> Sequence[Any]:
-        """What was predicted, by target."""
-
-    @property
-    def drift(self) -> Array | None:
-        """Counts in the bins of training."""
-
-
-class Scorer(Protocol):
-    """Who is asked: see `serving.bulk`."""
-
-    description: Description
-
-    def score(self, columns: Sequence[Column], broken: Mapping[int, FieldError]) -> Scored:
-        """Score rows, given by the columns of the features."""
 
 
 class Errors(Enum):
@@ -74,7 +38,7 @@ class Mistake(NamedTuple):
     @property
     def column(self) -> str:
         """The column, empty where the whole row is wrong."""
-        return column_of(self.error)
+        return name_of(self.error)
 
     def written(self) -> bytes:
         """Give a line of JSON."""
@@ -164,8 +128,3 @@ def _counted(
     tally.count_values(scored.values, is_number=is_number)
     tally.count_drift(scored.drift)
     return tally
-
-
-def column_of(error: FieldError) -> str:
-    """Give the column that a pointer names; a row's has one part at most."""
-    return error.pointer.removeprefix("/").replace("~1", "/").replace("~0", "~")

@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 
+from serving.bulk import BadRowsError
 from serving.files.output import Output
 from serving.scoring.parts import TOLD_ROWS, Errors, Mistake, Work
 from serving.scoring.progress import Progress
 from serving.scoring.tally import Tally
 from serving.scoring.workers import Score, in_this_process, in_workers
-
-
-class BadRowsError(Exception):
-    """Rows are not what the model takes; the message has the first of them, one a line."""
 
 
 def run(work: Work, output: Output, workers: int, progress: Progress) -> Tally:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
+from serving.bulk import BadRowsError, Scorer
 from serving.drift.comparison import compare
 from serving.drift.page import Rows, written
 from serving.drift.report import document
@@ -25,9 +26,9 @@ from serving.files.source import TableError
 from serving.files.written import writer_for
 from serving.model.about import About
 from serving.model.stored import installed_version
-from serving.scoring.parts import Errors, Scorer, Work, beside
+from serving.scoring.parts import Errors, Work, beside
 from serving.scoring.progress import Progress
-from serving.scoring.run import BadRowsError, run
+from serving.scoring.run import run
 from serving.scoring.summary import text
 from serving.scoring.tally import Tally
 from serving.scoring.workers import ScoringError
@@ -35,15 +36,6 @@ from serving.scoring.workers import ScoringError
 # Of these other versions may write other bytes, or give other bits.
 _PACKAGES = ("numpy", "pyarrow", "scikit-learn", "onnxruntime")
 _DECIDING = {"columns", "errors", "from_", "to", "encoding", "missing", "header", "decimal"}
-
-
-class TableScorer(Scorer, Protocol):
-    """Who is asked, and what is told of it: see `serving.bulk`."""
-
-    about: About
-    answer_schema: Any  # a pyarrow.Schema
-    watch: Watch | None
-    unwatched: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +102,7 @@ class Options:
 
 
 def score(
-    options: Options, make_scorer: Callable[[], TableScorer], program: str, stream: TextIO
+    options: Options, make_scorer: Callable[[], Scorer], program: str, stream: TextIO
 ) -> Iterator[str]:
     """Score a table, and give what is to be told of it, line by line; then write the page.
 

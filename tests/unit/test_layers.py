@@ -34,11 +34,13 @@ WINGS = {
     "scoring": "quantiles tally progress summary parts workers run table",
 }
 SIBLINGS = {"prediction", "dialects"}
-TOP = ("auth", "bulk", "service")  # `python -m serving.auth`, engines, and the composition root
 ORDER = (
     *GROUND.split(),
-    *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].split()),
-    *TOP,
+    *(f"{wing}.{room}" for wing in WINGS if wing != "scoring" for room in WINGS[wing].split()),
+    "auth",  # `python -m serving.auth`
+    "bulk",  # what engines call, and what scores a file
+    *(f"scoring.{room}" for room in WINGS["scoring"].split()),
+    "service",  # the composition root
 )
 
 # Which rooms of other wings a wing knows: what lengthens this is worth a thought.
