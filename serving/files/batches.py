@@ -4,7 +4,6 @@ Whatever the size of a row group, a few thousand rows of it are in memory. All o
 process of its own (`serving.files.decoding`), which may crash or swell.
 """
 
-import io
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -14,15 +13,14 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.files.formats import ENDINGS, Format
-from serving.files.inputs import BLOCK_BYTES, Input, Standard, unreadable
+from serving.files.formats import ARROW_END, ENDINGS, Format
+from serving.files.inputs import Input, unreadable
 from serving.files.source import PART_ROWS, TableError
 
 _BATCH_ROWS = 8192
 _BATCH_BYTES = 8 << 20  # about so much, by what a file says of its rows
 _BUFFERED_BYTES = 32 << 20  # of all columns
 _LEAST_BUFFERED, _MOST_BUFFERED = 1 << 14, 1 << 18
-_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 ERRORS = (pa.ArrowException, OSError, ValueError)
 
 
@@ -170,11 +168,44 @@ class _Mapped:
             self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.buffer = pa.py_buffer(self._mapped)
 
+    def opened(self) -> pa.NativeFile:
+        """Begin at its beginning."""
+        return pa.BufferReader(self.buffer)
+
     def slices(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Give some rows of a batch at a time, and let go of them: it may be the whole file."""
         for start in range(0, batch.num_rows, PART_ROWS):
             yield batch.slice(start, PART_ROWS)
             self._mapped.madvise(mmap.MADV_DONTNEED)
+
+    def end(self, opened: pa.NativeFile) -> bytes:
+        """Give as many bytes as end a stream, of those that were read, and one more if there is."""
+        at = max(opened.tell() - len(ARROW_END), 0)
+        return bytes(self.buffer[at : at + len(ARROW_END) + 1])
+
+
+class _Piped:
+    """Standard input, as `_Mapped` is a file; Arrow reads so many bytes of it at once."""
+
+    closed = False
+
+    def __init__(self, given: Input) -> None:
+        self._bytes = given.open()
+        self._last = b""
+
+    def read(self, size: int) -> bytes:
+        found = self._bytes.read(size)
+        self._last = (self._last + found[-len(ARROW_END) :])[-len(ARROW_END) :]
+        return found
+
+    def opened(self) -> pa.NativeFile:
+        return pa.PythonFile(self, mode="r")
+
+    def slices(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        yield batch
+
+    def end(self, _: pa.NativeFile) -> bytes:
+        return self._last + self._bytes.read(1)
 
 
 class _ArrowFile:
@@ -182,7 +213,7 @@ class _ArrowFile:
 
     def __init__(self, path: str) -> None:
         self._mapped = _Mapped(path)
-        self._file = pa.ipc.open_file(self._mapped.buffer, options=_only([]))
+        self._file = pa.ipc.open_file(self._mapped.buffer, options=_only())
         self.schema = self._file.schema
 
     def read(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -200,61 +231,27 @@ class _ArrowStream:
 
     def __init__(self, given: Input) -> None:
         self._given = given
-        self._mapped = None if given.is_standard else _Mapped(given.path)
-        self._piped = _Piped(given)
-        self._stream = self._open(_only([]))
+        self._from = _Piped(given) if given.is_standard else _Mapped(given.path)
+        self._stream = self._open()
         self.schema = self._stream.schema
 
-    def _open(self, options: pa.ipc.IpcReadOptions) -> pa.RecordBatchReader:
-        if self._mapped is None:
-            self._bytes = pa.PythonFile(self._piped, mode="r")
-        else:
-            self._bytes = pa.BufferReader(self._mapped.buffer)
-        return pa.ipc.open_stream(self._bytes, options=options)
+    def _open(self, places: Sequence[int] = ()) -> pa.RecordBatchReader:
+        self._bytes = self._from.opened()
+        return pa.ipc.open_stream(self._bytes, options=_only(places))
 
     def read(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        if self._mapped is not None:  # others can't be read from their beginning again
-            self._stream = self._open(_only(_places(self.schema, names)))
+        if isinstance(self._from, _Mapped):  # others can't be read from their beginning again
+            self._stream = self._open([self.schema.get_field_index(name) for name in names])
         for batch in self._stream:
-            if self._mapped is None:
-                yield batch
-            else:
-                yield from self._mapped.slices(batch)
-        end = self._end()
-        if end != _END_OF_STREAM:
-            more = end.startswith(_END_OF_STREAM)
+            yield from self._from.slices(batch)
+        end = self._from.end(self._bytes)
+        if end != ARROW_END:
+            more = end.startswith(ARROW_END)
             told = "there is more behind its end" if more else "its end is missing"
             raise TableError(unreadable(self._given.name, told))
 
-    def _end(self) -> bytes:
-        """Give the last bytes that were read, and one more, if there is one."""
-        count = len(_END_OF_STREAM)
-        if self._mapped is None:
-            return self._piped.last[-count:] + self._piped.read(1)
-        at = max(self._bytes.tell() - count, 0)
-        return bytes(self._mapped.buffer[at : at + count + 1])
 
-
-class _Piped:
-    """Standard input as Arrow reads it: so many bytes at once."""
-
-    closed = False
-
-    def __init__(self, given: Input) -> None:
-        self._bytes = io.BufferedReader(Standard(given), BLOCK_BYTES)
-        self.last = b""
-
-    def read(self, size: int) -> bytes:
-        found = self._bytes.read(size)
-        self.last = (self.last + found[-len(_END_OF_STREAM) :])[-len(_END_OF_STREAM) :]
-        return found
-
-
-def _places(schema: pa.Schema, names: Sequence[str]) -> list[int]:
-    return [schema.get_field_index(name) for name in names]
-
-
-def _only(places: Sequence[int]) -> pa.ipc.IpcReadOptions:
+def _only(places: Sequence[int] = ()) -> pa.ipc.IpcReadOptions:
     """Ask for the columns at these places; for all, if there are none."""
     return pa.ipc.IpcReadOptions(
         ensure_alignment=pa.ipc.Alignment.DataTypeSpecific,

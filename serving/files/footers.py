@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import orjson
 
-PARQUET_MAGIC = b"PAR1"
-ARROW_MAGIC = b"ARROW1"
+from serving.files.formats import ARROW_MAGIC, PARQUET_MAGIC
+
 # Fields of parquet.thrift. An ordinal says nothing that the order does not, and ends at 32767.
 _NUM_ROWS, _ROW_GROUPS = 3, 4
 _COLUMNS, _GROUP_ROWS, _GROUP_OFFSET, _ORDINAL = 1, 3, 5, 7

@@ -45,11 +45,14 @@ ENDINGS: Mapping[str, Format] = {
     ".feather": Format.ARROW,
     ".arrows": Format.ARROWS,
 }
-# What formats begin with.
+# What formats begin with, and end with.
+PARQUET_MAGIC, ARROW_MAGIC = b"PAR1", b"ARROW1"
+_ARROW_MESSAGE = b"\xff\xff\xff\xff"
+ARROW_END = _ARROW_MESSAGE + bytes(4)  # of a stream
 _MAGIC: Mapping[bytes, Format] = {
-    b"PAR1": Format.PARQUET,
-    b"ARROW1": Format.ARROW,
-    b"\xff\xff\xff\xff": Format.ARROWS,
+    PARQUET_MAGIC: Format.PARQUET,
+    ARROW_MAGIC: Format.ARROW,
+    _ARROW_MESSAGE: Format.ARROWS,
 }
 
 

@@ -18,7 +18,7 @@ from serving.files.source import TableError
 
 _HEAD_BYTES = 1 << 16
 _MAGIC_BYTES = 8  # as many as the longest that a format begins with
-BLOCK_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -68,26 +68,14 @@ class Input:
             OSError: it can't be read; then or later also EOFError and zlib.error.
         """
         if self.is_standard:
-            plain: BinaryIO = io.BufferedReader(Standard(self), BLOCK_BYTES)
+            plain = io.BufferedReader(_Standard(self), _BUFFER_BYTES)
             self.is_looked_at = True
-        else:
-            plain = open(self.path, "rb")  # noqa: SIM115 (who opens it closes it)
-        return cast("BinaryIO", _Unpacked(plain)) if self.gz else plain
+            return cast("BinaryIO", gzip.GzipFile(fileobj=plain)) if self.gz else plain
+        opened = gzip.open(self.path) if self.gz else open(self.path, "rb")  # noqa: SIM115 (who opens it closes it)
+        return cast("BinaryIO", opened)
 
 
-class _Unpacked(gzip.GzipFile):
-    """What gzip has packed; closes the file, too."""
-
-    def __init__(self, packed: BinaryIO) -> None:
-        super().__init__(fileobj=packed)
-        self._packed = packed
-
-    def close(self) -> None:
-        super().close()
-        self._packed.close()
-
-
-class Standard(io.RawIOBase):
+class _Standard(io.RawIOBase):
     """Standard input, with what was read of it before."""
 
     def __init__(self, given: Input) -> None:

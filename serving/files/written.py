@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from serving.files import footers
 from serving.files.arrow import is_string
+from serving.files.formats import ARROW_END, ARROW_MAGIC, PARQUET_MAGIC, Format
 from serving.files.source import TableError
 from serving.files.texts import delimited, has_text, json_lines
 
@@ -24,7 +25,6 @@ from serving.files.texts import delimited, has_text, json_lines
 GZIP_LEVEL = 1
 # So many are written in memory that stays near the processor, which saves a fifth of the time.
 ROWS_AT_ONCE = 16384
-_ARROW_START, _ARROW_END = footers.ARROW_MAGIC + bytes(2), b"\xff\xff\xff\xff\0\0\0\0"
 # Columns of strings are sampled for how many different ones they have.
 SAMPLED_ROWS = 4096
 
@@ -50,31 +50,32 @@ class Writer(Protocol):
         """Give what a file ends with, by the place in it where each part starts, and its index."""
 
 
-def writer_for(written: str, *, gz: bool, schema: pa.Schema) -> Writer:
-    """Give the writer of a format, by the format's usual file name extension.
+def writer_for(form: Format, *, gz: bool, schema: pa.Schema) -> Writer:
+    """Give the writer of a format.
 
     Raises:
         TableError: the format can't hold some of the columns, or is not compressed so.
     """
     schema = schema.remove_metadata()  # what it tells of the input may not hold here
-    is_text = written in {"csv", "tsv", "ndjson"}
-    if gz and not is_text:
-        raise TableError(f"{written} is not compressed by gzip: name a file without .gz")
+    if gz and not form.is_text:
+        raise TableError(f"{form} is not compressed by gzip: name a file without .gz")
 
     def writer(schema: pa.Schema) -> Writer:
-        if is_text:
-            return _Texts(schema, written, gz)
-        if written == "parquet":
+        if form.is_text:
+            return _Texts(schema, form, gz)
+        if form is Format.PARQUET:
             return _Parquet(schema)
-        return _Arrow(schema, is_file=written == "arrow")
+        return _Arrow(schema, is_file=form is Format.ARROW)
 
     bad = [
-        each for each in schema if (is_text and not has_text(each.type)) or not _fits(each, writer)
+        each
+        for each in schema
+        if (form.is_text and not has_text(each.type)) or not _fits(each, writer)
     ]
     if bad:
         told = ", ".join(f"{each.name} ({each.type})" for each in bad)
         raise TableError(
-            f"can't be written as {written}: {told}; --columns names those that are given back"
+            f"can't be written as {form}: {told}; --columns names those that are given back"
         )
     return writer(schema)
 
@@ -94,12 +95,12 @@ class _Texts:
     """Lines; compressed, a member for each part."""
 
     schema: pa.Schema
-    written: str
+    form: Format
     gz: bool
 
     def head(self) -> bytes:
         names = [pa.array([name]) for name in self.schema.names]
-        is_named = self.written == "ndjson"
+        is_named = self.form is Format.NDJSON
         head = b"" if is_named else delimited(names, self._delimiter)
         return gzip.compress(head, GZIP_LEVEL, mtime=0) if self.gz else head
 
@@ -114,13 +115,13 @@ class _Texts:
         return b""
 
     def _lines(self, batch: pa.RecordBatch) -> bytes:
-        if self.written == "ndjson":
+        if self.form is Format.NDJSON:
             return json_lines(self.schema.names, batch.columns)
         return delimited(batch.columns, self._delimiter)
 
     @property
     def _delimiter(self) -> str:
-        return "\t" if self.written == "tsv" else ","
+        return "\t" if self.form is Format.TSV else ","
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class _Parquet:
     schema: pa.Schema
 
     def head(self) -> bytes:
-        return footers.PARQUET_MAGIC
+        return PARQUET_MAGIC
 
     def encode(self, batch: pa.RecordBatch) -> Encoded:
         if not batch.num_rows:
@@ -177,7 +178,7 @@ class _Arrow:
 
     def head(self) -> bytes:
         start: bytes = self.schema.serialize().to_pybytes()
-        return _ARROW_START + start if self.is_file else start
+        return ARROW_MAGIC + bytes(2) + start if self.is_file else start
 
     def encode(self, batch: pa.RecordBatch) -> Encoded:
         if not batch.num_rows:
@@ -191,11 +192,11 @@ class _Arrow:
 
     def tail(self, parts: Sequence[tuple[int, bytes]]) -> bytes:
         if not self.is_file:
-            return _ARROW_END
+            return ARROW_END
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, self.schema) as file:
             file.write_batch(pa.RecordBatch.from_pylist([], self.schema))
-        return _ARROW_END + footers.arrow_footer(sink.getvalue().to_pybytes(), parts)
+        return ARROW_END + footers.arrow_footer(sink.getvalue().to_pybytes(), parts)
 
 
 def _has_dictionary(kind: pa.DataType) -> bool:

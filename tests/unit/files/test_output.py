@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.files.formats import Format
 from serving.files.output import Output
 from serving.files.partials import OutputError
 from serving.files.written import Writer, writer_for
@@ -39,7 +40,7 @@ def write(output: Output, writer: Writer, until: int = PARTS) -> None:
 
 def run(folder: Path, name: str = "parquet", *, until: int = PARTS, **options: Any) -> list[Any]:  # noqa: ANN401
     """Run to the end, or close after some parts as if killed; give the notes gone on with."""
-    writer = writer_for(name, gz=False, schema=SCHEMA)
+    writer = writer_for(Format(name), gz=False, schema=SCHEMA)
     options = {"rejects": str(folder / "bad.ndjson"), **options}
     output = Output(str(folder / "out"), writer, IDENTITY, **options)
     with closing(output):
@@ -77,7 +78,7 @@ def test_files_are_there_when_all_is_done(tmp_path: Path) -> None:
 
 
 def test_what_is_abandoned_leaves_nothing(tmp_path: Path) -> None:
-    writer = writer_for("csv", gz=False, schema=SCHEMA)
+    writer = writer_for(Format.CSV, gz=False, schema=SCHEMA)
     output = Output(str(tmp_path / "out"), writer, IDENTITY, rejects=str(tmp_path / "bad.ndjson"))
     write(output, writer, 3)
     output.abandon()
@@ -154,7 +155,7 @@ def test_a_run_that_is_killed_leaves_what_can_be_gone_on_with(tmp_path: Path) ->
 def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     run(tmp_path, until=3)
     left = files(tmp_path)
-    writer = writer_for("parquet", gz=False, schema=SCHEMA)
+    writer = writer_for(Format.PARQUET, gz=False, schema=SCHEMA)
     another = {"the model": "iris:two", "--columns": ["row"], "--missing": None}
     told = r"out\.partial was begun otherwise: the model was iris:one, and is iris:two\. Without"
     with pytest.raises(OutputError, match=told):
@@ -168,7 +169,7 @@ def test_nothing_to_go_on_with_is_a_run_from_the_beginning(tmp_path: Path) -> No
 
 
 def test_two_runs_do_not_write_to_one_place(tmp_path: Path) -> None:
-    writer = writer_for("csv", gz=False, schema=SCHEMA)
+    writer = writer_for(Format.CSV, gz=False, schema=SCHEMA)
     output = Output(str(tmp_path / "out"), writer, IDENTITY)
     write(output, writer, 3)
     for resume in (False, True):
@@ -200,7 +201,7 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     folder.mkdir()
     (tmp_path / "link.csv").symlink_to(data)
     os.link(data, tmp_path / "hard.csv")
-    writer = writer_for("csv", gz=False, schema=SCHEMA)
+    writer = writer_for(Format.CSV, gz=False, schema=SCHEMA)
     refused = {
         "data.csv": "over what is read",
         "link.csv": "over what is read",
@@ -248,7 +249,7 @@ def test_a_pipe_gets_all_at_once_and_can_not_be_gone_on_with(tmp_path: Path) -> 
 
 def to(path: str, *, resume: bool = False) -> None:
     """Run, and write to a path."""
-    writer = writer_for("parquet", gz=False, schema=SCHEMA)
+    writer = writer_for(Format.PARQUET, gz=False, schema=SCHEMA)
     output = Output(path, writer, IDENTITY, resume=resume)
     assert not output.kept
     write(output, writer)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serving.files.formats import Format
 from serving.files.source import TableError
 from serving.files.written import writer_for
 from tests.unit.files.written import written
@@ -97,13 +98,13 @@ def test_what_stands_under_nulls_is_not_written() -> None:
 def test_columns_that_a_format_cannot_hold_are_refused_together() -> None:
     schema = pa.schema({"a": pa.binary(), "b": pa.int64(), "c": pa.list_(pa.duration("s"))})
     with pytest.raises(TableError, match=r"^can't be written as csv: a \(binary\), c \(list<.*--c"):
-        writer_for("csv", gz=False, schema=schema)
+        writer_for(Format.CSV, gz=False, schema=schema)
     interval = pa.schema({"a": pa.month_day_nano_interval()})
     with pytest.raises(TableError, match="can't be written as parquet: a"):
-        writer_for("parquet", gz=False, schema=interval)
+        writer_for(Format.PARQUET, gz=False, schema=interval)
     coded = pa.dictionary(pa.int8(), pa.string())
     with pytest.raises(TableError, match=r"can't be written as arrow: a .*, b "):
-        writer_for("arrow", gz=False, schema=pa.schema({"a": coded, "b": pa.list_(coded)}))
+        writer_for(Format.ARROW, gz=False, schema=pa.schema({"a": coded, "b": pa.list_(coded)}))
 
 
 def test_what_a_format_cannot_hold_of_a_part_is_told() -> None:
@@ -111,7 +112,7 @@ def test_what_a_format_cannot_hold_of_a_part_is_told() -> None:
     with pytest.raises(TableError, match="some rows can't be written as parquet: "):
         written("parquet", [pa.record_batch({"a": moments})])
     with pytest.raises(TableError, match="parquet is not compressed by gzip"):
-        writer_for("parquet", gz=True, schema=TABLE.schema)
+        writer_for(Format.PARQUET, gz=True, schema=TABLE.schema)
 
 
 def test_numbers_have_no_dictionaries_in_parquet_and_few_words_have_one() -> None:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from serving.files.formats import Format
 from serving.files.written import Writer, writer_for
 
 
 def written(name: str, parts: Sequence[pa.RecordBatch], *, gz: bool = False) -> bytes:
     """Write parts, each by a writer of its own, as processes do."""
-    writer = writer_for(name, gz=gz, schema=parts[0].schema)
+    writer = writer_for(Format(name), gz=gz, schema=parts[0].schema)
     return joined(writer, parts)
 
 
