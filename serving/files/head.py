@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serving.files.delimiter import BLANK, SNIFFED_CHARS, parted, rows_of
-from serving.files.records import Readable, lines_in, records_of
+from serving.files.records import Readable, lines_in, no_csv, records_of
 from serving.files.source import MAX_ROW_BYTES, Part, TableError
 from serving.files.splitting import check_text
 
@@ -63,9 +63,7 @@ def _first_row(block: bytes, name: str, *, is_last: bool) -> Head | None:
     try:
         records = records_of(block[before:], delimiter, is_last=is_last)
     except csv.Error as exc:
-        raise TableError(
-            f"{name} is no CSV: {exc.args[0]}, in line {first_line + exc.args[1]}"
-        ) from None
+        raise no_csv(name, first_line, exc) from None
     for at in np.flatnonzero(records.is_row):
         begin = before + int(records.ends[at - 1] if at else 0)
         end = before + int(records.ends[at])

@@ -52,9 +52,7 @@ def _given(data: str, how: How) -> tuple[Input, Format]:
         if how.from_ not in {None, Format.PARQUET}:
             raise TableError(f"{data} is a folder, and of these only such with Parquet are read")
         return Input(data), Format.PARQUET
-    if os.path.exists(data) and not os.path.isfile(
-        data
-    ):  # it can't be read from its beginning again
+    if os.path.exists(data) and not os.path.isfile(data):  # of which one reads the beginning once
         raise TableError(f"{data} is no file: for a pipe, say --data {STANDARD}")
     if how.from_ is not None:
         return Input(data, data.lower().endswith(".gz")), how.from_

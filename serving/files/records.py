@@ -62,6 +62,11 @@ def records_of(block: bytes, delimiter: str, *, is_last: bool = True) -> Records
     return Records(ends, _are_rows(codes, starts, ends), lines)
 
 
+def no_csv(name: str, line: int, exc: csv.Error) -> TableError:
+    """Tell why a file's block that begins in a line has no records, as `records_of` found."""
+    return TableError(f"{name} is no CSV: {exc.args[0]}, in line {line + exc.args[1]}")
+
+
 def has_initial_blanks(block: bytes, delimiter: str) -> bool:
     """Tell whether some cell begins with a blank, which is no part of it, outside of quotes."""
     if b" " not in block:
@@ -100,9 +105,7 @@ def cut(stream: Readable, delimiter: str, name: str, start: int, line: int) -> I
         try:
             records = records_of(block, delimiter, is_last=not more)
         except csv.Error as exc:
-            raise TableError(
-                f"{name} is no CSV: {exc.args[0]}, in line {line + exc.args[1]}"
-            ) from None
+            raise no_csv(name, line, exc) from None
         ends = records.ends
         done = int(ends[-1]) if len(ends) else 0
         sizes = np.diff(ends, prepend=0, append=len(block))

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from serving.files.delimiter import rows_of
-from serving.files.records import Records, has_initial_blanks, lines_in, records_of
+from serving.files.records import Records, has_initial_blanks, lines_in, no_csv, records_of
 from serving.files.source import Part, TableError
 from serving.files.transcoded import no_text
 from serving.problems import FieldError
@@ -44,8 +44,7 @@ def split(part: Part, delimiter: str, width: int, wanted: Collection[int], name:
     try:
         records = records_of(part.data, delimiter)
     except csv.Error as exc:
-        line = part.line + exc.args[1]
-        raise TableError(f"{name} is no CSV: {exc.args[0]}, in line {line}") from None
+        raise no_csv(name, part.line, exc) from None
     lines = part.line + records.lines[records.is_row]
     found = _at_once(part.data, records, delimiter, width, wanted)
     columns, odd = found or _one_by_one(part.data, delimiter, width, wanted)

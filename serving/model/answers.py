@@ -52,7 +52,7 @@ def labels_of(description: Description) -> tuple[tuple[Label, ...], ...]:
 
 
 class AnswerColumns:
-    """Makes answers of what an estimator gave, or of predictions."""
+    """Makes answers of what an estimator gave."""
 
     def __init__(self, description: Description) -> None:
         """Take the targets and their labels."""
@@ -73,9 +73,7 @@ class AnswerColumns:
             numbers = list(np.atleast_2d(outputs.scores.T))
             if self._by_class and outputs.scores.ndim == 1:
                 numbers = [-outputs.scores, outputs.scores]
-        return self._answers(checks.values(outputs), [_doubles(each) for each in numbers])
-
-    def _answers(self, values: Sequence[Any], numbers: list[Array]) -> Answers:
+        values = checks.values(outputs)
         columns: list[Sequence[Any]] = (
             list(zip(*values, strict=True)) if self._several else [values]
         )
@@ -84,8 +82,7 @@ class AnswerColumns:
                 [places[value] for value in column]
                 for places, column in zip(self._places, columns, strict=True)
             ]
-        return Answers([np.array(column) for column in columns], numbers)
-
-
-def _doubles(array: Array) -> Array:
-    return np.array(array, dtype=np.float64)  # a copy, in one piece
+        return Answers(
+            [np.array(column) for column in columns],
+            [np.array(each, dtype=np.float64) for each in numbers],  # copies, each in one piece
+        )

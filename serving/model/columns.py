@@ -63,21 +63,13 @@ class Column:
 
     def objects(self) -> list[Value]:
         """Give the values as Python has them, None where one is missing."""
-        objects: list[Value] = self.values.tolist()
-        if self.missing is not None:
-            missing = self.missing.tolist()
-            if self.words is not None:
-                objects = [
-                    None if gone else self.words[at]
-                    for at, gone in zip(self.values.tolist(), missing, strict=True)
-                ]
-            else:
-                objects = [
-                    None if gone else each for each, gone in zip(objects, missing, strict=True)
-                ]
-        elif self.words is not None:
-            objects = [self.words[at] for at in self.values.tolist()]
-        return objects
+        values: list[Any] = self.values.tolist()
+        if self.missing is None:
+            return values if self.words is None else [self.words[at] for at in values]
+        known = zip(values, self.missing.tolist(), strict=True)
+        if self.words is None:
+            return [None if gone else value for value, gone in known]
+        return [None if gone else self.words[at] for at, gone in known]
 
     def counted(self) -> Array | dict[Value, int]:
         """Give what bins count: doubles, or how often there is each string or boolean."""

@@ -8,6 +8,7 @@ few of them that the memory is flat, and counts of parts add up to those of the 
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -34,16 +35,16 @@ class Quantiles:
         return quantiles
 
     @classmethod
-    def of_note(cls, note: Sequence[Sequence[float]]) -> "Quantiles":
+    def of_note(cls, note: Sequence[Any]) -> "Quantiles":
         """Take what `note` gave."""
         quantiles = cls()
         bounds, keys, counts = note
         if bounds:
             quantiles.least, quantiles.most = bounds
-        quantiles.counts.update(dict(zip(map(int, keys), map(int, counts), strict=True)))
+        quantiles.counts.update(dict(zip(keys, counts, strict=True)))
         return quantiles
 
-    def note(self) -> list[list[float]]:
+    def note(self) -> list[Any]:
         """Give all of it for JSON."""
         bounds = [self.least, self.most] if self.counts else []
         return [bounds, list(self.counts), list(self.counts.values())]
@@ -58,16 +59,13 @@ class Quantiles:
         bits = doubles.view(np.int64)
         magnitudes = (bits & _MAGNITUDE) >> _LEFT_OUT
         keys, counts = np.unique(np.where(bits < 0, ~magnitudes, magnitudes), return_counts=True)
-        self.add(dict(zip(keys.tolist(), counts.tolist(), strict=True)))
+        self.counts.update(dict(zip(keys.tolist(), counts.tolist(), strict=True)))
 
-    def add(self, other: "Quantiles | dict[int, int]") -> None:
+    def add(self, other: "Quantiles") -> None:
         """Add what was counted elsewhere."""
-        if isinstance(other, Quantiles):
-            self.least = min(self.least, other.least)
-            self.most = max(self.most, other.most)
-            other = other.counts
-        for key, count in other.items():
-            self.counts[key] += count
+        self.least = min(self.least, other.least)
+        self.most = max(self.most, other.most)
+        self.counts.update(other.counts)
 
     def at(self, shares: Sequence[float]) -> list[float]:
         """Give the numbers below which these shares of all lie, each within 1 % of itself."""

@@ -5,7 +5,7 @@ Refuses what does not fit before the first row, and a table that is another when
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -35,7 +35,7 @@ from serving.scoring.workers import ScoringError
 
 # Of these other versions may write other bytes, or give other bits.
 _PACKAGES = ("numpy", "pyarrow", "scikit-learn", "onnxruntime")
-_DECIDING = {"columns", "errors", "from_", "to", "encoding", "missing", "header", "decimal"}
+_DECIDING = ("columns", "errors", "from_", "to", "encoding", "missing", "header", "decimal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +178,7 @@ def _settled(options: Options, about: About) -> dict[str, str]:
     """Give what else decides which bytes are written."""
     packages = {name: installed_version(name) or "none" for name in _PACKAGES}
     described = about.description.model_dump_json().encode()
-    named = {
-        field.name: repr(getattr(options, field.name))
-        for field in fields(options)
-        if field.name in _DECIDING
-    }
+    named = {name: repr(getattr(options, name)) for name in _DECIDING}
     return {"the model's files": sha256(described).hexdigest(), **packages, **named}
 
 
