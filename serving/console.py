@@ -8,7 +8,10 @@ is written by its number (``\u2192``), as Python does on stderr. Who has stopped
 import io
 import os
 import sys
+from collections.abc import Sequence
 from typing import TextIO
+
+MAX_NAMED = 30
 
 
 def take_any_text(encoding: str | None = None) -> None:
@@ -26,3 +29,9 @@ def show(text: str, stream: TextIO | None = None) -> None:
     except BrokenPipeError:
         # What is left in the stream would fail once more, when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def listed(values: Sequence[object]) -> str:
+    """List values for a person, not too many of them."""
+    shown = ", ".join(map(repr, values[:MAX_NAMED]))
+    return shown if len(values) <= MAX_NAMED else f"{shown} and {len(values) - MAX_NAMED} more"

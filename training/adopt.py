@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serving.console import listed
 from serving.model.description import Description, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
 from training.console import tell
@@ -27,7 +28,7 @@ from training.options import Options, agreed_task
 from training.publish import described, publish
 from training.sampled import sampled_table, with_targets
 from training.table.files import read_file
-from training.table.names import check_names, listed
+from training.table.names import check_names
 from training.table.table import Table, check_served, to_table
 
 

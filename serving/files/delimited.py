@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from serving.console import listed
 from serving.files.arrow import TYPES, array_of
 from serving.files.cells import Manner, column_of
-from serving.files.fit import check_names, listed
+from serving.files.fit import check_names
 from serving.files.formats import Format, How
 from serving.files.head import Place, head_of
 from serving.files.inputs import Input

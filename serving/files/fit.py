@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving.console import listed
 from serving.files.source import TableError
 from serving.model.features import Feature
-
-MAX_NAMED = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +71,3 @@ def _missing(name: str, names: Sequence[str], what: str) -> str:
 def _columns(names: Sequence[str]) -> str:
     """Begin a sentence about columns."""
     return f"column {names[0]!r} is" if len(names) == 1 else f"the columns {listed(names)} are"
-
-
-def listed(values: Sequence[object]) -> str:
-    """List values for a person, not too many of them."""
-    shown = ", ".join(map(repr, values[:MAX_NAMED]))
-    return shown if len(values) <= MAX_NAMED else f"{shown} and {len(values) - MAX_NAMED} more"

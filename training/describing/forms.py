@@ -8,6 +8,7 @@ is right; where nothing does, all that answer have to agree. Refuses what nothin
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from serving.console import listed
 from serving.model.description import Asked, Categories, Description, InputForm
 from serving.model.estimator import Estimator
 from serving.model.features import Row
@@ -17,7 +18,6 @@ from training.describing.comparing import alike, told_of_all
 from training.describing.dtypes import categories_of
 from training.describing.evidence import Evidence
 from training.errors import TrainingError, UndecidedError
-from training.table.names import listed
 
 MAX_REASON_CHARS = 200  # of what a library says
 MAX_SUSPECTED = 50  # different values of a column of numbers that may have been categories

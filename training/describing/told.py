@@ -16,12 +16,12 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import KBinsDiscretizer
 
+from serving.console import listed
 from serving.model.description import Label
 from serving.model.estimator import Estimator
 from training.describing.columns import Column, Columns
 from training.describing.tellers import TELLERS, alike
 from training.errors import TrainingError
-from training.table.names import listed
 
 NO_PARTS = (str, bytes, np.ndarray, pd.DataFrame, pd.Series, type, ModuleType)
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from serving.console import listed
 from serving.model.description import Label
 from serving.model.estimator import Estimator
 from serving.model.onnx_file import OnnxClassifier
 from serving.model.wrapped import CodedLabels
 from training.errors import TrainingError
-from training.table.names import listed
 
 WORDS = {"false": False, "true": True}
 

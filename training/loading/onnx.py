@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import onnx
 import onnx.numpy_helper
 
+from serving.console import listed
 from serving.model.description import Task
 from serving.model.estimator import Estimator
 from serving.model.onnx_file import (
@@ -26,7 +27,6 @@ from serving.model.wrapped import unwrapped
 from training.console import tell
 from training.errors import TrainingError
 from training.loading.survival import survive
-from training.table.names import listed
 
 Put: TypeAlias = Any  # an input or output of a session of ONNX Runtime's
 

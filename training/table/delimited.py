@@ -12,6 +12,7 @@ from itertools import islice
 
 import pandas as pd
 
+from serving.console import listed
 from serving.files.delimiter import SEP, parted
 from serving.files.source import TableError
 from training.errors import TrainingError
@@ -25,7 +26,7 @@ from training.table.header import (
     sample,
     why_not_one_column,
 )
-from training.table.names import listed, twice
+from training.table.names import twice
 from training.table.quotes import mended
 from training.table.records import Record, exact_records
 from training.table.walk import Mended

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from serving.console import listed
 from serving.model.description import Task
 from training.advice import option
 from training.errors import TrainingError
 from training.table.columns import is_number, is_text
 from training.table.dates import are_compact, are_dates
 from training.table.flaws import MAX_CLASSES, flaw_of
-from training.table.names import listed, rows_are
+from training.table.names import rows_are
 
 MIN_ROWS = 10
 MAX_DISTINCT_SHARE = 0.5  # of classes that are text: with more, it is no class but free text

@@ -4,9 +4,8 @@ import difflib
 from collections import Counter
 from collections.abc import Sequence
 
+from serving.console import listed
 from training.errors import TrainingError
-
-MAX_NAMED = 30
 
 
 def check_names(
@@ -44,9 +43,3 @@ def twice(names: Sequence[str]) -> list[str]:
 def rows_are(rows: int) -> str:
     """Begin a sentence about a number of rows."""
     return "1 row is" if rows == 1 else f"{rows} rows are"
-
-
-def listed(values: Sequence[object]) -> str:
-    """List values for a person, not too many of them."""
-    shown = ", ".join(map(repr, values[:MAX_NAMED]))
-    return shown if len(values) <= MAX_NAMED else f"{shown} and {len(values) - MAX_NAMED} more"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from serving.console import listed
 from serving.model.description import Task
 from serving.model.outputs import Array
 from serving.model.reading import Reading
@@ -17,7 +18,7 @@ from training.table.columns import FeatureType, frame_of, is_text, plain, type_o
 from training.table.faults import check_task, problems_of, why_unservable
 from training.table.flaws import mixtures
 from training.table.marks import told_text
-from training.table.names import check_names, listed, rows_are
+from training.table.names import check_names, rows_are
 from training.table.tasks import find_task, judgements
 
 MISSING = "an empty field is taken for missing, and what --missing names"

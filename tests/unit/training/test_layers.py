@@ -29,8 +29,8 @@ ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].s
 KNOWN_BY = {
     "table": "",
     "fitting": "table.columns table.table",
-    "loading": "fitting.families table.names",
-    "describing": "fitting.pipeline table.columns table.files table.names table.table",
+    "loading": "fitting.families",
+    "describing": "fitting.pipeline table.columns table.files table.table",
     "compiling": "describing.asking describing.batches describing.boundary describing.comparing "
     "describing.tellers fitting.pipeline",
     "card": "fitting.evaluation",
