@@ -60,9 +60,9 @@ _MAGIC: Mapping[bytes, Format] = {
 class How:
     """How a table is to be read, as a person says it, and what its output will be.
 
-    ``columns`` are those to be given back, None for all; ``from_`` is its format, if that is not to
-    be found. ``answers`` names the columns of the answers, and ``to`` is the output's format: for
-    text, cells are given back as they were written, for others with types.
+    ``columns`` are those to be given back, None for all. ``answers`` names the columns of the
+    answers, and ``to`` is the output's format: for text, cells are given back as they were written,
+    for others with types.
 
     The others are for CSV. ``missing`` has marks of missing values, beside the usual ones and those
     of training. The ``decimal`` mark is that of the columns in which training has read another.
@@ -70,7 +70,6 @@ class How:
     """
 
     columns: tuple[str, ...] | None = None
-    from_: Format | None = None
     encoding: str = "utf-8"
     missing: tuple[str, ...] = ()
     header: bool | None = None
@@ -101,7 +100,8 @@ def format_of(name: str) -> tuple[Format, bool]:
 def sniffed(head: bytes) -> tuple[Format, bool]:
     """Give the format of a table that begins so, and whether it is gzipped.
 
-    What is neither binary nor begins with an object or an array is CSV, with whatever delimiter.
+    What is neither binary nor begins with an object or an array is CSV, with whatever delimiter;
+    with tabs in its first line, TSV.
     """
     gz = head.startswith(b"\x1f\x8b")
     if gz:
@@ -113,4 +113,6 @@ def sniffed(head: bytes) -> tuple[Format, bool]:
         if head.startswith(magic) and not gz:
             return found, False
     text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
-    return Format.NDJSON if text[:1] in {b"{", b"["} else Format.CSV, gz
+    if text[:1] in {b"{", b"["}:
+        return Format.NDJSON, gz
+    return Format.TSV if b"\t" in text.partition(b"\n")[0] else Format.CSV, gz

@@ -17,13 +17,12 @@ _OF_CSV = (
 )
 
 
-def open_source(data: str, how: How, description: Description) -> Source:
-    """Open a file, a folder of Parquet files, or standard input.
+def open_source(given: Input, form: Format, how: How, description: Description) -> Source:
+    """Open what was found.
 
     Raises:
         TableError: it can't be read, or does not fit the model; all that is wrong with its columns.
     """
-    given, form = _given(data, how)
     usual = How()
     told = (how.header, how.decimal, how.encoding, how.missing)
     is_told = told != (usual.header, usual.decimal, usual.encoding, usual.missing)
@@ -36,12 +35,16 @@ def open_source(data: str, how: How, description: Description) -> Source:
     return open_delimited(given, how, description)
 
 
-def _given(data: str, how: How) -> tuple[Input, Format]:
-    """Tell what is to be read, and in which format it is."""
+def found(data: str, said: Format | None = None) -> tuple[Input, Format]:
+    """Find a file, a folder of Parquet files, or standard input, and its format, if none is said.
+
+    Raises:
+        TableError: it is not there, or of no format that can be read from there.
+    """
     if data == STANDARD:
         head = first_bytes()
-        form, gz = sniffed(head)
-        form = how.from_ or form
+        begun, gz = sniffed(head)
+        form = said or begun
         if form in _SEEKS:
             raise TableError(
                 f"{_SEEKS[form]} can't be read from standard input, for it begins at its end: name "
@@ -49,12 +52,12 @@ def _given(data: str, how: How) -> tuple[Input, Format]:
             )
         return Input(data, gz, head), form
     if os.path.isdir(data):
-        if how.from_ not in {None, Format.PARQUET}:
+        if said not in {None, Format.PARQUET}:
             raise TableError(f"{data} is a folder, and of these only such with Parquet are read")
         return Input(data), Format.PARQUET
     if os.path.exists(data) and not os.path.isfile(data):  # of which one reads the beginning once
         raise TableError(f"{data} is no file: for a pipe, say --data {STANDARD}")
-    if how.from_ is not None:
-        return Input(data, data.lower().endswith(".gz")), how.from_
+    if said is not None:
+        return Input(data, data.lower().endswith(".gz")), said
     form, gz = format_of(data)
     return Input(data, gz), form

@@ -19,7 +19,7 @@ from serving.drift.page import Rows, written
 from serving.drift.report import document
 from serving.drift.watch import Watch
 from serving.files.formats import STANDARD, Format, How, format_of
-from serving.files.opening import open_source
+from serving.files.opening import found, open_source
 from serving.files.output import Output
 from serving.files.partials import OutputError, writing
 from serving.files.source import TableError
@@ -69,29 +69,20 @@ class Options:
         """What becomes of bad rows."""
         return Errors.APART if self.rejects else Errors(self.errors)
 
-    def output_format(self) -> tuple[Format, bool]:
+    def output_format(self, given: Format) -> tuple[Format, bool]:
         """Give the format of the answers, and whether they are gzipped.
 
         Raises:
-            TableError: neither an option nor a name says it.
+            TableError: the name says none.
         """
         if self.to:
             return Format(self.to), self.out.endswith(".gz")
-        if self.out != STANDARD:
-            return format_of(self.out)
-        if self.from_:
-            return Format(self.from_), False
-        if self.data == STANDARD:
-            raise TableError("--to has to say in which format the answers go to standard output")
-        if Path(self.data).is_dir():
-            return Format.PARQUET, False
-        return format_of(self.data)[0], False
+        return (given, False) if self.out == STANDARD else format_of(self.out)
 
     def how(self, answers: Sequence[str], to: Format) -> How:
         """Tell how the table is to be read."""
         return How(
             columns=None if self.columns is None else tuple(self.columns),
-            from_=Format(self.from_) if self.from_ else None,
             encoding=self.encoding,
             missing=tuple(self.missing),
             header=self.header,
@@ -114,9 +105,10 @@ def score(
         raise OutputError(f"{options.report} can't be written: there is no such place to write to")
     scorer = make_scorer()
     about, watch, unwatched = scorer.about, scorer.watch, scorer.unwatched
-    to, gz = options.output_format()
+    given, form = found(options.data, Format(options.from_) if options.from_ else None)
+    to, gz = options.output_format(form)
     how = options.how(scorer.answer_schema.names, to)
-    source = open_source(options.data, how, about.description)
+    source = open_source(given, form, how, about.description)
     writer = writer_for(to, gz=gz, schema=beside(source.kept, scorer.answer_schema))
     del scorer  # workers have their own
     work = Work(source, writer, make_scorer, options.kind)

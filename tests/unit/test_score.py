@@ -5,6 +5,8 @@ import re
 import pytest
 
 import score
+from serving.files.formats import Format
+from serving.scoring.table import Options
 
 GIVEN = ("--model", "iris:latest", "--data", "in.csv", "--out", "out.csv")
 
@@ -36,3 +38,20 @@ def test_columns_and_workers_may_stand_alone() -> None:
     assert args.workers >= 1
     usual = score.build_parser().parse_args(GIVEN)
     assert (usual.columns, usual.workers, usual.errors) == (None, 1, "fail")
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (("--out", "-"), (Format.TSV, False)),
+        (("--out", "-", "--to", "arrows"), (Format.ARROWS, False)),
+        (("--out", "x.jsonl.gz"), (Format.NDJSON, True)),
+        (("--out", "x.gz", "--to", "csv"), (Format.CSV, True)),
+    ],
+)
+def test_answers_have_the_format_that_is_named_or_that_of_what_comes_in(
+    options: tuple[str, ...], found: tuple[Format, bool]
+) -> None:
+    given = vars(score.build_parser().parse_args([*GIVEN, *options]))
+    given.pop("model")
+    assert Options(**given).output_format(Format.TSV) == found

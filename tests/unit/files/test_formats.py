@@ -38,12 +38,13 @@ def test_another_name_is_refused(name: str) -> None:
         (b'\xef\xbb\xbf\n {"a":1}', Format.NDJSON),
         (b"[1, 2]\n", Format.NDJSON),
         (b"a;b\n1;2\n", Format.CSV),
+        (b"a\tb\n1\t2\n", Format.TSV),
         (b"", Format.CSV),
     ],
 )
 def test_a_table_begins_as_its_format_does(head: bytes, found: Format) -> None:
     assert sniffed(head) == (found, False)
-    if found in {Format.NDJSON, Format.CSV}:
+    if found.is_text:
         assert sniffed(gzip.compress(head)) == (found, True)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from serving.files.formats import Format, How
-from serving.files.opening import open_source
+from serving.files.opening import found, open_source
 from serving.files.source import TableError
 from tests.unit.files.arrow_tables import MODEL, table, written
 
@@ -53,8 +53,8 @@ def standard_input(path: Path) -> Iterator[None]:
         os.close(before)
 
 
-def content(data: str, how: How) -> pa.Table:
-    source = open_source(data, how, MODEL)
+def content(data: str) -> pa.Table:
+    source = open_source(*found(data), How(), MODEL)
     batches = [source.read(part).batch for part in source.parts()]
     return pa.Table.from_batches(batches, source.kept)
 
@@ -63,7 +63,7 @@ def content(data: str, how: How) -> pa.Table:
 def test_a_table_is_the_same_in_each_format(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(FILES[name]())
-    assert content(str(path), How()).equals(TABLE)
+    assert content(str(path)).equals(TABLE)
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv.gz", "t.jsonl.gz", "t.arrows"])
@@ -71,7 +71,7 @@ def test_standard_input_is_known_by_how_it_begins(tmp_path: Path, name: str) -> 
     path = tmp_path / "t"
     path.write_bytes(FILES[name]())
     with standard_input(path):
-        assert content("-", How()).equals(TABLE)
+        assert content("-").equals(TABLE)
 
 
 @pytest.mark.parametrize("name", ["t.pq", "t.feather"])
@@ -79,22 +79,24 @@ def test_what_begins_at_its_end_is_no_standard_input(tmp_path: Path, name: str) 
     path = tmp_path / name
     path.write_bytes(FILES[name]())
     with standard_input(path), pytest.raises(TableError, match="name the file"):
-        open_source("-", How(), MODEL)
+        found("-")
 
 
 @pytest.mark.parametrize(
-    ("data", "how", "told"),
+    ("data", "said", "how", "told"),
     [
-        ("none.csv", How(), "there is no file .*none.csv"),
-        ("none.parquet", How(), "there is no file .*none.parquet"),
-        ("none", How(), "is of no known kind"),
-        ("", How(from_=Format.CSV), "is a folder, and of these only such with Parquet"),
-        ("pipe", How(from_=Format.CSV), "is no file: for a pipe, say --data -"),
-        ("t.ndjson", How(missing=("?",)), "are for CSV files"),
-        ("t.ndjson", How(header=False), "are for CSV files"),
+        ("none.csv", None, How(), "there is no file .*none.csv"),
+        ("none.parquet", None, How(), "there is no file .*none.parquet"),
+        ("none", None, How(), "is of no known kind"),
+        ("", Format.CSV, How(), "is a folder, and of these only such with Parquet"),
+        ("pipe", Format.CSV, How(), "is no file: for a pipe, say --data -"),
+        ("t.ndjson", None, How(missing=("?",)), "are for CSV files"),
+        ("t.ndjson", None, How(header=False), "are for CSV files"),
     ],
 )
-def test_what_can_not_be_opened_is_told(tmp_path: Path, data: str, how: How, told: str) -> None:
+def test_what_can_not_be_opened_is_told(
+    tmp_path: Path, data: str, said: Format | None, how: How, told: str
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(TableError, match=told):
-        open_source(str(tmp_path / data), how, MODEL)
+        open_source(*found(str(tmp_path / data), said), how, MODEL)
