@@ -25,9 +25,10 @@ ERRORS = (pa.ArrowException, OSError, ValueError)
 
 
 class Batches(Protocol):
-    """A table, read once."""
+    """A table, read once. It tells how many ``rows`` it has; 0, if it does not."""
 
     schema: pa.Schema
+    rows: int
 
     def read(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Give the columns of these names, each of which is there once, and perhaps others.
@@ -62,7 +63,8 @@ class _Parquet:
 
     def __init__(self, path: str) -> None:
         self._files = _files(Path(path)) if os.path.isdir(path) else [path]
-        self._schemas = list(map(_schema, self._files))
+        self._schemas, rows = zip(*map(_said, self._files), strict=True)
+        self.rows = sum(rows)
         first, *others = self._schemas
         self.schema = pa.schema([_typed(field, others) for field in first])
 
@@ -98,9 +100,10 @@ class _Parquet:
                 )
 
 
-def _schema(path: str) -> pa.Schema:
+def _said(path: str) -> tuple[pa.Schema, int]:
+    """Give what a file says of its columns, and of the number of its rows."""
     with _parquet(path) as file:
-        return file.schema_arrow
+        return file.schema_arrow, file.metadata.num_rows
 
 
 def _typed(field: pa.Field, others: Sequence[pa.Schema]) -> pa.Field:
@@ -215,6 +218,7 @@ class _ArrowFile:
         self._mapped = _Mapped(path)
         self._file = pa.ipc.open_file(self._mapped.buffer, options=_only())
         self.schema = self._file.schema
+        self.rows = self._file.count_rows()
 
     def read(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         # Asked for some columns only, Arrow would copy these of the whole batch.
@@ -228,6 +232,8 @@ class _ArrowStream:
     A mark is at its end, which Arrow's own reader does not ask for: without it, a stream that was
     cut off would be taken for a shorter one.
     """
+
+    rows = 0
 
     def __init__(self, given: Input) -> None:
         self._given = given

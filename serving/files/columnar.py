@@ -67,8 +67,9 @@ class ColumnarSource:
         row = 1
         with reader:
             while (data := reader.receive()) is not None:
-                yield Part(row, 0, data)
-                row += _batch(data).num_rows
+                first, row = row, row + _batch(data).num_rows
+                share = min((row - 1) / reader.rows, 1.0) if reader.rows > 0 else 0.0
+                yield Part(first, 0, data, share)
 
     def read(self, part: Part) -> Read:
         """Read a part."""
@@ -113,29 +114,28 @@ class _Reader:
         self._close()
 
     def ask(self, names: Sequence[str]) -> None:
-        """Ask for these columns."""
+        """Ask for these columns, and be told how many rows there are; 0, if that is not known."""
         self._send({"names": names})
-        self._message()
+        self.rows: int = json.loads(self._message())["rows"]
 
     def receive(self) -> bytes | None:
         """Give the next part, None at the end."""
-        return self._message() or None
+        message = self._message()
+        return None if message.startswith(b"{") else message
 
     def _send(self, message: dict[str, Any]) -> None:
         with suppress(OSError):  # it has ended, which is told when it is listened to
             self._other.send_bytes(json.dumps(message).encode())
 
     def _message(self) -> bytes:
-        """Give what it says: what is no JSON as it is, of JSON nothing."""
+        """Give what it says, if that is no error."""
         try:
             message = self._other.recv_bytes()
         except (EOFError, OSError):
             raise TableError(self._death()) from None
-        if not message.startswith(b"{"):
-            return message
-        if error := json.loads(message).get("error"):
+        if message.startswith(b"{") and (error := json.loads(message).get("error")):
             raise TableError(error)
-        return b""
+        return message
 
     def _death(self) -> str:
         try:

@@ -54,13 +54,13 @@ def read(other: Connection) -> None:
 
 
 def _hand_over(other: Connection, given: Input, form: Format) -> None:
-    """Tell of the columns, be told which are wanted, and hand those over."""
+    """Tell of the columns, be told which are wanted, tell of the rows, and hand them over."""
     batches = open_batches(given, form)
     _ = batches.schema.names  # what is no UTF-8 is found here
     other.send_bytes(batches.schema.serialize())
     names = json.loads(other.recv_bytes())["names"]
     found = batches.read(names)
-    tell(other, ready=True)
+    tell(other, rows=batches.rows)
     for part in in_parts(_valid(found, names, given.name)):
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, part.schema) as stream:

@@ -17,7 +17,7 @@ from serving.files.cells import Manner, column_of
 from serving.files.fit import check_names
 from serving.files.formats import Format, How
 from serving.files.head import Place, head_of
-from serving.files.inputs import Input
+from serving.files.inputs import Input, share_of
 from serving.files.records import cut
 from serving.files.source import Part, Read, TableError, Taken
 from serving.files.splitting import split
@@ -56,7 +56,8 @@ class DelimitedSource:
         """
         with self.given.opened() as stream:
             text = Transcoded(stream, self.encoding, self.given.name)
-            yield from cut(text, self.delimiter, self.given.name, *self.start)
+            for part in cut(text, self.delimiter, self.given.name, *self.start):
+                yield part._replace(share=share_of(stream))
 
     def read(self, part: Part) -> Read:
         """Read a part, in any process.

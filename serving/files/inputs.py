@@ -75,6 +75,15 @@ class Input:
         return cast("BinaryIO", opened)
 
 
+def share_of(stream: BinaryIO) -> float:
+    """Tell how much of a file has been read, from 0 to 1; 0 of what is no file."""
+    file = stream.fileobj if isinstance(stream, gzip.GzipFile) else stream
+    try:
+        return min(file.tell() / os.fstat(file.fileno()).st_size, 1.0)
+    except (OSError, ZeroDivisionError):
+        return 0.0
+
+
 class _Standard(io.RawIOBase):
     """Standard input, with what was read of it before."""
 

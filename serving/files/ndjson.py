@@ -16,7 +16,7 @@ import pyarrow as pa
 from serving.files.arrow import TYPES, array_of
 from serving.files.fit import check_names
 from serving.files.formats import Format, How
-from serving.files.inputs import Input
+from serving.files.inputs import Input, share_of
 from serving.files.source import BLOCK_BYTES, MAX_ROW_BYTES, PART_ROWS, Part, Read, TableError
 from serving.json_text import may_overflow, overflows, parse_json
 from serving.model.columns import Column
@@ -94,14 +94,15 @@ class NdjsonSource:
                     rest += more
                 else:
                     for part in _cut(row, line, rest + whole):
-                        yield part
+                        yield part._replace(share=share_of(stream))
                         row += sum(not _is_blank(text) for text in part.data.split(b"\n"))
                     line += whole.count(b"\n") + 1
                     rest = left
                 if len(rest) > MAX_ROW_BYTES:
                     limit = MAX_ROW_BYTES >> 20
                     raise TableError(f"{self._given.name} has more than {limit} MiB in line {line}")
-        yield from _cut(row, line, rest)
+        for part in _cut(row, line, rest):
+            yield part._replace(share=1.0)
 
     def read(self, part: Part) -> Read:
         """Read a part."""

@@ -30,7 +30,8 @@ class Part(NamedTuple):
 
     ``row`` is the number of its first row, and ``line`` of its first line, both counted from 1
     (rows without the header); 0, where a file has no lines. ``data`` can be pickled. ``share`` is
-    how much of the file lies before its end, from 0 to 1, for who waits; 0, if that is not known.
+    about how much of the file lies before its end, from 0 to 1, for who waits; 0, if that is not
+    known.
     """
 
     row: int

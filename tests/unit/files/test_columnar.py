@@ -85,6 +85,14 @@ def test_a_folder_with_other_columns_is_refused_before_the_first_row(
         opened(tmp_path)
 
 
+def test_the_share_that_is_done_is_that_of_all_rows(tmp_path: Path) -> None:
+    more = pa.table({"x": pa.nulls(3 * PART_ROWS // 2), "w": pa.nulls(3 * PART_ROWS // 2)})
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.parquet").write_bytes(written(more, Format.PARQUET))
+    shares = [part.share for part in opened(tmp_path).parts()]
+    assert shares == [pytest.approx(share) for share in (1 / 3, 2 / 3, 1)]
+
+
 def test_a_folder_with_anything_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="has no Parquet files in it"):
         opened(tmp_path)

@@ -74,6 +74,17 @@ def test_standard_input_is_known_by_how_it_begins(tmp_path: Path, name: str) -> 
         assert content("-").equals(TABLE)
 
 
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {"t.arrows"}))
+def test_who_waits_is_told_how_much_of_a_file_is_done(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(FILES[name]())
+    assert [part.share for part in open_source(*found(str(path)), How(), MODEL).parts()] == [1.0]
+    if name.endswith("gz"):
+        with standard_input(path):
+            parts = list(open_source(*found("-"), How(), MODEL).parts())
+        assert [part.share for part in parts] == [0.0]
+
+
 @pytest.mark.parametrize("name", ["t.pq", "t.feather"])
 def test_what_begins_at_its_end_is_no_standard_input(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
