@@ -28,7 +28,7 @@ from serving.model.named import opened
 from serving.model.outputs import Array
 from serving.model.store import load
 from serving.model.stored import ModelError
-from serving.problems import FieldError
+from serving.problems import FieldError, name_at
 from serving.settings import Runtime, load_settings
 
 Errors: TypeAlias = Literal["fail", "null"]
@@ -169,7 +169,7 @@ class Scorer:
         bad = ((int(at), told) for told, rows in mistakes for at in rows)
         unusual: Counter[str] = Counter()
         for told, rows in warnings:
-            unusual[name_of(told)] += len(rows)
+            unusual[name_at(told.pointer)] += len(rows)
         return Scored(
             self._batch(good, answers, warnings, mistakes),
             sorted(bad, key=itemgetter(0)),
@@ -279,9 +279,4 @@ def _texts(remarks: Sequence[Remark], rows: int) -> pa.Array:
 
 def worded(told: FieldError) -> str:
     """Give a remark on a row as a sentence, with the name of the column that it is about."""
-    return f"{name_of(told)}: {told.detail}" if told.pointer else told.detail
-
-
-def name_of(told: FieldError) -> str:
-    """Give the name of the column that a remark on a row is about; none, if it is about the row."""
-    return told.pointer[1:].replace("~1", "/").replace("~0", "~")
+    return f"{name_at(told.pointer)}: {told.detail}" if told.pointer else told.detail

@@ -275,3 +275,8 @@ def way_to_root(path: str) -> str:
 def pointer(*parts: str | int) -> str:
     """Write a JSON Pointer: ``~`` and ``/`` within a part are escaped (RFC 6901, section 3)."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def name_at(place: str) -> str:
+    """Give the name that a JSON Pointer of one part has; none, if it is that of the whole."""
+    return place[1:].replace("~1", "/").replace("~0", "~")

@@ -6,16 +6,18 @@ What is wrong with a row is told in the service's own words, with where it stand
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from serving.bulk import Scored, Scorer, name_of
 from serving.files.source import Part, Read, Source
 from serving.files.written import Encoded, Writer
-from serving.problems import FieldError
+from serving.problems import FieldError, name_at
 from serving.scoring.tally import Tally
+
+if TYPE_CHECKING:  # it takes a second to load
+    from serving.bulk import Scored, Scorer
 
 TOLD_ROWS = 10  # bad ones, where the first of them end the run
 
@@ -38,7 +40,7 @@ class Mistake(NamedTuple):
     @property
     def column(self) -> str:
         """The column, empty where the whole row is wrong."""
-        return name_of(self.error)
+        return name_at(self.error.pointer)
 
     def written(self) -> bytes:
         """Give a line of JSON."""
@@ -65,7 +67,7 @@ class Work:
 
     source: Source
     writer: Writer
-    make_scorer: Callable[[], Scorer]
+    make_scorer: "Callable[[], Scorer]"
     errors: Errors
 
     def begin(self) -> Callable[[Part], Done]:
@@ -77,7 +79,7 @@ class Work:
         scorer = self.make_scorer()
         return lambda part: self._done(part, scorer)
 
-    def _done(self, part: Part, scorer: Scorer) -> Done:
+    def _done(self, part: Part, scorer: "Scorer") -> Done:
         """Score a part.
 
         Raises:
@@ -120,7 +122,7 @@ def beside(given: Any, answers: Any) -> Any:  # noqa: ANN401 (batches of pyarrow
 
 
 def _counted(
-    read: Read, scored: Scored, bad: int, mistakes: Sequence[Mistake], scorer: Scorer
+    read: Read, scored: "Scored", bad: int, mistakes: Sequence[Mistake], scorer: "Scorer"
 ) -> Tally:
     tally = Tally(scored.batch.num_rows, bad, unusual=scored.unusual, taken=read.taken)
     tally.count_mistakes((each.column, each.error.detail) for each in mistakes)
