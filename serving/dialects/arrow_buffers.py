@@ -6,6 +6,7 @@ would read wrongly in a compressed stream, is none to it. Refuses with 400 what 
 """
 
 import io
+import struct
 from functools import lru_cache
 
 import flatbuffers
@@ -13,7 +14,7 @@ import nanoarrow
 from nanoarrow.c_array_stream import CArrayStream
 from nanoarrow.ipc import InputStream, StreamWriter
 
-from serving.dialects.arrow_messages import BATCH, END, framed, malformed
+from serving.dialects.arrow_messages import BATCH, CONTINUATION, malformed
 
 CODECS = (0, 1)  # LZ4 frames, and Zstandard
 _VERSION = 4  # V5
@@ -27,9 +28,11 @@ def inflated(data: memoryview, codec: int, length: int) -> memoryview:
         Problem: 400.
     """
     body = bytes(data) + bytes(-len(data) % 8)
-    batch = framed(_batch(length, len(data), len(body), codec))
+    metadata = _batch(length, len(data), len(body), codec)
+    metadata += bytes(-len(metadata) % 8)
+    head, end = (struct.pack("<ii", CONTINUATION, size) for size in (len(metadata), 0))
     try:
-        given = InputStream.from_readable(b"".join((_schema(), batch, body, END)))
+        given = InputStream.from_readable(b"".join((_schema(), head, metadata, body, end)))
         with given, nanoarrow.c_array_stream(given) as stream:
             buffer = stream.get_next().child(0).view().buffer(1)
             return memoryview(buffer).cast("B")

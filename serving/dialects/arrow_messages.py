@@ -20,8 +20,7 @@ from serving.problems import (
 )
 
 SCHEMA, DICTIONARY, BATCH = 1, 2, 3  # kinds of messages, as Message.fbs numbers them
-_CONTINUATION = -1
-END = struct.pack("<ii", _CONTINUATION, 0)
+CONTINUATION = -1
 _VERSIONS = (3, 4)  # V4 and V5 differ in unions alone
 NULL, INT, FLOAT, BOOL, UTF8, LARGE_UTF8, UTF8_VIEW = 1, 2, 3, 6, 5, 20, 24
 _NESTED = {12, 13, 14, 16, 17, 21, 22, 25, 26}
@@ -106,12 +105,6 @@ def malformed(reason: str) -> NoReturn:
     raise Problem(MALFORMED_BODY, f"no Arrow stream: {reason}")
 
 
-def framed(metadata: bytes) -> bytes:
-    """Give metadata as it stands in a stream, before a body."""
-    padded = metadata + bytes(-len(metadata) % 8)
-    return struct.pack("<ii", _CONTINUATION, len(padded)) + padded
-
-
 def read_stream(body: bytes) -> tuple[list[Field], Iterator[Dictionary | Batch]]:
     """Give the columns of a stream, and what follows them, which is read when it is asked for.
 
@@ -151,7 +144,7 @@ def _messages(body: bytes) -> Iterator[_Message]:
     while True:
         mark, size = _unpacked("<ii", rest, 0)
         rest = rest[8:]
-        if mark != _CONTINUATION or size < 0:
+        if mark != CONTINUATION or size < 0:
             malformed("it does not begin as one, or was written by a version before 0.15")
         if size == 0:
             break

@@ -6,7 +6,7 @@ back as text. Blank lines are no rows.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeAlias, cast
 
@@ -93,16 +93,13 @@ class NdjsonSource:
                 if not end:
                     rest += more
                 else:
-                    for part in _cut(row, line, rest + whole):
-                        yield part._replace(share=share_of(stream))
-                        row += sum(not _is_blank(text) for text in part.data.split(b"\n"))
+                    row = yield from _cut(row, line, rest + whole, share_of(stream))
                     line += whole.count(b"\n") + 1
                     rest = left
                 if len(rest) > MAX_ROW_BYTES:
                     limit = MAX_ROW_BYTES >> 20
                     raise TableError(f"{self._given.name} has more than {limit} MiB in line {line}")
-        for part in _cut(row, line, rest):
-            yield part._replace(share=1.0)
+        yield from _cut(row, line, rest, 1.0)
 
     def read(self, part: Part) -> Read:
         """Read a part."""
@@ -155,14 +152,15 @@ class NdjsonSource:
         return pa.array(map(_text, values), pa.string())
 
 
-def _cut(row: int, line: int, block: bytes) -> Iterator[Part]:
-    """Cut whole lines into parts."""
+def _cut(row: int, line: int, block: bytes, share: float) -> Generator[Part, None, int]:
+    """Cut whole lines into parts, and give the number of the row that follows."""
     lines = block.split(b"\n")
     for start in range(0, len(lines), PART_ROWS):
         chosen = lines[start : start + PART_ROWS]
         if rows := sum(not _is_blank(text) for text in chosen):
-            yield Part(row, line + start, b"\n".join(chosen))
+            yield Part(row, line + start, b"\n".join(chosen), share)
             row += rows
+    return row
 
 
 def _is_blank(text: bytes) -> bool:

@@ -9,9 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-import pandas as pd
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,12 +108,3 @@ def test_whatever_has_a_text_is_written() -> None:
         '9223372036854775808,0.1,0.5,true,,1.10,2024-02-03,2024-02-03 04:05:06Z,"a,b","[1,null]",'
         '"{""a"":""b""}","{""a"":1}"\n,,nan,,,,,,,,,\n'
     )
-
-
-@pytest.mark.parametrize("delimiter", [",", "\t"])
-def test_pandas_reads_what_is_written(delimiter: str) -> None:
-    table = pd.DataFrame({"a": [0.1, None, 1e-9], "b": ["x\ty", "ü,", 'q"'], "c": [1, 2, 3]})
-    columns = pa.RecordBatch.from_pandas(table).columns
-    text = delimited(columns, delimiter)
-    read = pd.read_csv(io.BytesIO(text), sep=delimiter, names=["a", "b", "c"])
-    pd.testing.assert_frame_equal(read, table)
