@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from serving.dialects.tables import named_cells
 from serving.drift.watch import TURNED_OFF, Watch, watch_of
-from serving.files.arrow import check_fit, column_of, validate
+from serving.files.arrow import beside, check_fit, column_of, schema_beside, validate
 from serving.files.fit import Fit
 from serving.model.about import About
 from serving.model.answers import Answers, joined, labels_of
@@ -116,9 +116,9 @@ class Scorer:
         """
         if isinstance(table, pa.RecordBatch):
             return self._scored(table)
-        self.schema(table.schema)
+        schema = self.schema(table.schema)
         batches = [self._scored(batch) for batch in table.to_batches() if len(batch)]
-        return pa.Table.from_batches(batches, self.schema(table.schema))
+        return pa.Table.from_batches(batches, schema)
 
     def schema(self, given: pa.Schema) -> pa.Schema:
         """Give the columns of what is given for a table of such columns.
@@ -126,8 +126,8 @@ class Scorer:
         Raises:
             TableError: it does not fit the model.
         """
-        fit = self._fit(given)
-        return pa.schema([*(given.field(at) for at in fit.kept), *self.answer_schema])
+        kept = pa.schema([given.field(at) for at in self._fit(given).kept])
+        return schema_beside(kept, self.answer_schema)
 
     def _fit(self, given: pa.Schema) -> Fit:
         names = self.answer_schema.names
@@ -147,13 +147,16 @@ class Scorer:
             raise BadRowsError(
                 f"{count} rows are bad, row {row + 1} of its batch first: {worded(told)}"
             )
-        kept = [batch.column(at) for at in fit.kept]
-        return pa.record_batch([*kept, *scored.batch.columns], schema=self.schema(batch.schema))
+        return beside(batch.select(list(fit.kept)), scored.batch)
 
     def score(
         self, columns: Sequence[Column], broken: Mapping[int, FieldError] = NOTHING
     ) -> Scored:
-        """Score rows, given by the columns of the features; those that are broken get no answer."""
+        """Score rows, given by the columns of the features; those that are broken get no answer.
+
+        Raises:
+            ModelError: the estimator, which nothing has needed before, can't be loaded.
+        """
         judged = judge(self.description.features, columns, broken)
         good, columns = judged.good, judged.columns
         mistakes, warnings = judged.mistakes, judged.warnings

@@ -204,3 +204,14 @@ def array_of(feature: Feature, column: Column) -> pa.Array:
         gaps |= ~((np.abs(values) <= MAX_WHOLE) & (np.floor(values) == values))
         values = np.where(gaps, 0, values).astype(np.int64)
     return pa.array(values, kind, mask=gaps)
+
+
+def schema_beside(given: pa.Schema, answers: pa.Schema) -> pa.Schema:
+    """Give the columns of `beside`."""
+    return pa.schema([*given, *answers])
+
+
+def beside(given: pa.RecordBatch, answers: pa.RecordBatch) -> pa.RecordBatch:
+    """Put answers beside what is given back of the same rows, which may be no column."""
+    columns = [*given.columns, *answers.columns]
+    return pa.record_batch(columns, schema=schema_beside(given.schema, answers.schema))

@@ -6,11 +6,12 @@ What is wrong with a row is told in the service's own words, with where it stand
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import orjson
 
+from serving.files.arrow import beside
 from serving.files.source import Part, Read, Source
 from serving.files.written import Encoded, Writer
 from serving.problems import FieldError, name_at
@@ -106,19 +107,6 @@ class Work:
             [mistake for mistake in mistakes if mistake.row in first],
             _counted(read, scored, len(bad), mistakes, scorer),
         )
-
-
-def beside(given: Any, answers: Any) -> Any:  # noqa: ANN401 (batches of pyarrow's, or schemas)
-    """Put answers beside what is given back of the table: batches, or their schemas."""
-    if isinstance(given, type(answers)) and hasattr(given, "append"):
-        for field in answers:
-            given = given.append(field)
-        return given
-    if not given.num_columns:  # which may have no number of rows, either
-        return answers
-    for field, column in zip(answers.schema, answers.columns, strict=True):
-        given = given.append_column(field, column)
-    return given
 
 
 def _counted(

@@ -18,6 +18,7 @@ from serving.drift.comparison import compare
 from serving.drift.page import Rows, written
 from serving.drift.report import document
 from serving.drift.watch import Watch
+from serving.files.arrow import schema_beside
 from serving.files.formats import STANDARD, Format, How, format_of
 from serving.files.opening import found, open_source
 from serving.files.output import Output
@@ -26,7 +27,7 @@ from serving.files.source import TableError
 from serving.files.written import writer_for
 from serving.model.about import About
 from serving.model.stored import installed_version
-from serving.scoring.parts import Errors, Work, beside
+from serving.scoring.parts import Errors, Work
 from serving.scoring.progress import Progress
 from serving.scoring.run import run
 from serving.scoring.summary import text
@@ -109,7 +110,7 @@ def score(
     to, gz = options.output_format(form)
     how = options.how(scorer.answer_schema.names, to)
     source = open_source(given, form, how, about.description)
-    writer = writer_for(to, gz=gz, schema=beside(source.kept, scorer.answer_schema))
+    writer = writer_for(to, gz=gz, schema=schema_beside(source.kept, scorer.answer_schema))
     del scorer  # workers have their own
     work = Work(source, writer, make_scorer, options.kind)
     before = facts_of(options.data)
