@@ -28,7 +28,7 @@ from serving.model.named import opened
 from serving.model.outputs import Array
 from serving.model.store import load
 from serving.model.stored import ModelError
-from serving.problems import FieldError, name_at
+from serving.problems import UNLIKE_TRAINING, FieldError, name_at
 from serving.settings import Runtime, load_settings
 
 Errors: TypeAlias = Literal["fail", "null"]
@@ -37,7 +37,6 @@ Table: TypeAlias = Any  # a pyarrow.Table or a pyarrow.RecordBatch
 WARNINGS, ERROR = "warnings", "error"
 NOTHING: Mapping[int, FieldError] = {}
 TIMED_ROWS, TIMED_RUNS = 8192, 3  # to find out what is quicker
-UNLIKE = "the model can't compute with values unlike those of training"
 
 
 class BadRowsError(ValueError):
@@ -258,7 +257,7 @@ def _failed(failures: Mapping[int, BaseException], warnings: Sequence[Remark]) -
         unusual = [told for told, rows in warnings if at in rows]
         if unusual and isinstance(exc, ValueError):
             yield from (Remark(told, row) for told in unusual)
-            yield Remark(FieldError("", UNLIKE), row)
+            yield Remark(FieldError("", UNLIKE_TRAINING), row)
         else:
             yield Remark(FieldError("", f"the model fails on it: {type(exc).__name__}"), row)
 

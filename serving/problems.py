@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 
 MEDIA_TYPE = "application/problem+json"
+# The detail where an estimator refuses rows that have such values.
+UNLIKE_TRAINING = "the model can't compute with values unlike those of training"
 JSON_MEDIA_TYPE = "application/json"
 RETRY_AFTER_S = "1"
 MAX_TOLD_PLACES = 3  # in a sentence

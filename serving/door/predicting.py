@@ -27,6 +27,7 @@ from serving.problems import (
     NOT_ACCEPTABLE,
     NOT_FOUND,
     UNAVAILABLE,
+    UNLIKE_TRAINING,
     UNSUPPORTED_MEDIA_TYPE,
     Problem,
     ProblemType,
@@ -187,8 +188,7 @@ async def _outcome(asked: Asked, loaded: Loaded) -> Outcome:
     except EstimatorError as exc:
         warnings = asked.question.warnings
         if warnings and _is_of_input(exc, asked):
-            detail = "the model can't compute with values unlike those of training"
-            raise Problem(INVALID_INPUT, detail, errors=warnings) from exc
+            raise Problem(INVALID_INPUT, UNLIKE_TRAINING, errors=warnings) from exc
         raise
 
 
