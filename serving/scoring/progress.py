@@ -55,10 +55,14 @@ class Progress:
         """How long it has taken so far."""
         return self._now_s() - self._begun_s
 
+    @property
+    def rate(self) -> str:
+        """How many rows a second are done."""
+        return f"{self._rows / max(self.seconds, 1e-9):,.0f} rows a second"
+
     def told(self) -> str:
         """Give the line, without a bar."""
-        seconds = max(self.seconds, 1e-9)
-        words = [f"{self._rows:,} rows", f"{self._rows / seconds:,.0f} rows a second"]
+        words = [f"{self._rows:,} rows", self.rate]
         if self._share:
             words.insert(0, f"{self._share:.0%}".replace("%", " %"))
         if (still_s := self._now_s() - self._latest_s) >= STILL_S:

@@ -4,7 +4,7 @@ Values of rows are not among it, but the least and the greatest of what was pred
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from serving.drift.words import percent
@@ -20,14 +20,14 @@ QUANTILES |= {"99 %": 0.99}
 def text(
     tally: Tally,
     description: Description,
-    notes: Sequence[str],
     drift: Mapping[str, Any] | str,
     *,
     bad_are: str,
+    rate: str,
 ) -> list[str]:
     """Tell what was counted, with a report of drift or why there is none, line by line."""
     answered = tally.rows - tally.bad
-    lines = [*notes, f"{tally.rows:,} rows, {answered:,} answered"]
+    lines = [f"{tally.rows:,} rows, {answered:,} answered, {rate}"]
     if tally.bad:
         lines.append(f"{tally.bad:,} bad rows, {bad_are}:")
         lines += _kinds(tally.mistakes)

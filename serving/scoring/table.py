@@ -98,6 +98,8 @@ def score(
 ) -> Iterator[str]:
     """Score a table, and give what is to be told of it, line by line; then write the page.
 
+    How it is read is told first: that may be why rows are bad.
+
     Raises:
         TableError: it does not fit, is damaged, or can't be written as is wanted.
         BadRowsError, ScoringError, OutputError: see `run`; with a note if what is done is kept.
@@ -112,6 +114,7 @@ def score(
     source = open_source(given, form, how, about.description)
     writer = writer_for(to, gz=gz, schema=schema_beside(source.kept, scorer.answer_schema))
     del scorer  # workers have their own
+    yield from source.notes
     work = Work(source, writer, make_scorer, options.kind)
     before = facts_of(options.data)
     identity = {"the model": ":".join(about.named.values()), **before, **_settled(options, about)}
@@ -138,8 +141,8 @@ def score(
         output.close()
         raise
     report = _drift(tally, watch, about) if watch else None
-    notes = [*source.notes, progress.told()]
-    yield from text(tally, about.description, notes, report or unwatched, bad_are=_fate(options))
+    told = report or unwatched
+    yield from text(tally, about.description, told, bad_are=_fate(options), rate=progress.rate)
     if options.report and report:
         rows = Rows(Path(options.data).name, {"Table": options.data, "Scored": datetime.now(UTC)})
         with writing(str(options.report)):

@@ -48,10 +48,9 @@ def test_parts_add_up_and_are_told() -> None:
         part([], [], wrong),
         part(["ham"], [0, 1], wrong, wrong),
     )
-    told = text(tally, description(), ["column 'id' is no feature"], REPORT, bad_are="left out")
+    told = text(tally, description(), REPORT, bad_are="left out", rate="3 rows a second")
     assert told == [
-        "column 'id' is no feature",
-        "9 rows, 4 answered",
+        "9 rows, 4 answered, 3 rows a second",
         "5 bad rows, left out:",
         "  length: expected a number, got a string: 3",
         "  expected … values, got …: 2",
@@ -71,8 +70,8 @@ def test_parts_add_up_and_are_told() -> None:
 
 def test_numbers_are_told_by_quantiles_and_why_nothing_is_watched() -> None:
     tally = whole(*(Tally(101, numbers=[Quantiles.of(np.arange(101.0))]) for _ in range(2)))
-    assert text(tally, regression("price"), [], "it is off", bad_are="") == [
-        "202 rows, 202 answered",
+    assert text(tally, regression("price"), "it is off", bad_are="", rate="quick") == [
+        "202 rows, 202 answered, quick",
         "predictions:",
         "  least 0, 1 % up to 1, 10 % up to 10, 25 % up to 25, half up to 50, 75 % up to 75, "
         "90 % up to 90, 99 % up to 99, greatest 100",
@@ -86,5 +85,5 @@ def test_kinds_that_a_file_makes_up_are_not_all_kept() -> None:
         tally.count_mistakes([(f"column{at}", "unknown")])
     assert len(tally.mistakes) == MAX_KINDS + 1
     assert sum(tally.mistakes.values()) == MAX_KINDS + 50
-    told = text(tally, description(), [], "", bad_are="")
+    told = text(tally, description(), "", bad_are="", rate="")
     assert len(told) < 30
