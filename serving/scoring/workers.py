@@ -10,6 +10,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -75,7 +76,8 @@ class _Worker:
         self.process: ForkServerProcess = context.Process(
             target=_work, args=(its_end, work), name="scoring", daemon=True
         )
-        self.process.start()
+        with _not_interrupted():
+            self.process.start()
         its_end.close()
         self.is_ready = False
         self.task: _Task | None = None
@@ -91,6 +93,17 @@ class _Worker:
         self.process.kill()
         self.process.join()
         self.line.close()
+
+
+@contextmanager
+def _not_interrupted() -> Iterator[None]:
+    """Let Ctrl-C wait; processes that start meanwhile never hear it: who has started them does."""
+    resource_tracker.ensure_running()  # which would let it through, if it began with them
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class _Pool:
@@ -190,7 +203,6 @@ _ADVICE = "there may be too little memory, of which fewer --workers need less"
 
 def _work(line: Connection, work: Work) -> None:
     """Score what comes, until nobody is there any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who has started it ends it
     with suppress(AttributeError, OSError):  # a model that hangs would not see that it is alone
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with suppress(EOFError, OSError):

@@ -1,5 +1,7 @@
 """Parts are scored by one process or by several: in order, whatever happens to a worker."""
 
+import os
+import signal
 from collections.abc import Iterable, Iterator
 from multiprocessing import active_children
 from pathlib import Path
@@ -44,6 +46,14 @@ def test_what_fails_has_its_turn(tmp_path: Path, workers: int) -> None:
     assert told == "rows from 7 on can't be scored: FloatingPointError('no')"
     *scored, told = until_it_fails(FakeWork({}, tmp_path), workers, parts(6, None, 3))
     assert (scored, told) == ([0, 1, 2], "the file ends early")
+
+
+def test_ctrl_c_is_for_who_has_started_the_workers(tmp_path: Path) -> None:
+    with in_workers(WORKERS, FakeWork({}, tmp_path)) as score:
+        for worker in active_children():
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGINT)  # while it starts
+        assert numbers(score(parts(3))) == list(range(3))
 
 
 def test_a_part_that_ends_its_worker_is_given_to_another_once(tmp_path: Path) -> None:
