@@ -3,16 +3,14 @@
 The file is locked while a run lives, so that no other writes to the same place.
 """
 
-import fcntl
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from serving.files.partials import OutputError, write_all
+from serving.files.partials import locked, write_all
 
 # The lines of another layout are not gone on with.
 LAYOUT = 1
@@ -28,7 +26,7 @@ class Journal:
             OutputError: another run is at it.
         """
         self.place = place
-        self._file = _locked(place)
+        self._file = locked(place)
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Begin anew."""
@@ -79,20 +77,3 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _told(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _locked(place: Path) -> int:
-    while True:
-        file = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            told = str(place).removesuffix(place.suffix)
-            raise OutputError(f"another run is writing {told}") from None
-        except OSError:
-            return file  # this file system has no locks
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file), place.stat()):
-                return file
-        os.close(file)  # the run that had it has just removed it

@@ -4,6 +4,7 @@ What is no file, such as a pipe or a device, gets its bytes at once. What the sy
 as an `OutputError`, and so is a place that is read too.
 """
 
+import fcntl
 import os
 import sys
 import zlib
@@ -121,7 +122,7 @@ class Partial(Stream):
     def _open(self) -> int:
         self._place = Path(self.path).resolve()
         self._partial = partial_of(self._place)
-        return os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o666)
+        return locked(self._partial)
 
     def holds(self, size: int, checksum: int) -> bool:
         """Tell whether so many bytes with this CRC-32 follow, of an earlier run."""
@@ -152,3 +153,25 @@ def write_all(file: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(file, rest) :]
+
+
+def locked(place: Path) -> int:
+    """Open a file that no other run writes to, as long as it is open.
+
+    Raises:
+        OutputError: another run does.
+    """
+    while True:
+        file = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            told = str(place).removesuffix(place.suffix)
+            raise OutputError(f"another run is writing {told}") from None
+        except OSError:
+            return file  # this file system has no locks
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), place.stat()):
+                return file
+        os.close(file)  # the run that had it has just removed it

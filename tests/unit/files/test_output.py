@@ -175,9 +175,11 @@ def test_two_runs_do_not_write_to_one_place(tmp_path: Path) -> None:
     for resume in (False, True):
         with pytest.raises(OutputError, match=r"another run is writing .*out$"):
             run(tmp_path, "csv", resume=resume)
+    with pytest.raises(OutputError, match=r"another run is writing .*out$"):
+        Output(str(tmp_path / "other"), writer, IDENTITY, rejects=str(tmp_path / "out"))
     write(output, writer)
     output.finish()
-    assert {*files(tmp_path)} == {"out"}
+    assert {*files(tmp_path)} == {"out", "other.partial", "other.progress"}
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
