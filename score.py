@@ -110,7 +110,8 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.resume and "-" in (args.data, args.out):
         parser.error("--resume needs files: what comes or goes through a pipe can't be kept")
     others = {Path(name).resolve() for name in (args.data, args.out, args.errors)}
-    if args.report and args.report.resolve() in others:
+    report = args.report and args.report.resolve()
+    if report and not others.isdisjoint({report, *report.parents}):  # DATA may be a folder
         parser.error("--report needs a file of its own")
 
 

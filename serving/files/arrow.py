@@ -86,6 +86,8 @@ def validate(batch: pa.RecordBatch, columns: Sequence[int]) -> None:
     for at in columns:
         try:
             batch.column(at).validate(full=True)
+        except MemoryError:  # which says nothing of the column
+            raise
         except pa.ArrowException as exc:
             name = batch.schema.field(at).name
             raise TableError(f"column {name!r} is damaged: {exc}") from exc

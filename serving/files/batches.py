@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serving.files.formats import ARROW_END, ENDINGS, Format
-from serving.files.inputs import Input, unreadable
+from serving.files.inputs import Input, files_in, unreadable
 from serving.files.source import PART_ROWS, TableError
 
 _BATCH_ROWS = 8192
@@ -115,8 +115,8 @@ def _typed(field: pa.Field, others: Sequence[pa.Schema]) -> pa.Field:
 
 
 def _files(folder: Path) -> list[str]:
-    """Give the Parquet files in a folder; what others leave beside them begins with _ or a dot."""
-    found = sorted(path for path in folder.iterdir() if not path.name.startswith(("_", ".")))
+    """Give the Parquet files in a folder."""
+    found = files_in(folder)
     for path in found:
         if path.is_dir():
             raise TableError(f"{folder} has the folder {path.name} in it: name one without folders")
@@ -124,6 +124,8 @@ def _files(folder: Path) -> list[str]:
             raise TableError(
                 f"{folder} has {path.name} in it, which is named as no Parquet file is"
             )
+        if path.exists() and not path.is_file():  # such as a pipe, which would be waited for
+            raise TableError(f"{folder} has {path.name} in it, which is no file")
     if not found:
         raise TableError(f"{folder} has no Parquet files in it")
     return list(map(str, found))
@@ -140,6 +142,8 @@ def _parquet(path: str) -> pq.ParquetFile:
             pre_buffer=False,
             page_checksum_verification=True,
         )
+    except MemoryError:  # which says nothing of the file
+        raise
     except ERRORS as exc:
         raise TableError(unreadable(path, exc)) from exc
 
@@ -154,6 +158,8 @@ def _rows(path: str, file: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.
         for batch in file.iter_batches(at_once, columns=list(names), use_threads=False):
             found += batch.num_rows
             yield batch
+    except MemoryError:  # which says nothing of the file
+        raise
     except ERRORS as exc:
         raise TableError(unreadable(path, exc)) from exc
     if found != metadata.num_rows:

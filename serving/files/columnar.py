@@ -23,7 +23,7 @@ import pyarrow as pa
 from serving.files.arrow import check_fit, column_of, plain_schema
 from serving.files.formats import Format, How
 from serving.files.inputs import Input
-from serving.files.source import Part, Read, TableError
+from serving.files.source import CutShortError, Part, Read, TableError
 from serving.model.description import Description
 
 _PROGRAM = "serving.files.decoding"
@@ -132,24 +132,24 @@ class _Reader:
         try:
             message = self._other.recv_bytes()
         except (EOFError, OSError):
-            raise TableError(self._death()) from None
+            raise self._death() from None
         if message.startswith(b"{") and (error := json.loads(message).get("error")):
             raise TableError(error)
         return message
 
-    def _death(self) -> str:
+    def _death(self) -> TableError:
         try:
             status = self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             status = 0
         told = f"{self._given.name} can't be read: what reads it has ended"
         if status == -signal.SIGKILL:
-            return f"{told}, killed, perhaps because there was no memory left"
+            return CutShortError(f"{told}, killed, perhaps because there was no memory left")
         if status < 0:
-            return f"{told} by {signal.Signals(-status).name}; the file is damaged"
+            return TableError(f"{told} by {signal.Signals(-status).name}; the file is damaged")
         self._told.seek(0)
         last = self._told.read().decode(errors="replace").strip().rpartition("\n")[2]
-        return f"{told}: {last or status}"
+        return TableError(f"{told}: {last or status}")
 
 
 def _program(path: Sequence[str]) -> str:

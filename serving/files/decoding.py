@@ -47,8 +47,11 @@ def read(other: Connection) -> None:
     except TableError as exc:
         tell(other, error=str(exc))
     except MemoryError:
-        told = f"{given.name} takes more than {MEMORY_BYTES >> 30} GiB of memory to read: "
-        tell(other, error=told + "it may be damaged; if it is not, write it in smaller parts")
+        told = (
+            f"{given.name} takes more than {MEMORY_BYTES >> 30} GiB of memory to read: it may be "
+        )
+        told += "damaged; if it is not, write it in smaller parts, or give back fewer --columns"
+        tell(other, error=told)
     except ERRORS as exc:
         tell(other, error=unreadable(given.name, exc))
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from serving.files.formats import STANDARD
@@ -121,6 +122,11 @@ def first_bytes() -> bytes:
     except OSError as exc:
         raise TableError(unreadable("standard input", exc)) from exc
     return head
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Give what is read of a folder; what others leave beside it begins with _ or a dot."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(("_", ".")))
 
 
 def unreadable(name: str, reason: object) -> str:

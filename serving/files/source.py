@@ -25,6 +25,10 @@ class TableError(Exception):
     """A table can't be read, or does not fit the model; the message says why, and what to do."""
 
 
+class CutShortError(TableError):
+    """What reads a table was ended from outside: nothing is known to be wrong with the table."""
+
+
 class Part(NamedTuple):
     """A part of a table: rows that follow one another, as the file has them.
 

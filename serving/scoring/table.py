@@ -20,10 +20,11 @@ from serving.drift.report import document
 from serving.drift.watch import Watch
 from serving.files.arrow import schema_beside
 from serving.files.formats import STANDARD, Format, How, format_of
+from serving.files.inputs import files_in
 from serving.files.opening import found, open_source
 from serving.files.output import Output
 from serving.files.partials import OutputError, writing
-from serving.files.source import TableError
+from serving.files.source import CutShortError, TableError
 from serving.files.written import writer_for
 from serving.model.about import About
 from serving.model.stored import installed_version
@@ -132,13 +133,13 @@ def score(
         if facts_of(options.data) != before:
             raise TableError(f"{options.data} has changed while it was read")
         output.finish()
+    except (KeyboardInterrupt, CutShortError, ScoringError) as exc:
+        exc.add_note(output.kept)
+        output.close()
+        raise
     except (TableError, BadRowsError) as exc:
         exc.add_note("nothing is written" if output.kept else "what comes before is written")
         output.abandon()
-        raise
-    except (KeyboardInterrupt, ScoringError) as exc:
-        exc.add_note(output.kept)
-        output.close()
         raise
     report = _drift(tally, watch, about) if watch else None
     told = report or unwatched
@@ -163,11 +164,19 @@ def facts_of(data: str) -> dict[str, str]:
     if data == STANDARD:
         return {}
     place = Path(data).absolute()
-    files = sorted(place.rglob("*")) if place.is_dir() else [place]
-    states = [(str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in files]
+    files = files_in(place) if place.is_dir() else [place]
+    states = [(str(file), *_state(file)) for file in files]
     digest = sha256(repr(states).encode()).hexdigest()
     size = sum(size for _, size, _ in states)
     return {"--data": str(place), "the table, by its size and time": f"{size} bytes, {digest[:16]}"}
+
+
+def _state(file: Path) -> tuple[int, int]:
+    try:
+        state = file.stat()
+    except OSError:
+        return 0, 0  # it has gone, perhaps while it was read
+    return state.st_size, state.st_mtime_ns
 
 
 def _settled(options: Options, about: About) -> dict[str, str]:

@@ -20,6 +20,7 @@ GIVEN = ("--model", "iris:latest", "--data", "in.csv", "--out", "out.csv")
         (("--resume", "--out", "-"), "--resume needs files"),
         (("--resume", "--data", "-"), "--resume needs files"),
         (("--report", "out.csv"), "--report needs a file of its own"),
+        (("--data", "in", "--report", "in/drift.html"), "--report needs a file of its own"),
         (("--to", "xlsx"), "invalid choice"),
     ],
 )

@@ -160,11 +160,13 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes_with_workers_or_without(
             return is_more or run.poll() is not None
 
         eventually("another part", went_on)
-        workers = psutil.Process(run.pid).children() if run.poll() is None else []
-        run.kill()
+        others = psutil.Process(run.pid).children() if run.poll() is None else []
+        # What reads is killed first, as the system does where memory is short.
+        (others[0] if others and not killed else run).kill()
         _, told = run.communicate()
-        assert psutil.wait_procs(workers, PATIENCE_S)[1] == []  # none goes on alone
-        assert run.returncode in {0, -SIGKILL}, told
+        assert psutil.wait_procs(others, PATIENCE_S)[1] == []  # none goes on alone
+        assert run.returncode in ({0, -SIGKILL} if killed else {1}), told
+        assert killed or "--resume goes on with it" in told
         killed += 1
     assert killed > 1
     assert out.read_bytes() == whole

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from serving.files.columnar import ColumnarSource
 from serving.files.decoding import PART_BYTES, in_parts, read
 from serving.files.formats import Format, How
 from serving.files.inputs import Input
-from serving.files.source import PART_ROWS, TableError
+from serving.files.source import PART_ROWS, CutShortError, TableError
 from tests.unit.files import fuzz
 from tests.unit.files.arrow_tables import KINDS, MODEL, ROWS, Asking, saved, table, written
 
@@ -99,6 +100,10 @@ def test_a_folder_with_anything_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").touch()
     with pytest.raises(TableError, match=r"has a.csv in it, which is named as no Parquet file is"):
         opened(tmp_path)
+    (tmp_path / "a.csv").unlink()
+    os.mkfifo(tmp_path / "a.parquet")
+    with pytest.raises(TableError, match=r"has a.parquet in it, which is no file"):
+        opened(tmp_path)
 
 
 def swelling() -> bytes:
@@ -114,6 +119,17 @@ def test_a_file_that_swells_is_told(tmp_path: Path) -> None:
     path.write_bytes(swelling())
     assert path.stat().st_size < 1 << 20
     with pytest.raises(TableError, match="takes more than 1 GiB of memory to read"):
+        all_of(opened(path))
+
+
+def test_a_file_of_which_too_much_is_read_at_once_may_be_whole(tmp_path: Path) -> None:
+    rows, word = 4096, "x" * (1 << 20)
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * rows), pa.array([word]))
+    path = tmp_path / "t.parquet"
+    pq.write_table(
+        pa.table({"x": pa.nulls(rows), "w": words}), path, compression="zstd", store_schema=False
+    )
+    with pytest.raises(TableError, match=r"more than 1 GiB .* if it is not, write it in smaller"):
         all_of(opened(path))
 
 
@@ -141,20 +157,25 @@ def test_a_damaged_file_is_told(tmp_path: Path, form: str, data: bytes, told: st
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "kind", "told"),
     [
-        (signal.SIGSEGV, "has ended by SIGSEGV; the file is damaged"),
-        (signal.SIGKILL, "has ended, killed, perhaps because there was no memory left"),
+        (signal.SIGSEGV, TableError, "has ended by SIGSEGV; the file is damaged"),
+        (
+            signal.SIGKILL,
+            CutShortError,
+            "has ended, killed, perhaps because there was no memory left",
+        ),
     ],
 )
-def test_a_crash_is_told(tmp_path: Path, number: int, told: str) -> None:
+def test_a_crash_is_told(tmp_path: Path, number: int, kind: type[TableError], told: str) -> None:
     more = pa.table({"x": pa.array(range(1 << 18)), "w": pa.nulls(1 << 18)})  # than a socket takes
     source = opened(saved(tmp_path, more, Format.ARROW))
     assert source._reader is not None
     os.kill(source._reader._process.pid, number)
     source._reader._process.wait()
-    with pytest.raises(TableError, match=told):
+    with pytest.raises(TableError, match=told) as caught:
         list(source.parts())
+    assert type(caught.value) is kind
 
 
 @pytest.mark.slow
