@@ -41,7 +41,8 @@ def check_names(
     wanted = [feature.name for feature in features]
     back = list(names if kept is None else dict.fromkeys(kept))
     counts = Counter(names)
-    told = [_missing(name, names, "the model's column") for name in wanted if name not in counts]
+    absent = [name for name in wanted if name not in counts]
+    told = [_missing(name, names, "the model's column", wanted) for name in absent]
     told += [_missing(name, names, "the column") for name in back if name not in counts]
     if same := [n for n, count in counts.items() if count > 1 and (n in wanted or n in back)]:
         told.append(f"columns have the same name, rename them: {listed(same)}")
@@ -61,8 +62,10 @@ def check_names(
     return Fit(tuple(place[name] for name in wanted), tuple(place[name] for name in back), notes)
 
 
-def _missing(name: str, names: Sequence[str], what: str) -> str:
-    by_lower = {name.lower(): name for name in names}
+def _missing(name: str, names: Sequence[str], what: str, wanted: Sequence[str] = ()) -> str:
+    # Who lacks one column did not call it by the name of another that is wanted.
+    others = {each.lower() for each in wanted} - {name.lower()}
+    by_lower = {each.lower(): each for each in names if each.lower() not in others}
     close = difflib.get_close_matches(name.lower(), by_lower, 1)
     hint = f": did you mean {by_lower[close[0]]!r}?" if close else ""
     return f"{what} {name!r} is missing{hint}"

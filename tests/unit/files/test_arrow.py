@@ -96,6 +96,16 @@ def test_columns_that_never_fit_are_all_told_at_once() -> None:
     assert len(lines) == 9  # the last has the columns that there are
 
 
+def test_the_column_of_another_feature_is_not_what_was_meant() -> None:
+    features = (number("sepal width"), number("petal width"))
+    with pytest.raises(TableError) as told:
+        check_fit(pa.schema([("Petal width", pa.float64())]), features)
+    assert str(told.value).splitlines()[:2] == [
+        "the model's column 'sepal width' is missing",
+        "the model's column 'petal width' is missing: did you mean 'Petal width'?",
+    ]
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.int8()), pa.struct([("a", pa.int8())]), pa.binary()])
 def test_nested_and_binary_columns_never_fit(kind: pa.DataType) -> None:
     with pytest.raises(TableError, match="where the model takes"):
