@@ -35,6 +35,10 @@ _TAKEN: Mapping[str, frozenset[type]] = {
     "boolean": frozenset({bool}),
 }
 _STRINGS = frozenset({str})
+_ALL_IN_ONE = (
+    "has a list of rows on one line: NDJSON has each row on a line of its own, as pandas writes it "
+    "with lines=True"
+)
 
 
 class NdjsonSource:
@@ -75,6 +79,8 @@ class NdjsonSource:
                 if type(document) is dict:
                     return list(document)
                 if type(document) is list:
+                    if document and type(document[0]) in {dict, list}:
+                        raise TableError(f"{self._given.name} {_ALL_IN_ONE}")
                     break
         if not found:
             raise TableError(f"{self._given.name} is empty")

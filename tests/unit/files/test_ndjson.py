@@ -125,13 +125,14 @@ def test_parts_follow_one_another_by_rows_and_lines(
     ("lines", "told"),
     [
         (b"", "is empty"),
+        (b'[{"x":1,"w":"a"}]', "has a list of rows on one line: NDJSON has each row on a line"),
         (gzip.compress(b"[1]\n" * 9, mtime=0)[:-4], "can't be read, it may be damaged"),
         (b"[1]\n", "can't be read, it may be damaged"),
     ],
 )
 def test_a_damaged_file_is_told(tmp_path: Path, lines: bytes, told: str) -> None:
     with pytest.raises(TableError, match=told):
-        list(opened(tmp_path / ("t.ndjson.gz" if lines else "t.ndjson"), lines).parts())
+        list(opened(tmp_path / ("t.ndjson.gz" if "damaged" in told else "t.ndjson"), lines).parts())
 
 
 def test_a_line_that_is_too_long_is_told_with_its_number(
