@@ -64,7 +64,8 @@ def records_of(block: bytes, delimiter: str, *, is_last: bool = True) -> Records
 
 def no_csv(name: str, line: int, exc: csv.Error) -> TableError:
     """Tell why a file's block that begins in a line has no records, as `records_of` found."""
-    return TableError(f"{name} is no CSV: {exc.args[0]}, in line {line + exc.args[1]}")
+    cause = "is a quote not closed, or one within a text not doubled?"
+    return TableError(f"{name} is no CSV: {exc.args[0]}, in line {line + exc.args[1]}: {cause}")
 
 
 def has_initial_blanks(block: bytes, delimiter: str) -> bool:

@@ -126,7 +126,7 @@ def test_marks_that_are_named_are_missing_beside_those_of_training(csv: Path) ->
         ("a;b;c;d\n1;2;\xff;1\n", How(encoding="ascii"), "x.csv is not ascii, see line 2: save"),
         ("a;b;c;d\n", How(encoding="klingon"), "there is no encoding klingon: name another"),
         ("a;b;c;d\n", How(encoding="hex"), "there is no encoding hex: name another"),
-        ('a;b;c;d\n1;2;"x;1\n', How(), "x.csv is no CSV: unexpected end of data, in line 2"),
+        ('a;b;c;d\n1;2;"x;1\n', How(), "unexpected end of data, in line 2: is a quote not closed"),
     ],
 )
 def test_what_is_no_such_table_is_refused_with_what_to_do(
