@@ -27,9 +27,9 @@ def text(
 ) -> list[str]:
     """Tell what was counted, with a report of drift or why there is none, line by line."""
     answered = tally.rows - tally.bad
-    lines = [f"{tally.rows:,} rows, {answered:,} answered, {rate}"]
+    lines = [f"{_rows(tally.rows, 'row')}, {answered:,} answered, {rate}"]
     if tally.bad:
-        lines.append(f"{tally.bad:,} bad rows, {bad_are}:")
+        lines.append(f"{_rows(tally.bad, 'bad row')}, {bad_are}:")
         lines += _kinds(tally.mistakes)
     if tally.taken:
         lines.append("converted, or taken for missing:")
@@ -44,6 +44,10 @@ def text(
     for target, numbers in zip(targets, tally.numbers, strict=False):
         lines += [_predictions(target), f"  {', '.join(_quantiles(numbers))}"]
     return [*lines, *_drift(drift)]
+
+
+def _rows(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _predictions(target: str) -> str:

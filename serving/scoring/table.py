@@ -145,7 +145,8 @@ def score(
     told = report or unwatched
     yield from text(tally, about.description, told, bad_are=_fate(options), rate=progress.rate)
     if options.report and report:
-        rows = Rows(Path(options.data).name, {"Table": options.data, "Scored": datetime.now(UTC)})
+        name = given.name if given.is_standard else f"table {Path(given.name).name}"
+        rows = Rows(name, {"Table": given.name, "Scored": datetime.now(UTC)})
         with writing(str(options.report)):
             options.report.write_text(written(report, rows), "utf-8")
     elif options.report:
