@@ -71,6 +71,11 @@ class Options:
         """What becomes of bad rows."""
         return Errors.APART if self.rejects else Errors(self.errors)
 
+    @property
+    def deciding(self) -> dict[str, str]:
+        """The options that decide which bytes are written, as a person says them."""
+        return {f"--{name.rstrip('_')}": _said(getattr(self, name)) for name in _DECIDING}
+
     def output_format(self, given: Format) -> tuple[Format, bool]:
         """Give the format of the answers, and whether they are gzipped.
 
@@ -184,8 +189,13 @@ def _settled(options: Options, about: About) -> dict[str, str]:
     """Give what else decides which bytes are written."""
     packages = {name: installed_version(name) or "none" for name in _PACKAGES}
     described = about.description.model_dump_json().encode()
-    named = {name: repr(getattr(options, name)) for name in _DECIDING}
-    return {"the model's files": sha256(described).hexdigest(), **packages, **named}
+    return {"the model's files": sha256(described).hexdigest(), **packages, **options.deciding}
+
+
+def _said(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(repr, value)) or "nothing"
+    return "not given" if value is None else str(value)
 
 
 def _fate(options: Options) -> str:

@@ -11,6 +11,13 @@ from serving.scoring.table import Options
 GIVEN = ("--model", "iris:latest", "--data", "in.csv", "--out", "out.csv")
 
 
+def parsed(*options: str) -> Options:
+    """Give options as the command line takes them."""
+    given = vars(score.build_parser().parse_args([*GIVEN, *options]))
+    given.pop("model")
+    return Options(**given)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -53,6 +60,18 @@ def test_columns_and_workers_may_stand_alone() -> None:
 def test_answers_have_the_format_that_is_named_or_that_of_what_comes_in(
     options: tuple[str, ...], found: tuple[Format, bool]
 ) -> None:
-    given = vars(score.build_parser().parse_args([*GIVEN, *options]))
-    given.pop("model")
-    assert Options(**given).output_format(Format.TSV) == found
+    assert parsed(*options).output_format(Format.TSV) == found
+
+
+def test_what_decides_of_the_bytes_is_told_as_it_is_said() -> None:
+    usual, other = parsed().deciding, parsed("--columns", "--from", "csv", "--missing", "?", "-9")
+    assert (usual["--columns"], usual["--missing"], usual["--encoding"]) == (
+        "not given",
+        "nothing",
+        "utf-8",
+    )
+    assert usual | other.deciding == usual | {
+        "--columns": "nothing",
+        "--from": "csv",
+        "--missing": "'?', '-9'",
+    }

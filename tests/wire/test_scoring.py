@@ -82,7 +82,9 @@ def test_all_labels_bits_and_warnings_are_those_of_a_server(
     for name, description in models.items():
         rows = rows_for(description, ROWS, seed=3)
         table, out = write(tmp_path / f"{name}.parquet", description, rows), tmp_path / f"{name}.pq"
-        told = score(store, "--model", name, "--data", table, "--out", out, "--columns", "id")
+        page = tmp_path / f"{name}.html"
+        options = ("--out", out, "--columns", "id", "--report", page)
+        told = score(store, "--model", name, "--data", table, *options)
         answers = pq.read_table(out).to_pydict()
         assert answers.pop("id") == list(range(ROWS))
         wanted = answered(servers, name, description, rows)
@@ -91,6 +93,7 @@ def test_all_labels_bits_and_warnings_are_those_of_a_server(
         if description.reference:
             drift = eventually("all rows counted", partial(drift_of, servers, name, ROWS))
             assert f"drift: {drift['told']}" in told
+            assert f"table {table.name}: {ROWS} rows</title>" in page.read_text("utf-8")
 
 
 def drift_of(server: Server, name: str, rows: int) -> Any:  # noqa: ANN401 (JSON)
