@@ -9,10 +9,11 @@ Here is the command line. What is done stands in ``serving.scoring``: start at `
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,11 @@ def prepare_workers() -> None:
     multiprocessing.set_forkserver_preload(["serving.bulk", "serving.scoring.parts"])
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), path)))
+    resource_tracker.ensure_running()  # which would let Ctrl-C through, if it began below
+    # What starts with a signal blocked never gets it: Ctrl-C is for this process, which ends all.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     forkserver.ensure_running()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def scored(args: argparse.Namespace) -> Iterator[str]:

@@ -4,13 +4,13 @@ A worker has one part at a time, so that it is known which one ends it: that par
 another worker once. Parts are read ahead only so far as keeps workers busy.
 """
 
-import ctypes
+import fcntl
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 AHEAD = 2  # parts for each worker that are read, or done, before their turn
 TRIES = 2  # of a part that ends its worker
-_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 class ScoringError(Exception):
@@ -76,8 +75,7 @@ class _Worker:
         self.process: ForkServerProcess = context.Process(
             target=_work, args=(its_end, work), name="scoring", daemon=True
         )
-        with _not_interrupted():
-            self.process.start()
+        self.process.start()
         its_end.close()
         self.is_ready = False
         self.task: _Task | None = None
@@ -93,17 +91,6 @@ class _Worker:
         self.process.kill()
         self.process.join()
         self.line.close()
-
-
-@contextmanager
-def _not_interrupted() -> Iterator[None]:
-    """Let Ctrl-C wait; processes that start meanwhile never hear it: who has started them does."""
-    resource_tracker.ensure_running()  # which would let it through, if it began with them
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class _Pool:
@@ -203,8 +190,8 @@ _ADVICE = "there may be too little memory, of which fewer --workers need less"
 
 def _work(line: Connection, work: Work) -> None:
     """Score what comes, until nobody is there any more."""
-    with suppress(AttributeError, OSError):  # a model that hangs would not see that it is alone
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who has started it ends it
+    _end_with_parent()
     with suppress(EOFError, OSError):
         try:
             score = work.begin()
@@ -214,6 +201,21 @@ def _work(line: Connection, work: Work) -> None:
         line.send(None)
         while True:
             line.send(_tried(score, line.recv()))
+
+
+def _end_with_parent() -> None:
+    """Let the system end this process with that which has started it, whatever it does then.
+
+    A model that hangs would not see that it is alone; and its parent by the system's reckoning, of
+    which it was forked, lives as long as it does.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101 (this is a worker)
+    pipe = parent.sentinel  # nothing comes through it but its end, which is a signal from now on
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if wait([pipe], 0):  # it has ended before
+        os._exit(1)
 
 
 def _tried(score: Callable[[Part], Done], part: Part) -> Outcome:

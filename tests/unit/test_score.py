@@ -1,6 +1,8 @@
 """The command line of ``score.py``: what does not go together is refused at once."""
 
 import re
+import signal
+from multiprocessing import forkserver
 
 import pytest
 
@@ -75,3 +77,17 @@ def test_what_decides_of_the_bytes_is_told_as_it_is_said() -> None:
         "--from": "csv",
         "--missing": "'?', '-9'",
     }
+
+
+def test_what_workers_are_made_of_never_gets_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked: list[set[int]] = []
+
+    def started() -> None:
+        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    monkeypatch.setattr(forkserver, "ensure_running", started)
+    monkeypatch.setattr("multiprocessing.set_forkserver_preload", lambda names: None)
+    monkeypatch.setenv("PYTHONPATH", "")
+    score.prepare_workers()
+    assert signal.SIGINT in blocked[0]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -1,15 +1,18 @@
 """Parts are scored by one process or by several: in order, whatever happens to a worker."""
 
-import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from multiprocessing import active_children
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from serving.files.source import Part, TableError
 from serving.scoring.workers import AHEAD, ScoringError, in_this_process, in_workers
+from tests.server import ROOT, eventually
 from tests.unit.scoring.parts import FakeWork, numbers, parts
 
 WORKERS = 2
@@ -48,14 +51,6 @@ def test_what_fails_has_its_turn(tmp_path: Path, workers: int) -> None:
     assert (scored, told) == ([0, 1, 2], "the file ends early")
 
 
-def test_ctrl_c_is_for_who_has_started_the_workers(tmp_path: Path) -> None:
-    with in_workers(WORKERS, FakeWork({}, tmp_path)) as score:
-        for worker in active_children():
-            assert worker.pid is not None
-            os.kill(worker.pid, signal.SIGINT)  # while it starts
-        assert numbers(score(parts(3))) == list(range(3))
-
-
 def test_a_part_that_ends_its_worker_is_given_to_another_once(tmp_path: Path) -> None:
     with in_workers(WORKERS, FakeWork({2: "dies once"}, tmp_path)) as score:
         assert numbers(score(parts(5))) == list(range(5))
@@ -79,3 +74,24 @@ def test_no_worker_outlives_its_pool_though_a_model_hangs(tmp_path: Path) -> Non
         next(score(parts(4)))
         assert len(active_children()) == WORKERS
     assert active_children() == []
+
+
+LEFT_ALONE = """
+import os, signal, sys
+from pathlib import Path
+from serving.scoring.workers import in_workers
+from tests.unit.scoring.parts import FakeWork, parts
+folder = Path(sys.argv[1])
+with in_workers(2, FakeWork({1: "hangs"}, folder)) as score:
+    next(score(parts(4)))
+    while not list(folder.iterdir()):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_no_worker_outlives_who_has_started_it_though_a_model_hangs(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", LEFT_ALONE, str(tmp_path)], cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    (hanging,) = tmp_path.iterdir()
+    eventually("its end", lambda: not psutil.pid_exists(int(hanging.name)))
