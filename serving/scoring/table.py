@@ -34,9 +34,11 @@ from serving.scoring.run import run
 from serving.scoring.summary import text
 from serving.scoring.tally import Tally
 from serving.scoring.workers import ScoringError
+from serving.settings import load_settings
 
 # Of these other versions may write other bytes, or give other bits.
 _PACKAGES = ("numpy", "pyarrow", "scikit-learn", "onnxruntime")
+_SETTINGS = ("runtime", "drift", "drift_features")
 _DECIDING = ("columns", "errors", "from_", "to", "encoding", "missing", "header", "decimal")
 
 
@@ -186,10 +188,13 @@ def _state(file: Path) -> tuple[int, int]:
 
 
 def _settled(options: Options, about: About) -> dict[str, str]:
-    """Give what else decides which bytes are written."""
+    """Give what else decides which bytes are written, and what is counted beside."""
     packages = {name: installed_version(name) or "none" for name in _PACKAGES}
     described = about.description.model_dump_json().encode()
-    return {"the model's files": sha256(described).hexdigest(), **packages, **options.deciding}
+    settings = load_settings()
+    said = {f"SERVING_{name.upper()}": str(getattr(settings, name)) for name in _SETTINGS}
+    digest = {"the model's files": sha256(described).hexdigest()}
+    return digest | packages | said | options.deciding
 
 
 def _said(value: object) -> str:

@@ -18,19 +18,19 @@ from tests.server import ROOT, environment
 Row = list[Any]
 
 
-def score(home: Path, *options: str | Path, code: int = 0) -> str:
+def score(home: Path, *options: str | Path, code: int = 0, **settings: str) -> str:
     """Score a table, and give what is told, once it has ended with this code."""
-    process = started(home, *options)
+    process = started(home, *options, **settings)
     _, told = process.communicate()
     assert process.returncode == code, told
     return told
 
 
-def started(home: Path, *options: str | Path) -> subprocess.Popen[str]:
+def started(home: Path, *options: str | Path, **settings: str) -> subprocess.Popen[str]:
     """Begin to score a table."""
     command = [sys.executable, str(ROOT / "score.py"), *map(str, options)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment(home), cwd=ROOT, text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+    env, pipes = environment(home, settings), {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=env, cwd=ROOT, text=True, **pipes)  # type: ignore[call-overload, no-any-return]
 
 
 def rows_for(description: Description, count: int, seed: int) -> list[Row]:

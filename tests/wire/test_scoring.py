@@ -163,7 +163,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes_with_workers_or_without(
             return is_more or run.poll() is not None
 
         eventually("another part", went_on)
-        others = psutil.Process(run.pid).children() if run.poll() is None else []
+        others = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
         # What reads is killed first, as the system does where memory is short.
         (others[0] if others and not killed else run).kill()
         _, told = run.communicate()
@@ -188,5 +188,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(
         assert "--resume goes on" in told
         assert not (disk / "out.parquet").exists()
         make_room(disk)
+        told = score(store, *options, "--resume", code=1, SERVING_DRIFT="false")
+        assert "was begun otherwise: SERVING_DRIFT was True, and is False" in told
         score(store, *options, "--resume", "--workers", "2")
         assert (disk / "out.parquet").read_bytes() == whole
