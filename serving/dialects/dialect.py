@@ -80,8 +80,9 @@ class Conversation:
     any, all bodies are read. ``heeds`` tells of headers, in lower case, what each is for.
     ``describe`` is given the prediction for the features' examples, and how many rows a request may
     have. ``in_parts`` has the media types of bodies that may have more rows than fit into one
-    batch, ``echoes`` those that are answered in kind if the client takes anything, and ``streams``
-    tells how to read those that are answered part by part if that is in kind.
+    batch, ``swells`` those of which few bytes may hold much, ``echoes`` those that are answered in
+    kind if the client takes anything, and ``streams`` tells how to read those that are answered
+    part by part if that is in kind.
     """
 
     read: Callable[[Sent, About, Rows], Asked]
@@ -91,6 +92,7 @@ class Conversation:
     heeds: Mapping[str, str] = field(default_factory=dict)
     wording: Wording = PROBLEM_JSON
     in_parts: Container[str] = ()
+    swells: Container[str] = ()
     echoes: Container[str] = ()
     streams: Mapping[str, ReadParts] = field(default_factory=dict)
 

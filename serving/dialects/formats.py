@@ -43,6 +43,7 @@ WRITERS: Mapping[str, Write] = {
     ARROW_MEDIA_TYPE: write_arrow,
 } | ({PARQUET_MEDIA_TYPE: write_parquet} if IS_INSTALLED else {})
 IN_PARTS = frozenset(READERS) - {CSV_MEDIA_TYPE}
+SWELLS = frozenset({ARROW_MEDIA_TYPE, PARQUET_MEDIA_TYPE})  # they may be compressed
 ECHOES = frozenset(WRITERS) - {CSV_MEDIA_TYPE}
 STREAMS: Mapping[str, ReadParts] = {NDJSON_MEDIA_TYPE: read_in_parts}
 _LINES = (CSV_MEDIA_TYPE, NDJSON_MEDIA_TYPE)

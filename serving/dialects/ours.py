@@ -128,6 +128,7 @@ many = Conversation(
     reads=(JSON_MEDIA_TYPE, *formats.READERS),
     writes=(JSON_MEDIA_TYPE, *formats.WRITERS),
     in_parts=formats.IN_PARTS,
+    swells=formats.SWELLS,
     echoes=formats.ECHOES,
     streams=formats.STREAMS,
 )

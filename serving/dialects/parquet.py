@@ -1,7 +1,8 @@
 """Parquet, read and written by pyarrow where that is installed: the image has none.
 
 A file becomes an Arrow stream, which is read as any is. Refuses with 400 what is no such file, with
-413 one that says that it holds more than a body may, and with 415 all, where there is no pyarrow.
+413 one that holds more than a body may, and with 415 what is encoded in a way that is not read, or
+all, where there is no pyarrow.
 """
 
 import io
@@ -14,6 +15,7 @@ from serving.dialects.arrow import fitting, read_arrow, write_arrow
 from serving.dialects.arrow_columns import VALUE_BYTES, Room
 from serving.dialects.arrow_messages import read_stream
 from serving.dialects.dialect import Answer, Sent
+from serving.dialects.parquet_pages import page_sizes
 from serving.model.about import About
 from serving.model.outputs import Prediction
 from serving.model.rows import Question, Rows
@@ -24,6 +26,10 @@ IS_INSTALLED = find_spec("pyarrow") is not None
 _ROWS_AT_ONCE = 65_536
 _STRINGS = {"category", "text"}
 _MOST_IN_THRIFT = 2**31 - 1  # of its limits
+_ENCODED = (
+    "a column of strings is encoded in a way that is not read, perhaps by their differences: "
+    "encode it plainly or with a dictionary, or send an Arrow stream"
+)
 
 
 def read_parquet(sent: Sent, rows: Rows) -> Question:
@@ -39,7 +45,9 @@ def read_parquet(sent: Sent, rows: Rows) -> Question:
 
     try:
         stream = _as_stream(sent, rows)
-    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError):
+    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as exc:
+        if "Not yet implemented" in str(exc):
+            raise Problem(UNSUPPORTED_MEDIA_TYPE, _ENCODED) from None
         raise Problem(MALFORMED_BODY, "no Parquet file, or a damaged one") from None
     return read_arrow(sent._replace(body=stream), rows)
 
@@ -61,14 +69,17 @@ def _as_stream(sent: Sent, rows: Rows) -> bytes:
     fitting(fields, rows)
     metadata = file.metadata
     Room(sent.max_bytes).take(metadata.num_rows * len(rows.features) * VALUE_BYTES)
-    # Not of each column: where its statistics are damaged, asking for that ends the process.
-    groups = map(metadata.row_group, range(metadata.num_row_groups))
-    Room(sent.max_bytes).take(sum(group.total_byte_size for group in groups))
+    room, footer = Room(sent.max_bytes), pa.BufferOutputStream()
+    metadata.write_metadata_file(footer)
+    for size in page_sizes(sent.body, footer.getvalue().to_pybytes()):
+        room.take(size)
     # A word that many rows have is there once.
     strings = [feature.name for feature in rows.features if feature.type in _STRINGS]
     file = read(pa.BufferReader(sent.body), metadata=metadata, read_dictionary=strings)
     names = list(rows.by_name)
     batches = list(file.iter_batches(_ROWS_AT_ONCE, columns=names, use_threads=False))
+    if sum(batch.num_rows for batch in batches) != metadata.num_rows:
+        raise ValueError("it has other rows than it says")
     return _stream(batches[0].schema if batches else file.schema_arrow, batches)
 
 

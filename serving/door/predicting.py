@@ -103,7 +103,7 @@ class Predicting:
             headers = _heeded(request.scope["headers"], conversation.heeds)
         body, media_type = await read_body(request, conversation.reads, self._max_body_bytes)
         sent = Sent(body, media_type, wanted, headers, self._max_body_bytes)
-        is_large = len(body) > MAX_BYTES_AT_ONCE
+        is_large = len(body) > MAX_BYTES_AT_ONCE or media_type in conversation.swells
         if wanted == media_type and (read := conversation.streams.get(media_type)) is not None:
             return await self._stream(read, loaded, sent, is_large=is_large)
         if is_large and media_type in conversation.in_parts:

@@ -7,23 +7,18 @@ moved. An Arrow footer is a flatbuffer: the places of the messages are put at it
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import orjson
 
 from serving.files.formats import ARROW_MAGIC, PARQUET_MAGIC
+from serving.thrift import BINARY, FALSE, INTEGERS, LIST, STRUCT, TRUE, Fields, Reader
 
 # Fields of parquet.thrift. An ordinal says nothing that the order does not, and ends at 32767.
 _NUM_ROWS, _ROW_GROUPS = 3, 4
 _COLUMNS, _GROUP_ROWS, _GROUP_OFFSET, _ORDINAL = 1, 3, 5, 7
 _CHUNK_OFFSET, _META_DATA = 2, 3
 _PAGE_OFFSETS = {9, 10, 11}  # of the first page of data, of an index, and of the dictionary
-# Types of the compact protocol.
-_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _STRUCT = 1, 2, 3, 7, 8, 9, 12
-_INTEGERS = {4, 5, 6}
-
-# A struct's fields, each with its number and type.
-Fields: TypeAlias = list[tuple[int, int, Any]]
 
 
 class _Place(int):
@@ -34,7 +29,7 @@ def row_group(file: bytes) -> tuple[bytes, bytes]:
     """Take the data out of a Parquet file of one row group, and what tells of it in a footer."""
     size = struct.unpack("<i", file[-8:-4])[0]
     end = len(file) - 8 - size
-    (group,) = _field(_Reader(file[end:-8]).struct(), _ROW_GROUPS)[1]
+    (group,) = _field(Reader(file[end:-8]).struct(), _ROW_GROUPS)[1]
     begin = len(PARQUET_MAGIC)
     moved: Fields = []
     for number, kind, value in group:
@@ -82,62 +77,14 @@ def parquet_footer(empty: bytes, parts: Iterable[tuple[int, bytes]]) -> bytes:
             )
         )
     size = struct.unpack("<i", empty[-8:-4])[0]
-    new = {_NUM_ROWS: rows, _ROW_GROUPS: (_STRUCT, groups)}
-    fields = _Reader(empty[-8 - size : -8]).struct()
+    new = {_NUM_ROWS: rows, _ROW_GROUPS: (STRUCT, groups)}
+    fields = Reader(empty[-8 - size : -8]).struct()
     footer = b"".join(_struct([(n, k, new.get(n, v)) for n, k, v in fields]))  # type: ignore[arg-type]
     return footer + struct.pack("<i", len(footer)) + PARQUET_MAGIC
 
 
 def _field(fields: Fields, wanted: int) -> Any:  # noqa: ANN401 (what the field has)
     return next(value for number, _, value in fields if number == wanted)
-
-
-class _Reader:
-    """Reads values of the compact protocol, one after the other."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def struct(self) -> Fields:
-        fields: Fields = []
-        number = 0
-        while head := self._byte():
-            step, kind = head >> 4, head & 15
-            number = number + step if step else self._integer()
-            fields.append((number, kind, None if kind in {_TRUE, _FALSE} else self._value(kind)))
-        return fields
-
-    def _value(self, kind: int) -> Any:  # noqa: ANN401 (of any type)
-        if kind in _INTEGERS:
-            return self._integer()
-        if kind == _STRUCT:
-            return self.struct()
-        if kind == _LIST:
-            head = self._byte()
-            count = head >> 4 if head >> 4 < 15 else self._varint()
-            return head & 15, [self._value(head & 15) for _ in range(count)]
-        if kind == _BINARY:
-            return self._bytes(self._varint())
-        return self._bytes({_TRUE: 1, _FALSE: 1, _BYTE: 1, _DOUBLE: 8}[kind])
-
-    def _byte(self) -> int:
-        self._at += 1
-        return self._data[self._at - 1]
-
-    def _bytes(self, count: int) -> bytes:
-        self._at += count
-        return self._data[self._at - count : self._at]
-
-    def _varint(self) -> int:
-        value = shift = 0
-        while (byte := self._byte()) & 128:
-            value |= (byte & 127) << shift
-            shift += 7
-        return value | byte << shift
-
-    def _integer(self) -> int:
-        value = self._varint()
-        return value >> 1 ^ -(value & 1)
 
 
 def _varint(value: int) -> bytes:
@@ -159,7 +106,7 @@ def _struct(fields: Fields) -> Iterable[bytes | _Place]:
         step = number - last
         yield bytes([step << 4 | kind]) if 0 < step < 16 else bytes([kind]) + _zigzag(number)
         last = number
-        if kind not in {_TRUE, _FALSE}:
+        if kind not in {TRUE, FALSE}:
             yield from _value(kind, value)
     yield b"\0"
 
@@ -167,18 +114,18 @@ def _struct(fields: Fields) -> Iterable[bytes | _Place]:
 def _value(kind: int, value: Any) -> Iterable[bytes | _Place]:  # noqa: ANN401 (of any type)
     if isinstance(value, _Place):
         yield value
-    elif kind in _INTEGERS:
+    elif kind in INTEGERS:
         yield _zigzag(value)
-    elif kind == _STRUCT and not isinstance(value, bytes):
+    elif kind == STRUCT and not isinstance(value, bytes):
         yield from _struct(value)
-    elif kind == _LIST:
+    elif kind == LIST:
         inner, values = value
         count = len(values)
         yield bytes([count << 4 | inner]) if count < 15 else bytes([0xF0 | inner]) + _varint(count)
         for each in values:
             yield from _value(inner, each)
     else:
-        yield _varint(len(value)) + value if kind == _BINARY else value
+        yield _varint(len(value)) + value if kind == BINARY else value
 
 
 def arrow_block(message: bytes) -> bytes:

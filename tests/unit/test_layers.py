@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the bottom to the top, wing by wing and room by room: a room imports what stands before it,
 # but never a room of a sibling's.
-GROUND = "console problems json_text keys telemetry settings exposition gathering metrics"
+GROUND = "console problems json_text thrift keys telemetry settings exposition gathering metrics"
 WINGS = {
     "model": "domains features reading description outputs columns answers wrapped "
     "lightgbm_file onnx_session onnx_file shortcut scores about rows estimator compiled "
@@ -22,8 +22,8 @@ WINGS = {
     "output batches decoding columnar delimiter transcoded records splitting head cells "
     "delimited ndjson opening",
     "dialects": "dialect manners schemas lines tables ndjson arrow_messages arrow_buffers "
-    "arrow_columns arrow parquet formats ours tensors v2_outputs v2_rows v2 v1 arrays "
-    "invocations_rows invocations vertex",
+    "arrow_columns arrow parquet_pages parquet formats ours tensors v2_outputs v2_rows v2 v1 "
+    "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling "
     "streamed predicting pages models drift probes edge",
     "host": "process logs letters protocol wanted following life succession supervisor "

@@ -11,10 +11,12 @@ from serving.dialects.dialect import Sent
 from serving.dialects.formats import IN_PARTS
 from serving.dialects.ours import many
 from serving.dialects.parquet import PARQUET_MEDIA_TYPE
+from serving.files.footers import _struct
 from serving.model.about import About
 from serving.model.outputs import Prediction
 from serving.model.rows import Question, Rows
 from serving.problems import Problem
+from serving.thrift import Reader
 from tests.unit.samples import PROBABILITIES, category, description, number
 
 ABOUT = About(description(asked=PROBABILITIES), "v7")
@@ -76,3 +78,47 @@ def test_without_pyarrow_it_is_told_that_this_is_missing(monkeypatch: pytest.Mon
         read(file_of(TABLE))
     assert caught.value.kind.status == 415
     assert PARQUET_MEDIA_TYPE in IN_PARTS
+
+
+def lying(file: bytes, rows: int, size: int) -> bytes:
+    """Let a file of one row group say that it has so many rows, and so many bytes in them."""
+    begin = len(file) - 8 - int.from_bytes(file[-8:-4], "little")
+    fields = Reader(file, begin).struct()
+    told = {number: value for number, _, value in fields}
+    (group,) = told[4][1]
+    group[:] = [(n, kind, {2: size, 3: rows}.get(n, value)) for n, kind, value in group]
+    fields = [(n, kind, rows if n == 3 else value) for n, kind, value in fields]
+    footer = b"".join(map(bytes, _struct(fields)))
+    return file[:begin] + footer + len(footer).to_bytes(4, "little") + file[-4:]
+
+
+def test_pages_that_hold_more_than_is_told_are_never_inflated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(parquet.ParquetFile, "iter_batches")
+    large = pa.table({"length": [1.5], "colour": ["red" * 10**6]})
+    for dictionary in (True, False):
+        written = io.BytesIO()
+        parquet.write_table(large, written, compression="zstd", use_dictionary=dictionary)
+        body = lying(written.getvalue(), 1, 100)
+        assert len(body) < 10_000
+        with pytest.raises(Problem, match="the table holds more than 1000000 bytes"):
+            read(body)
+
+
+def test_a_file_with_fewer_rows_than_it_tells_of_is_damaged() -> None:
+    written = io.BytesIO()
+    parquet.write_table(TABLE, written)
+    assert len(read(lying(written.getvalue(), 1000, 100)).rows) == 1000
+    with pytest.raises(Problem, match="no Parquet file, or a damaged one"):
+        read(lying(written.getvalue(), 1001, 100))
+
+
+def test_strings_in_another_encoding_are_told() -> None:
+    written = io.BytesIO()
+    parquet.write_table(
+        TABLE, written, use_dictionary=False, column_encoding={"colour": "DELTA_BYTE_ARRAY"}
+    )
+    with pytest.raises(Problem, match="encode it plainly or with a dictionary") as caught:
+        read(written.getvalue())
+    assert caught.value.kind.status == 415

@@ -144,17 +144,23 @@ def test_what_a_dialect_does_not_take_is_refused_in_its_words_and_not_predicted(
 
 
 @pytest.mark.parametrize(
-    ("body", "reads_apart", "writes_apart"),
+    ("body", "swells", "reads_apart", "writes_apart"),
     [
-        (b"1,2\n" * 4, False, False),
-        (b"1,2\n" * 5, False, True),  # more than a batch may have
-        (b"1,2".ljust(MAX_BYTES_AT_ONCE), False, False),
-        (b"1,2".ljust(MAX_BYTES_AT_ONCE + 1), True, True),
+        (b"1,2\n" * 4, (), False, False),
+        (b"1,2\n" * 5, (), False, True),  # more than a batch may have
+        (b"1,2".ljust(MAX_BYTES_AT_ONCE), (), False, False),
+        (b"1,2".ljust(MAX_BYTES_AT_ONCE + 1), (), True, True),
+        (b"1,2\n", LINES.reads, True, True),
     ],
-    ids=["small", "many rows", "just small", "large"],
+    ids=["small", "many rows", "just small", "large", "swelling"],
 )
 def test_what_takes_long_is_read_and_written_apart_from_the_event_loop(
-    loaded: FakeLoaded, body: bytes, *, reads_apart: bool, writes_apart: bool
+    loaded: FakeLoaded,
+    body: bytes,
+    swells: Sequence[str],
+    *,
+    reads_apart: bool,
+    writes_apart: bool,
 ) -> None:
     threads: list[threading.Thread] = []
 
@@ -169,8 +175,8 @@ def test_what_takes_long_is_read_and_written_apart_from_the_event_loop(
         return Asked(question, written)
 
     predicting = Predicting(Shelf([loaded.as_loaded]), 2 * MAX_BYTES_AT_ONCE)
-    edge = door(predicting.route("/lines", replace(LINES, read=read, in_parts=LINES.reads)))
-    assert post(edge, body, "/lines", ()).status == 200
+    lines = replace(LINES, read=read, in_parts=LINES.reads, swells=swells)
+    assert post(door(predicting.route("/lines", lines)), body, "/lines", ()).status == 200
     here = threading.current_thread()
     assert [thread is not here for thread in threads] == [reads_apart, writes_apart]
 
