@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import pyarrow as pa
 
-from serving.files.arrow import TYPES, array_of
+from serving.files.arrow import MAX_WHOLE, TYPES, array_of
 from serving.files.fit import check_names
 from serving.files.formats import Format, How
 from serving.files.inputs import Input, share_of
@@ -22,6 +22,7 @@ from serving.json_text import may_overflow, overflows, parse_json
 from serving.model.columns import Column
 from serving.model.description import Description
 from serving.model.features import Feature
+from serving.model.outputs import Array
 from serving.model.rows import expected, unknown
 from serving.problems import FieldError, Problem, pointer
 
@@ -204,18 +205,24 @@ def _column(
         place_of: dict[Any, int] = {text: place for place, text in enumerate(texts)}
         places = np.array([place_of[value] for value in values], np.int64)
         return Column(places, missing, texts, others)
-    return Column(_numbers(feature, values), missing, None, others)
+    numbers, giants = _numbers(feature, values)
+    return Column(numbers, missing, None, others | giants)
 
 
-def _numbers(feature: Feature, values: Sequence[Any]) -> Any:  # noqa: ANN401 (an array)
+def _numbers(feature: Feature, values: Sequence[Any]) -> tuple[Array, dict[int, object]]:
+    """Give numbers as an array, and whole ones that no double holds exactly, where one has to."""
     if feature.type == "boolean":
-        return np.array(values, bool)
+        return np.array(values, bool), {}
     if float not in set(map(type, values)):
         try:
-            return np.array(values, np.int64)
+            return np.array(values, np.int64), {}
         except OverflowError:
             pass  # a double holds nearly what it is, as the service's own does
-    return np.array(values, np.float64)
+    doubles = np.array(values, np.float64)
+    if feature.type == "number":
+        return doubles, {}
+    giants = np.flatnonzero(np.abs(doubles) >= MAX_WHOLE).tolist()
+    return doubles, {at: values[at] for at in giants if type(values[at]) is int}
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 (any JSON)

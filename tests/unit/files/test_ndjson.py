@@ -22,7 +22,7 @@ from tests.unit.samples import boolean, category, description, integer, number
 
 FEATURES: tuple[Feature, ...] = (
     number("x"),
-    integer("n", nullable=True),
+    integer("n", domain=(-(2**53), 2**53), nullable=True),
     boolean("b"),
     category("w"),
 )
@@ -67,12 +67,14 @@ def test_lines_are_instances_by_name_or_in_the_order_of_the_features(tmp_path: P
         '{"x":"1","n":2.5,"b":"true","w":"over 20 characters long"}',
         *('{"x":1.5,"n":3,"b":true,"w":"red","y":1}', '{"n":null,"w":5}', '{"x":NaN}'),
         *("[[],{},3,4]", '{"x":1.5,"n":100000000000000000000000,"b":true,"w":"red"}'),
+        '{"x":1.5,"n":9007199254740993,"b":true,"w":"red"}',  # of which no double is
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_line_is_told_as_the_service_tells_it(
     tmp_path: Path, line: str
 ) -> None:
-    read = only(opened(tmp_path / "t.ndjson", f"{json.dumps(GOOD)}\n{line}\n{json.dumps(GOOD)}\n"))
+    last = json.dumps(GOOD | {"n": 3.0})
+    read = only(opened(tmp_path / "t.ndjson", f"{json.dumps(GOOD)}\n{line}\n{last}\n"))
     judged = judge(FEATURES, read.columns, read.broken)
     assert judged.good.tolist() == [True, False, True]
     told = {(each.told.pointer, each.told.detail) for each in judged.mistakes}
