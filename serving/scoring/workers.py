@@ -106,25 +106,29 @@ class _Pool:
         """Score all parts."""
         tasks, given, is_read = self._read(parts), 0, False
         while True:
-            while not is_read and self._ahead() < AHEAD * len(self._workers):
+            self._give()  # before anything else, so that who is done need not wait
+            if not is_read and self._ahead() < AHEAD * len(self._workers):
                 task = next(tasks, None)
                 is_read = task is None
                 if task is not None:
                     self._waiting.append(task)
-            for worker in self._workers:
-                if worker.is_ready and worker.task is None and self._waiting:
-                    worker.give(self._waiting.popleft())
-            if given in self._outcomes:
+                self._listen(timeout_s=0)
+            elif given in self._outcomes:
                 part, outcome = self._outcomes.pop(given)
                 done = _raised(outcome)
                 assert part is not None  # noqa: S101 (what can't be read is raised)
                 given += 1
                 yield part, done
-                self._listen(timeout_s=0)  # who is done need not wait for the others' turn
+                self._listen(timeout_s=0)
             elif is_read and not self._ahead():
                 return
             else:
                 self._listen()
+
+    def _give(self) -> None:
+        for worker in self._workers:
+            if worker.is_ready and worker.task is None and self._waiting:
+                worker.give(self._waiting.popleft())
 
     def kill(self) -> None:
         """End all workers."""
