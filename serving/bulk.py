@@ -26,7 +26,7 @@ from serving.model.columns import Column, Remark, among, by_columns, judge
 from serving.model.compiled import CompiledEstimator, shortest_s
 from serving.model.named import opened
 from serving.model.outputs import Array
-from serving.model.store import load
+from serving.model.store import LoadedModel, estimator_in_place, load
 from serving.model.stored import ModelError
 from serving.problems import UNLIKE_TRAINING, FieldError, name_at
 from serving.settings import Runtime, load_settings
@@ -87,7 +87,7 @@ class Scorer:
         self.description = self._stored.description
         self.about = About(self.description, str(self._stored.tag.version))
         loaded, example = load(self._stored, settings.runtime, lazily=True)
-        self._model = loaded
+        self._model: LoadedModel = loaded
         is_exact = isinstance(loaded, CompiledEstimator) and loaded.is_exact
         self._may_be_slow = is_exact and settings.runtime is Runtime.AUTO
         self._labels = [pa.array(labels) for labels in labels_of(self.description)]
@@ -208,7 +208,7 @@ class Scorer:
             self._may_be_slow = False
             some = [column.part(0, TIMED_ROWS) for column in columns]
             with suppress(ModelError):  # it is not needed
-                both = self._model, load(self._stored, Runtime.SKLEARN)[0]
+                both = self._model, estimator_in_place(self._stored)
                 self._model = min(
                     both, key=lambda one: shortest_s(partial(one.answers, some), TIMED_RUNS)
                 )

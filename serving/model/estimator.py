@@ -14,7 +14,15 @@ from serving.model.answers import AnswerColumns, Answers, joined
 from serving.model.columns import Column
 from serving.model.description import Categories, Description
 from serving.model.features import Category, Number, Row, Text, Value
-from serving.model.outputs import Array, Given, OutputChecks, Outputs, Prediction, tied
+from serving.model.outputs import (
+    Array,
+    Given,
+    OutputChecks,
+    Outputs,
+    Prediction,
+    dense,
+    tied,
+)
 
 Estimator: TypeAlias = Any  # scikit-learn has no type for it
 TableLike: TypeAlias = Any  # an array or a pandas DataFrame, with one row for each instance
@@ -145,6 +153,18 @@ class FittedEstimator:
         # The parameters were checked when the estimator was fitted.
         with sklearn.config_context(skip_parameter_validation=True):
             return self._checks.outputs(len(table), *self._asks(table))
+
+    def scores(self, table: TableLike) -> Array:
+        """Give each class's probability, or one number, for each row, as a graph does.
+
+        Raises:
+            Exception: what the estimator raises.
+        """
+        import sklearn
+
+        ask = getattr(self._estimator, self.description.asked.scored_by or "predict")
+        with sklearn.config_context(skip_parameter_validation=True):
+            return dense(ask(table)).astype(np.float64).reshape(len(table), -1)
 
     def _by_its_methods(self, table: TableLike) -> tuple[Given, Given]:
         """Give what ``predict`` and the scoring method give, if there is one."""

@@ -15,7 +15,7 @@ import bentoml
 import joblib
 
 from serving.model.code import CodeError, let_find, without_others
-from serving.model.compiled import CompiledEstimator, CompiledGraph
+from serving.model.compiled import CompiledEstimator, CompiledGraph, ScoringEstimator
 from serving.model.description import Compiled, Description
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.outputs import Prediction
@@ -144,6 +144,15 @@ def _graph(stored: VerifiedModel) -> CompiledGraph:
             f"model {stored.tag} can't be computed by onnxruntime: {exc!r} "
             "(SERVING_RUNTIME=sklearn does without)"
         ) from exc
+
+
+def estimator_in_place(stored: VerifiedModel) -> CompiledEstimator:
+    """Load the estimator of an exact graph, to be asked for scores as the graph is.
+
+    Raises:
+        ModelError: it can't be read here.
+    """
+    return CompiledEstimator(ScoringEstimator(_fitted(stored)), stored.description, None)
 
 
 def _fitted(stored: VerifiedModel) -> FittedEstimator:
