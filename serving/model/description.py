@@ -18,6 +18,8 @@ Label = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=Fals
 Task = Literal["classification", "regression", "clustering", "outlier-detection"]
 InputForm = Literal["array", "texts", "dicts", "gapped-dicts", "frame", "categorical-frame"]
 ScoringMethod = Literal["predict_proba", "decision_function"]
+ExplainingMethod = Literal["linear", "trees", "enumeration", "sampled"]
+ExplainedOutput = Literal["probability", "value", "score", "log-odds", "log-ratio"]
 INLIER, OUTLIER = "inlier", "outlier"
 
 
@@ -111,6 +113,30 @@ class Compiled(Frozen):
     sha256: str
 
 
+class Explained(Frozen):
+    """How predictions are explained, and that it was proven: see `serving.explaining`.
+
+    ``output`` says what base and contributions add up to: the ``probability``, ``value`` or
+    ``score`` that is answered; the ``log-odds`` of an answered probability; or, of more than two
+    classes, its ``log-ratio``, the logarithm less the mean of those of all classes. Those that
+    are not ``exact`` are told with standard errors. ``background`` says of what the
+    ``background_rows`` are made with which a row is compared: rows of training, or what is
+    published of them.
+
+    For ``rows`` rows of the table they added up to what the model answers; ``largest_difference``
+    is what was seen, relative and absolute. ``sha256`` is the digest of what is kept for them.
+    """
+
+    method: ExplainingMethod
+    output: ExplainedOutput
+    exact: bool
+    background: Literal["training", "published"]
+    background_rows: int
+    rows: int
+    largest_difference: float
+    sha256: str
+
+
 class Reference(Frozen):
     """How many rows of training fell into each bin, for comparison with what is served.
 
@@ -144,16 +170,17 @@ class Description(Frozen):
 
     ``targets`` names what is predicted, and is empty where nothing was given to learn. ``classes``
     has the labels in ``classes_`` order, a list of them for each target if there are several, and
-    is null where there are none. ``versions`` holds the Python and package versions that fitted
-    the estimator, ``requirements`` the packages that it needs beside those of the service, and
+    is null where there are none. ``versions`` holds the Python and package versions that fitted the
+    estimator, ``requirements`` the packages that it needs beside those of the service, and
     ``artifact_sha256`` the digest of its file. ``code`` has the digests of the modules that travel
     with it, by their paths in the folder of that name. ``compiled`` tells why it was not compiled,
-    if it was not. ``ignored`` names the columns of the table that are no features, the targets
-    among them: a client that sends its whole row may name them. ``reference`` is what requests can
-    be compared with; versions that kept none saved models without. It and ``training`` are null,
-    too, where it is not known what the estimator was fitted on. ``is_graph`` says that the
-    estimator is an ONNX file as somebody has brought it. ``reading`` tells how the table's cells
-    were read; it is null where none was text, or an older version saved the model.
+    if it was not, and ``explained`` why its predictions can't be explained. ``ignored`` names the
+    columns of the table that are no features, the targets among them: a client that sends its whole
+    row may name them. ``reference`` is what requests can be compared with; versions that kept none
+    saved models without. It and ``training`` are null, too, where it is not known what the
+    estimator was fitted on. ``is_graph`` says that the estimator is an ONNX file as somebody has
+    brought it. ``reading`` tells how the table's cells were read; it is null where none was text,
+    or an older version saved the model.
     """
 
     name: str
@@ -171,6 +198,7 @@ class Description(Frozen):
     asked: Asked
     code: Mapping[str, str] = Field(default_factory=dict)
     compiled: Compiled | str = "it was saved by a version that compiled none"
+    explained: Explained | str = "it was saved by a version that kept nothing for explanations"
     reference: References | None = None
     is_graph: bool = False
     reading: Reading | None = None

@@ -8,8 +8,26 @@ from serving.model.stored import VerifiedModel, compiled_form
 from serving.settings import Runtime
 
 # What of a description is for the service alone; and what is said of nothing else.
-_PRIVATE = ("artifact_sha256", "asked", "code", "compiled", "reference", "is_graph", "reading")
-_PRIVATE_PARTS = ("Asked", "Categories", "Compiled", "Reading", "Reference", "References", "Style")
+_PRIVATE = (
+    "artifact_sha256",
+    "asked",
+    "code",
+    "compiled",
+    "explained",
+    "reference",
+    "is_graph",
+    "reading",
+)
+_PRIVATE_PARTS = (
+    "Asked",
+    "Categories",
+    "Compiled",
+    "Explained",
+    "Reading",
+    "Reference",
+    "References",
+    "Style",
+)
 
 
 def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict[str, Any]:

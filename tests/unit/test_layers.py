@@ -16,6 +16,7 @@ WINGS = {
     "lightgbm_file onnx_session onnx_file shortcut scores about rows estimator compiled "
     "code stored facts store state named changes",
     "drift": "ranges bins watch comparison words report page",
+    "explaining": "kept numbers places attribution linear leaves coalitions explanation",
     "prediction": "lanes batching cache sinks log history tally drift predictor loaded "
     "shelf frames findings waiting companion shadow",
     "files": "source fit formats inputs arrow texts footers written partials journal "
@@ -47,6 +48,7 @@ ORDER = (
 KNOWN_BY = {
     "drift": "model.answers model.columns model.description model.domains model.features "
     "model.outputs",
+    "explaining": "model.answers model.columns model.description model.features model.outputs",
     "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
     "model.features model.outputs model.rows model.state model.store model.stored",
     "files": "model.columns model.description model.features model.outputs model.reading "

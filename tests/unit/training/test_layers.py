@@ -20,6 +20,7 @@ WINGS = {
     "around",
     "compiling": "company graph rounding tree trees floats preparation lightgbm xgboost boosters "
     "converters conversion hostile proof shortcut",
+    "explaining": "images ensembles linear leaves background explain",
     "card": "numbers drawing plots importance findings card",
 }
 TOP = ("options", "expected", "publish", "learn", "sampled", "adopt", "train")
@@ -33,6 +34,8 @@ KNOWN_BY = {
     "describing": "fitting.pipeline table.columns table.files table.table",
     "compiling": "describing.asking describing.batches describing.boundary describing.comparing "
     "describing.tellers fitting.pipeline",
+    "explaining": "compiling.graph compiling.lightgbm compiling.tree compiling.trees "
+    "describing.asking fitting.pipeline",
     "card": "fitting.evaluation",
 }
 

@@ -1,0 +1,61 @@
+"""What each column contributes to each output of a row, and how that adds up to what was answered.
+
+A way of explaining cuts its work on a row into parts: none takes long, as others wait meanwhile.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+
+from serving.model.columns import Column
+from serving.model.description import ExplainedOutput
+from serving.model.features import Row
+from serving.model.outputs import Array
+
+TOLERANCE = 1e-9  # within which contributions add up to the number answered
+
+Part: TypeAlias = Callable[[], Array]
+# Asks a model for the outputs of rows by columns: an array of shape (rows, outputs).
+Ask: TypeAlias = Callable[[Sequence[Column]], Array]
+
+
+class Attribution(NamedTuple):
+    """What the background has (outputs,), and what each column adds (columns, outputs).
+
+    ``errors`` has standard errors of these, where they were sampled.
+    """
+
+    base: Array
+    contributions: Array
+    errors: Array | None = None
+
+    @property
+    def totals(self) -> Array:
+        """What it adds up to: an array of shape (outputs,)."""
+        return np.asarray(self.base + self.contributions.sum(axis=0))
+
+
+class Way(Protocol):
+    """How rows are explained."""
+
+    def parts(self, row: Row) -> Sequence[Part]:
+        """Give what is to be computed for a row, if anything takes a while, part by part."""
+
+    def joined(self, row: Row, numbers: Array, results: Sequence[Array]) -> Attribution:
+        """Explain a row, given its outputs as they were answered and what its parts gave."""
+
+
+def adds_up(attribution: Attribution, output: ExplainedOutput, numbers: Array) -> bool:
+    """Tell whether an explanation adds up to the outputs that were answered."""
+    totals = attribution.totals
+    if output == "log-odds":
+        # Of two classes, so that neither side loses digits.
+        totals = 1 / (1 + np.exp(np.clip(-totals, -700, 700)))
+    elif output == "log-ratio":
+        powers = np.exp(totals - totals.max())
+        totals = powers / powers.sum()
+    sizes = 1 + np.abs(numbers) + np.abs(attribution.contributions).sum(axis=0)
+    if output in {"log-odds", "log-ratio"}:
+        sizes = np.ones_like(totals)
+    return bool((np.abs(totals - numbers) <= TOLERANCE * sizes).all())

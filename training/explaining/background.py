@@ -1,0 +1,1 @@
+"""The rows with which explanations compare: some of training, or none but what is published."""

@@ -1,0 +1,1 @@
+"""Trees of an estimator, of whichever library, and what is made of several."""
