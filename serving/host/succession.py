@@ -230,10 +230,10 @@ class Succession:
             self._beside = None
 
     def _refuse(self, reason: str, *, is_reload: bool) -> None:
-        if self._wanted is None and reason == self._reason:  # it is looked at in each turn
-            return
         if is_reload:
             log.error("reload.refused", reason=reason)
+        elif self._wanted is None and reason == self._reason:  # it is looked at in each turn
+            return
         else:
             log.error("switch.refused", reason=reason)
         self._reason = reason

@@ -241,13 +241,13 @@ def test_where_a_later_worker_can_not_serve_the_first_gives_its_place_back(tmp_p
     assert server.staff.later == OLD
 
 
-def test_what_can_not_be_made_out_from_the_start_is_told_once(
+def test_what_can_not_be_made_out_from_the_start_is_told_once_and_to_who_asks_for_a_reload(
     tmp_path: Path, lines: list[dict[str, Any]]
 ) -> None:
     server = Server(tmp_path, 1)
     server.wanted = ModelError("no state of models")
-    server.run()
-    assert events(lines) == ["switch.refused"]
+    server.run(lambda: None, server.succession.reload)
+    assert events(lines) == ["switch.refused", "reload.refused"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
