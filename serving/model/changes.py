@@ -12,7 +12,7 @@ from itertools import zip_longest
 from math import ceil, floor
 from typing import NamedTuple
 
-from serving.model.description import Description, Label
+from serving.model.description import Description, Explained, Label
 from serving.model.domains import Choices, Interval, Lengths
 from serving.model.features import MAX_TOLD, Feature, Number, Value
 
@@ -188,6 +188,7 @@ def _answered(old: Description, new: Description) -> Iterator[Noticed]:
         yield Noticed(told, breaking=True)
     elif had != has:  # a member more harms no reader of JSON
         yield Noticed(f"answers have {has}, too", breaking=False)
+    yield from _explained(old.explained, new.explained)
     if old.targets != new.targets:
         return
     by_target = zip_longest(old.classes_by_target, new.classes_by_target, fillvalue=())
@@ -223,6 +224,22 @@ def _sureness(description: Description) -> str:
             by_class = description.asked.scores_by_class
             return "scores by class" if by_class else "list of scores"
     return ""
+
+
+def _explained(old: Explained | str, new: Explained | str) -> Iterator[Noticed]:
+    """Compare what answers tell to who asks for explanations."""
+    if isinstance(new, str):
+        if isinstance(old, Explained):  # who asks for one gets no answer at all
+            yield Noticed(f"predictions are not explained any more: {new}", breaking=True)
+    elif isinstance(old, str):
+        yield Noticed("predictions can be explained", breaking=False)
+    else:
+        if old.output != new.output:
+            told = f"explanations are of the {new.output} (before: {old.output})"
+            yield Noticed(told, breaking=False)
+        if old.exact != new.exact:
+            now = "exact" if new.exact else "estimates, with standard errors"
+            yield Noticed(f"contributions are {now}", breaking=False)
 
 
 def _listed(values: Sequence[object]) -> str:

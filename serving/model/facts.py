@@ -1,8 +1,14 @@
 """What is public about a model: the answer to ``GET /model/info``, and its schema."""
 
-from typing import Any
+from typing import Any, get_args
 
-from serving.model.description import Compiled, Description
+from serving.model.description import (
+    Compiled,
+    Description,
+    Explained,
+    ExplainedOutput,
+    ExplainingMethod,
+)
 from serving.model.domains import Schema, closed
 from serving.model.stored import VerifiedModel, compiled_form
 from serving.settings import Runtime
@@ -30,8 +36,13 @@ _PRIVATE_PARTS = (
 )
 
 
-def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict[str, Any]:
-    """Tell all that is public about a model: the answer to ``GET /model/info``."""
+def model_info(
+    verified: VerifiedModel, runtime: Runtime = Runtime.AUTO, why_unexplained: str = ""
+) -> dict[str, Any]:
+    """Tell all that is public about a model: the answer to ``GET /model/info``.
+
+    ``why_unexplained`` is a reason why predictions are not explained here, whatever the model.
+    """
     info = verified.description.model_dump(
         mode="json",
         exclude={**dict.fromkeys(_PRIVATE, True), "features": {"__all__": {"known"}}},
@@ -39,6 +50,7 @@ def model_info(verified: VerifiedModel, runtime: Runtime = Runtime.AUTO) -> dict
     return info | {
         "version": str(verified.tag.version),
         "runtime": _told(compiled_form(verified, runtime), verified.description),
+        "explained": _explained(why_unexplained or verified.description.explained),
         "size_bytes": verified.size_bytes,
     }
 
@@ -73,8 +85,24 @@ def _told(proof: Compiled | str, description: Description) -> dict[str, Any]:
     }
 
 
+def _explained(proof: Explained | str) -> dict[str, Any]:
+    """Tell how predictions are explained, and what was proven about that; or why they are not."""
+    if isinstance(proof, str):
+        return {"why_not": proof}
+    errors = "" if proof.exact else "; contributions come with their standard errors"
+    return {
+        "method": proof.method,
+        "output": proof.output,
+        "exact": proof.exact,
+        "background_rows": proof.background_rows,
+        "background": proof.background,
+        "proven": f"for {proof.rows} rows of the table, base and contributions added up to what "
+        f"the model answers, within {proof.largest_difference:.1g}{errors}",
+    }
+
+
 def model_info_schemas() -> dict[str, Schema]:
-    """Describe it, as ``ModelInfo``: what `Description` publishes, and three more."""
+    """Describe it, as ``ModelInfo``: what `Description` publishes, and four more."""
     schema = Description.model_json_schema(
         mode="serialization", ref_template="#/components/schemas/{model}"
     )
@@ -104,6 +132,22 @@ def model_info_schemas() -> dict[str, Schema]:
             },
             ("tolerance", "largest_difference", "not_compiled"),
         ),
+        "explained": {
+            "description": "how predictions are explained, or why they are not",
+            "oneOf": [
+                closed(
+                    {
+                        "method": {"enum": list(get_args(ExplainingMethod))},
+                        "output": {"enum": list(get_args(ExplainedOutput))},
+                        "exact": {"type": "boolean"},
+                        "background_rows": {"type": "integer"},
+                        "background": {"enum": ["training", "published"]},
+                        "proven": text,
+                    }
+                ),
+                closed({"why_not": text}),
+            ],
+        },
         "size_bytes": {"type": "integer"},
     }
     return {**parts, "ModelInfo": closed(properties)}

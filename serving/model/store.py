@@ -24,6 +24,7 @@ from serving.model.stored import (
     CARD,
     CODE,
     DESCRIPTION,
+    EXPLANATION,
     GRAPH,
     SKLEARN,
     ModelError,
@@ -60,12 +61,13 @@ def save(
     card: str,
     graph: bytes | None = None,
     code: Path | None = None,
+    explanation: bytes | None = None,
 ) -> bentoml.Tag:
     """Save a fitted estimator with its description and card; the digest is filled in here.
 
-    ``graph`` is the ONNX graph of a compiled one, and ``code`` the folder of the modules that the
-    description says travel with it. Returns the tag with the version that the store
-    gave.
+    ``graph`` is the ONNX graph of a compiled one, ``code`` the folder of the modules that the
+    description says travel with it, and ``explanation`` what is kept for explanations, if it says
+    that there are some. Returns the tag with the version that the store gave.
     """
     training = description.training
     with bentoml.models.create(
@@ -85,6 +87,8 @@ def save(
         (folder / CARD).write_text(card, "utf-8")
         if graph is not None:
             (folder / GRAPH).write_bytes(graph)
+        if explanation is not None:
+            (folder / EXPLANATION).write_bytes(explanation)
         if code is not None:
             shutil.copytree(code, folder / CODE)
     return stored.tag

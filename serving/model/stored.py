@@ -21,11 +21,12 @@ from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 from pydantic import ValidationError
 
-from serving.model.description import Compiled, Description
+from serving.model.description import Compiled, Description, Explained
 from serving.settings import Runtime
 
 ARTIFACT = "saved_model.pkl"
 GRAPH = "model.onnx"
+EXPLANATION = "explanation.npz"
 DESCRIPTION = "description.json"
 CARD = "card.html"
 CODE = "code"  # the folder of its own modules
@@ -72,6 +73,8 @@ def verify(stored: bentoml.Model, *, installed: bool = True) -> VerifiedModel:
         wanted = {ARTIFACT: description.artifact_sha256}
         if isinstance(description.compiled, Compiled):
             wanted[GRAPH] = description.compiled.sha256
+        if isinstance(description.explained, Explained):
+            wanted[EXPLANATION] = description.explained.sha256
         wanted |= {f"{CODE}/{file}": digest for file, digest in description.code.items()}
         damaged = [name for name, digest in wanted.items() if sha256(path / name) != digest]
         (path / CARD).stat()

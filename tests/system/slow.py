@@ -36,6 +36,7 @@ def save_slow() -> None:
     from serving.model.stored import verify
 
     verified = verify(ServedModel("iris:latest").resolve())
-    changes = {"name": "slow", "compiled": "it is not the estimator that was"}
+    why_not = "it is not the estimator that was"
+    changes = {"name": "slow", "compiled": why_not, "explained": why_not}
     description = verified.description.model_copy(update=changes)
     save(Slow(bentoml.sklearn.load_model("iris:latest")), description, card="")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import bentoml
 
 from serving.model.store import ServedModel, save
-from serving.model.stored import ARTIFACT, GRAPH, verify
+from serving.model.stored import ARTIFACT, EXPLANATION, GRAPH, verify
 from tests.server import run_python
 from tests.wire.estimators import Exiting, Gated, Other, Unloadable
 
@@ -51,10 +51,11 @@ def main(old: str) -> None:
     """Save those that are like the old one, and such as training would not save."""
     verified = verify(ServedModel(f"{NAME}:{old}").resolve())
     inner, graph = bentoml.sklearn.load_model(verified.tag), (verified.path / GRAPH).read_bytes()
-    alike = partial(save, inner, verified.description, verified.card, graph)
+    kept = partial(save, explanation=(verified.path / EXPLANATION).read_bytes())
+    alike = partial(kept, inner, verified.description, verified.card, graph)
     asked = verified.description.model_copy(update={"compiled": "it is a test's"})
     kinds = {"other": Other, "hanging": Gated, "exiting": Exiting, "unloadable": Unloadable}
-    tags = {role: save(kind(inner), asked, card="") for role, kind in kinds.items()}
+    tags = {role: kept(kind(inner), asked, card="") for role, kind in kinds.items()}
     tags |= {role: alike() for role in ("new", "damaged", "newest")}
     print(json.dumps({role: tag.version for role, tag in tags.items()}))
 

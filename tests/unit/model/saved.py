@@ -10,7 +10,7 @@ import bentoml
 from onnx import TensorProto, helper
 
 from serving.model.compiled import CATEGORIES
-from serving.model.description import Compiled, Description
+from serving.model.description import Compiled, Description, Explained
 from serving.model.store import save
 from serving.model.stored import DESCRIPTION
 from tests.unit.fakes import ProbaEstimator
@@ -21,10 +21,14 @@ BY_ESTIMATOR = [0.75, 0.25]
 
 
 def stored(
-    estimator: object, described: Description | None = None, graph: bytes | None = None
+    estimator: object,
+    described: Description | None = None,
+    graph: bytes | None = None,
+    explanation: bytes | None = None,
 ) -> bentoml.Model:
     """Save a model, and look it up in the store."""
-    return bentoml.models.get(save(estimator, described or description(), PAGE, graph))
+    described = described or description()
+    return bentoml.models.get(save(estimator, described, PAGE, graph, explanation=explanation))
 
 
 def rewrite_description(model: bentoml.Model, **changes: object) -> None:
@@ -61,6 +65,21 @@ def proof_of(graph: bytes, **changes: Any) -> Compiled:  # noqa: ANN401 (any of 
         "sha256": hashlib.sha256(graph).hexdigest(),
     }
     return Compiled(**(told | changes))
+
+
+def explained_by(kept: bytes, **changes: Any) -> Explained:  # noqa: ANN401 (any of its fields)
+    """Say that predictions can be explained by what is kept for that."""
+    told: dict[str, Any] = {
+        "method": "trees",
+        "output": "probability",
+        "exact": True,
+        "background": "training",
+        "background_rows": 100,
+        "rows": 12,
+        "largest_difference": 3e-16,
+        "sha256": hashlib.sha256(kept).hexdigest(),
+    }
+    return Explained(**(told | changes))
 
 
 def stored_compiled(graph: bytes | None = None, **changes: Any) -> bentoml.Model:  # noqa: ANN401

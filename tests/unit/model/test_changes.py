@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.model.changes import changes, why_no_shadow
-from serving.model.description import Description
+from serving.model.description import Description, Explained
 from serving.model.domains import Choices, Lengths
 from serving.model.features import Feature, Number
 from serving.model.rows import Rows
 from serving.problems import Problem
 from tests.unit.drawn import NAMES, features, instances, near
+from tests.unit.model.saved import explained_by
 from tests.unit.samples import (
     EACH_TASK,
     PROBABILITIES,
@@ -31,6 +32,7 @@ from tests.unit.samples import (
     text,
 )
 
+EXPLAINED = explained_by(b"")
 MORE = ("id", "kind")
 CODES = integer("x", (1, 3)).model_copy(
     update={"known": (1, 2, 3), "domain": Choices(values=(1, 2), rare=1)}
@@ -344,6 +346,31 @@ def test_answers_are_compared(old: Description, new: Description, expected: list
         assert noticed[0] == expected[0]
     else:
         assert noticed == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (EXPLAINED, EXPLAINED.model_copy(update={"method": "linear", "rows": 9}), []),
+        ("it is old", "a cluster is no number", []),
+        ("it is old", EXPLAINED, ["predictions can be explained"]),
+        (EXPLAINED, "it is slow", ["!predictions are not explained any more: it is slow"]),
+        (
+            EXPLAINED,
+            explained_by(b"", output="log-odds"),
+            ["explanations are of the log-odds (before: probability)"],
+        ),
+        (
+            EXPLAINED,
+            explained_by(b"", method="sampled", exact=False),
+            ["contributions are estimates, with standard errors"],
+        ),
+    ],
+)
+def test_explanations_are_compared(
+    old: Explained | str, new: Explained | str, expected: list[str]
+) -> None:
+    assert told(description(explained=old), description(explained=new)) == expected
 
 
 # What may be asked beside another

@@ -2,15 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import bentoml
 import pytest
 import sklearn
 
+from serving.model.description import Explained
 from serving.model.facts import model_info, model_info_schemas
 from serving.model.stored import ARTIFACT, VerifiedModel
 from serving.settings import Runtime
-from tests.unit.model.saved import proof_of
+from tests.unit.model.saved import explained_by, proof_of
 from tests.unit.samples import EACH_TASK, asked, description
 
 TAG = bentoml.Tag("mail", "abc")
@@ -58,6 +60,7 @@ def test_model_info_tells_all_that_is_public(folder: Path) -> None:
             "same_bits": False,
             "not_compiled": "it was saved by a version that compiled none",
         },
+        "explained": {"why_not": "it was saved by a version that kept nothing for explanations"},
         "versions": {"scikit-learn": sklearn.__version__},
         "requirements": [],
         "size_bytes": 7,
@@ -69,11 +72,13 @@ def test_it_is_told_as_its_schema_says_and_keeps_to_itself_how_the_estimator_is_
     task: str, folder: Path
 ) -> None:
     schema = model_info_schemas()["ModelInfo"]
-    for described in (EACH_TASK[task], EACH_TASK[task].model_copy(update={"compiled": PROOF})):
+    explained = {"compiled": PROOF, "explained": explained_by(b"")}
+    for described in (EACH_TASK[task], EACH_TASK[task].model_copy(update=explained)):
         info = model_info(VerifiedModel(TAG, folder, described))
         assert json.loads(json.dumps(info)) == info
         assert info.keys() == schema["properties"].keys() == set(schema["required"])
         assert not {"asked", "artifact_sha256", "compiled"} & info.keys()
+        assert "sha256" not in str(info["explained"])
         assert not any("known" in feature for feature in info["features"])
 
 
@@ -140,3 +145,27 @@ def test_a_graph_that_was_brought_is_the_model_itself(folder: Path) -> None:
             "proven": "nothing: it is the model itself, as it was brought",
             "same_bits": False,
         }
+
+
+def test_it_is_told_how_predictions_are_explained_or_why_they_are_not(folder: Path) -> None:
+    def told(explained: Explained | str, why_unexplained: str = "") -> Any:  # noqa: ANN401 (JSON)
+        verified = VerifiedModel(TAG, folder, description(explained=explained))
+        return model_info(verified, why_unexplained=why_unexplained)["explained"]
+
+    proven = (
+        "for 12 rows of the table, base and contributions added up to what the model answers, "
+        "within 3e-16"
+    )
+    assert told(explained_by(b"")) == {
+        "method": "trees",
+        "output": "probability",
+        "exact": True,
+        "background_rows": 100,
+        "background": "training",
+        "proven": proven,
+    }
+    sampled = told(explained_by(b"", method="sampled", exact=False, background="published"))
+    assert (sampled["exact"], sampled["background"]) == (False, "published")
+    assert sampled["proven"] == f"{proven}; contributions come with their standard errors"
+    assert told("a cluster is no number") == {"why_not": "a cluster is no number"}
+    assert told(explained_by(b""), "it is off") == {"why_not": "it is off"}

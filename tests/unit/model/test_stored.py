@@ -1,5 +1,6 @@
 """A model of the store is verified before anything of it runs: refused, and told why."""
 
+import json
 import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ from serving.model.stored import (
     ARTIFACT,
     CARD,
     DESCRIPTION,
+    EXPLANATION,
     GRAPH,
     ModelError,
     check_needs,
@@ -26,7 +28,13 @@ from serving.model.stored import (
 )
 from serving.settings import Runtime
 from tests.unit.fakes import SignEstimator
-from tests.unit.model.saved import PAGE, rewrite_description, stored, stored_compiled
+from tests.unit.model.saved import (
+    PAGE,
+    explained_by,
+    rewrite_description,
+    stored,
+    stored_compiled,
+)
 from tests.unit.samples import EACH_TASK, MIXED, description
 
 OURS = Version(sklearn.__version__)
@@ -287,6 +295,42 @@ def test_a_description_that_cannot_be_read_is_refused(
 def test_a_description_that_is_not_json_is_refused(trap: bentoml.Model) -> None:
     (Path(trap.path) / DESCRIPTION).write_bytes(b"\xff{")
     assert "train it again" in refusal(trap)
+
+
+# What is kept for explanations
+
+
+def test_what_is_kept_for_explanations_is_the_file_that_was_saved() -> None:
+    model = stored(SignEstimator(), description(explained=explained_by(b"kept")), None, b"kept")
+    file = Path(model.path) / EXPLANATION
+    assert verify(model).description.explained == explained_by(b"kept")
+    assert file.read_bytes() == b"kept"
+    file.write_bytes(b"other")
+    with pytest.raises(ModelError, match=f"is damaged: {EXPLANATION} is not the file saved"):
+        verify(model)
+    file.unlink()
+    with pytest.raises(ModelError, match=rf"has no {EXPLANATION}: save it with train\.py"):
+        verify(model)
+
+
+def test_a_model_of_a_version_that_explained_nothing_is_served_and_says_so() -> None:
+    model = stored(SignEstimator())
+    file = Path(model.path) / DESCRIPTION
+    older = json.loads(file.read_bytes())
+    del older["explained"]
+    file.write_text(json.dumps(older))
+    assert "kept nothing for explanations" in str(verify(model).description.explained)
+    assert not (Path(model.path) / EXPLANATION).exists()
+
+
+@pytest.mark.parametrize("kind", ["bentomodel", "tar.gz"])
+def test_what_is_kept_for_explanations_travels_with_an_exported_model(
+    kind: str, tmp_path: Path
+) -> None:
+    model = stored(SignEstimator(), description(explained=explained_by(b"kept")), None, b"kept")
+    file = bentoml.models.export_model(model.tag, str(tmp_path / f"mail.{kind}"))
+    brought = bentoml.Model.import_from(file)  # what is unpacked goes with it
+    assert (verify(brought).path / EXPLANATION).read_bytes() == b"kept"
 
 
 # Its compiled form
