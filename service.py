@@ -24,6 +24,7 @@ from serving.door.probes import probes
 from serving.door.quotas import Quotas
 from serving.door.routes import Route, Routes, overridden
 from serving.door.telling import telling
+from serving.door.trying import try_page
 from serving.host.bento import (
     STATIC,
     BatchInput,
@@ -150,6 +151,8 @@ class ModelApi:
         schema = ModelApi.schema()  # type: ignore[attr-defined]
         yield from models(self.shelf)
         yield from pages(lambda: self.openapi, schema, alive)
+        if settings.try_page:
+            yield from try_page()
         yield from drift_routes(self.drift, self.shelf)
         yield from probes(self.unready, self.shelf.default.about)
         yield metrics_page(is_open=not settings.metrics_need_key)

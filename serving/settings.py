@@ -219,6 +219,7 @@ class Settings(BaseSettings):
         le=200,
         description="most features compared with training, the most important first",
     )
+    try_page: bool = Field(True, description="whether `/try`, a page to try the models, is served")
     threads: int = Field(
         default_factory=joblib.cpu_count,
         ge=1,

@@ -81,6 +81,8 @@ _PROBLEM: Mapping[str, Schema] = {
     "request_id": _TEXT,
 }
 
+TRY_PAGE = "/try"
+
 
 def openapi_document(
     routes: Iterable[Route], models: Sequence[About], *, asks_for_keys: bool, has_quotas: bool
@@ -116,6 +118,7 @@ def openapi_document(
             "title": f"Model API: {', '.join(about.name for about in models)}",
             "version": models[0].version,
             "description": f"Serves {_named(models)}. "
+            f"{'[Try it in the browser](try). ' if TRY_PAGE in paths else ''}"
             "Every error has the members of problem+json (RFC 9457); its `type` links to a page on "
             "what to do.",
         },

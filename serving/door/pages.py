@@ -40,7 +40,7 @@ CONTENT_SECURITY_POLICY = (
 )
 HTML_MEDIA_TYPE = "text/html"
 MIN_COMPRESSED_BYTES = 1024  # what is smaller takes one packet anyhow
-_FOLDER = Path(__file__).with_name("static")
+STATIC_FOLDER = Path(__file__).with_name("static")
 
 
 class Document:
@@ -111,7 +111,7 @@ def pages(
         ),
     )
     yield _root(alive)
-    yield fixed("/docs.js", Document((_FOLDER / "docs.js").read_bytes(), "text/javascript"))
+    yield fixed("/docs.js", Document((STATIC_FOLDER / "docs.js").read_bytes(), "text/javascript"))
 
 
 def assets(folder: Path) -> Iterator[Route]:
@@ -141,13 +141,15 @@ def metrics_page(*, is_open: bool) -> Route:
     return Route("GET", "/metrics", answer, {"/metrics": tells}, is_open=is_open)
 
 
-def fixed(path: str, document: Document, tells: Operation | None = None) -> Route:
+def fixed(
+    path: str, document: Document, tells: Operation | None = None, *, is_open: bool = False
+) -> Route:
     """Give a route to what is always the same."""
 
     async def answer(request: Request) -> Response:
         return document.answer(request)
 
-    return Route("GET", path, answer, {} if tells is None else {path: tells})
+    return Route("GET", path, answer, {} if tells is None else {path: tells}, is_open=is_open)
 
 
 def _root(alive: Mapping[str, Any] | None) -> Route:
@@ -156,7 +158,7 @@ def _root(alive: Mapping[str, Any] | None) -> Route:
     Browsers name what pages are. Who says nothing may be a person's program.
     """
     tells = Operation("Documents", "docs", "This document as a page", page_answer())
-    text = (_FOLDER / "docs.html").read_text("utf-8")
+    text = (STATIC_FOLDER / "docs.html").read_text("utf-8")
     if alive is None:
         return fixed("/", page(text), tells)
     varies = {"vary": "Accept"}

@@ -48,11 +48,22 @@ def model_info(
         exclude={**dict.fromkeys(_PRIVATE, True), "features": {"__all__": {"known"}}},
     )
     return info | {
+        "predicted": _predicted(verified.description),
         "version": str(verified.tag.version),
         "runtime": _told(compiled_form(verified, runtime), verified.description),
         "explained": _explained(why_unexplained or verified.description.explained),
         "size_bytes": verified.size_bytes,
     }
+
+
+def _predicted(description: Description) -> list[dict[str, Any]]:
+    """Tell what is to be expected of predictions, target by target: how many fell into each bin."""
+    if description.reference is None:
+        return []
+    return [
+        {"target": target, "edges": list(told.edges), "rows": dict(told.rows)}
+        for target, told in description.reference.predictions.items()
+    ]
 
 
 def _told(proof: Compiled | str, description: Description) -> dict[str, Any]:
@@ -115,7 +126,15 @@ def model_info_schemas() -> dict[str, Schema]:
     for kind in ("Category", "Number"):
         del parts[kind]["properties"]["known"]
     text: Schema = {"type": "string"}
+    counted = {"type": "object", "additionalProperties": {"type": "integer"}}
+    edges = {"type": "array", "items": {"type": "number"}}
     properties |= {
+        "predicted": {
+            "type": "array",
+            "items": closed({"target": text, "edges": edges, "rows": counted}),
+            "description": "how often each class, or number between edges, was predicted for "
+            "rows of training",
+        },
         "version": text,
         "runtime": closed(
             {

@@ -26,7 +26,7 @@ WINGS = {
     "arrow_columns arrow parquet_pages parquet formats ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling "
-    "streamed predicting pages models drift probes edge",
+    "streamed predicting pages trying models drift probes edge",
     "host": "process logs letters protocol wanted following life succession supervisor "
     "shadowed application bento",
     "outcomes": "reading versions joining report __main__",

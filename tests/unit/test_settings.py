@@ -61,6 +61,7 @@ def test_nothing_need_be_set() -> None:
         "prediction_log": "off",
         "drift": True,
         "drift_features": 30,
+        "try_page": True,
         "threads": joblib.cpu_count(),
         "cors_origins": (),
         "trusted_proxies": (),

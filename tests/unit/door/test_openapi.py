@@ -31,6 +31,7 @@ from serving.door.predicting import Predicting
 from serving.door.probes import probes
 from serving.door.routes import Operation, Route, answer_of, page_answer
 from serving.door.telling import telling
+from serving.door.trying import try_page
 from serving.host.bento import BatchOutput, InstanceOutput
 from serving.model.about import About
 from serving.model.facts import model_info
@@ -84,6 +85,7 @@ def served(*abouts: About, dialects: Sequence[Dialect] = ()) -> list[Route]:
         *chain.from_iterable(telling(dialect, shelf, lambda _: None) for dialect in dialects),
         *models(shelf),
         *pages(lambda: Document(b"", ""), {}),
+        *try_page(),
         *drift_routes(cast("Drift", SimpleNamespace(of=lambda _: None)), shelf),
         *probes(lambda: None, abouts[0]),
         metrics_page(is_open=True),

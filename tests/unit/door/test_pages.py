@@ -38,7 +38,7 @@ def edge() -> Edge:
 class Balance(HTMLParser):
     """Keeps the text, and refuses elements that are not closed in order."""
 
-    void = frozenset({"meta", "link"})
+    void = frozenset({"meta", "link", "input"})
 
     def __init__(self) -> None:
         """Start with nothing open."""

@@ -54,6 +54,7 @@ def test_model_info_tells_all_that_is_public(folder: Path) -> None:
             "dummy": {"accuracy": 0.5},
         },
         "training": {"rows": 12, "fingerprint": "sha256:0123"},
+        "predicted": [],
         "runtime": {
             "name": "sklearn",
             "proven": "the fitted estimator itself answers",
