@@ -1,13 +1,35 @@
-"""What is made of each column of a table before the last step of an estimator, found by asking."""
+"""What is made of each column of a table before the last step of an estimator, found by asking.
 
+No transformer is known here by its name: a column is exchanged, what moves belongs to it, and rows
+put together from others show whether that is all. So encoders, imputers and functions of a user's
+own are alike, as long as they look at each column by itself.
+"""
+
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
-from serving.model.estimator import Estimator, FittedEstimator
-from serving.model.features import Feature, Row, Value
-from serving.model.outputs import Array
+from serving.explaining.kept import Kept
+from serving.explaining.places import Places
+from serving.model.columns import Column, by_columns
+from serving.model.description import ExplainedOutput
+from serving.model.estimator import Estimator, FittedEstimator, TableLike
+from serving.model.features import Feature, Number, Row, Text, Value
+from serving.model.outputs import Array, dense
+from serving.model.shortcut import PIPELINES
+from serving.model.wrapped import unwrapped
+from training.compiling.preparation import MAX_TABLE, vocabulary_of
+from training.describing.asking import some
+from training.explaining.owners import alike, hybrids, moved
+from training.explaining.tried import Tried, may_come, values_of
+
+MAX_ROWS = 200  # of the table, and as many that are put together of its values
+MAX_AT_ONCE = 4096  # rows that are prepared together
+MAX_EXACT = 2.0**53  # up to which doubles have all whole numbers
 
 
 class CannotExplainError(Exception):
@@ -18,28 +40,47 @@ class CannotExplainError(Exception):
 class Image:
     """What is made of one column: some columns of a matrix of doubles, of which it alone decides.
 
-    ``values`` are those to be told apart where the column is no number (`Places`: others, and a
-    missing one, come on top), None where it is one. ``of`` gives what is made of values: an array
-    (values, columns).
+    ``values`` are those to be told apart where the column is no number, or one that is taken for a
+    category (`Places`: others, and a missing one, come on top), None where it is a number. What
+    always is the same belongs to the first column.
+
+    ``of`` gives what is made of values: an array (values, columns). It never fails: of what no
+    request may have (None, where none may be missing) it gives something, as of the example.
+    ``other`` is one that is none of ``values``, or the example, if no request may have others.
     """
 
     feature: Feature
     columns: Array
     values: tuple[Value, ...] | None
     of: Callable[[Sequence[Value]], Array]
+    other: Value = None
+
+    def table(self) -> Array:
+        """Give what is made of the value at each of its `Places`: an array (places, columns)."""
+        return self.of([*(self.values or ()), self.other, None])
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
     """What the last step of an estimator, ``part``, is given, column by column of the table.
 
-    ``encoded`` makes of rows the matrix (rows, width) that it is given.
+    ``encoded`` makes of rows the matrix (rows, width) that it is given; or its trees, if it encodes
+    categories itself: the matrix of HistGradientBoosting begins with its categories' codes, and
+    LightGBM's has codes for pandas' categories.
     """
 
     part: Estimator
     width: int
     all: Sequence[Image]
     encoded: Callable[[Sequence[Row]], Array]
+
+
+class Built(NamedTuple):
+    """What a way of explaining keeps, with how many rows of the background, and of which output."""
+
+    output: ExplainedOutput
+    kept: Kept
+    background_rows: int
 
 
 def images_of(
@@ -50,4 +91,178 @@ def images_of(
     Raises:
         CannotExplainError: columns are mixed before the last step, or can't be told apart.
     """
-    raise NotImplementedError
+    description = model.description
+    if any(isinstance(feature, Text) for feature in description.features):
+        raise CannotExplainError("texts are too many to be told apart")
+    whole = [row for row in rows if may_come(description.features, row)] or [description.example]
+    vocabulary = vocabulary_of(estimator)
+    columns = [
+        values_of(description, at, column, vocabulary, rng)
+        for at, column in enumerate(zip(*whole, strict=True))
+    ]
+    steps = _steps_of(model, estimator)
+    own = some(whole, MAX_ROWS, rng)
+    owners = moved(steps.encoded, columns, own, rng)
+    if (owners.sum(axis=0) > 1).any():
+        raise CannotExplainError(f"{_mixing(steps, columns, own, rng)} mixes columns")
+    owners[0] |= ~owners.any(axis=0)
+    images = [
+        _image(steps, at, column, np.flatnonzero(owned))
+        for at, (column, owned) in enumerate(zip(columns, owners, strict=True))
+    ]
+    _prove(steps, images, [*own, *hybrids(columns, MAX_ROWS, rng)])
+    return Images(steps.part, owners.shape[1], images, steps.encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """What makes a matrix of doubles of rows, for the last step of an estimator."""
+
+    model: FittedEstimator
+    transforms: Sequence[Estimator]
+    part: Estimator
+
+    def encoded(self, rows: Sequence[Row]) -> Array:
+        """Give the matrix of rows, each as long as the last step takes them."""
+        return self.matrix(self.model.table(rows))
+
+    def matrix(self, table: TableLike) -> Array:
+        """Give the matrix of a table, as the estimator takes it.
+
+        Raises:
+            CannotExplainError: it can't be had.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as of categories that an encoder has not seen
+            for transform in self.transforms:
+                try:
+                    table = transform.transform(table)
+                except Exception as exc:  # estimators raise anything
+                    name = type(transform).__name__
+                    raise CannotExplainError(
+                        f"{name} fails on values that requests may have"
+                    ) from exc
+            try:
+                matrix = _doubles(table, self.part)
+            except (TypeError, ValueError) as exc:
+                raise CannotExplainError("its last step takes other than numbers") from exc
+        if matrix.ndim != 2:
+            raise CannotExplainError("its last step takes other than a matrix")
+        return matrix
+
+
+def _steps_of(model: FittedEstimator, estimator: Estimator) -> _Steps:
+    """Take pipelines apart, one in the other too."""
+    *transforms, part = _flat(estimator)
+    transforms = [step for step in transforms if hasattr(step, "transform")]  # no sampler's
+    if getattr(part, "_preprocessor", None) is not None:  # of HistGradientBoosting
+        transforms.append(part._preprocessor)
+    return _Steps(model, transforms, part)
+
+
+def _flat(estimator: Estimator) -> list[Estimator]:
+    estimator = unwrapped(estimator)
+    if isinstance(estimator, Pipeline) and type(estimator).__module__ in PIPELINES:
+        return [part for _, step in estimator.steps for part in _flat(step)]
+    return [estimator]
+
+
+def _doubles(table: TableLike, part: Estimator) -> Array:
+    if not hasattr(table, "to_numpy"):
+        return dense(table).astype(np.float64)
+    booster = getattr(part, "booster_", None) or getattr(part, "booster", None)
+    coded = [name for name, dtype in table.dtypes.items() if dtype == "category"]
+    known = getattr(booster, "pandas_categorical", None) or []  # LightGBM's
+    for name, categories in zip(coded, known, strict=False):
+        codes = table[name].cat.set_categories(categories).cat.codes.astype(np.float64)
+        table = table.assign(**{name: codes.where(codes >= 0)})
+    return np.asarray(table.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _mixing(
+    steps: _Steps, columns: Sequence[Tried], rows: Sequence[Row], rng: np.random.Generator
+) -> str:
+    """Name the first step that mixes columns."""
+    for count, transform in enumerate(steps.transforms, start=1):
+        first = replace(steps, transforms=steps.transforms[:count], part=None)
+        try:
+            owners = moved(first.encoded, columns, rows, rng).sum(axis=0)
+        except CannotExplainError:  # what it gives are no numbers yet
+            continue
+        if (owners > 1).any():
+            name = type(transform).__name__
+            mixed = int(owners.argmax())
+            for part, place in getattr(transform, "output_indices_", {}).items():
+                if place.start <= mixed < place.stop:
+                    return f"{part!r} of {name}"
+            return name
+    return "what comes before the last step"
+
+
+def _image(steps: _Steps, at: int, column: Tried, owned: Array) -> Image:
+    feature = column.feature
+    of = _Asked(steps, at, owned).of
+    if column.known is None:
+        return Image(feature, owned, None, of)
+    if not column.others:
+        return Image(feature, owned, column.known, of, feature.example)
+    others = of(column.others)
+    if not alike(others, others[0]).all():
+        raise CannotExplainError(f"values of {feature.name!r} can't be told apart: any are other")
+    values: list[Value] = []
+    for start in range(0, len(column.known), MAX_AT_ONCE):
+        known = column.known[start : start + MAX_AT_ONCE]
+        is_other = np.all(alike(of(known), others[0]), axis=1).tolist()
+        values += [value for value, other in zip(known, is_other, strict=True) if not other]
+    if len(values) * len(owned) > MAX_TABLE:
+        raise CannotExplainError(f"{feature.name!r} has too many categories")
+    return Image(feature, owned, tuple(values), of, column.others[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Asks for what is made of one column: the others have the example's values."""
+
+    steps: _Steps
+    at: int
+    owned: Array
+
+    def of(self, values: Sequence[Value]) -> Array:
+        """Give what is made of values: an array (values, columns)."""
+        column = self._column(values)
+        description = self.steps.model.description
+        typical = by_columns(description.features, [description.example])
+        found = []
+        for start in range(0, len(column), MAX_AT_ONCE):
+            part = column.part(start, start + MAX_AT_ONCE)
+            columns = [other.take(np.zeros(len(part), dtype=np.intp)) for other in typical]
+            columns[self.at] = part
+            found.append(self.steps.matrix(self.steps.model.table_of(columns))[:, self.owned])
+        return np.concatenate(found)
+
+    def _column(self, values: Sequence[Value]) -> Column:
+        feature = self.steps.model.description.features[self.at]
+        if not isinstance(feature, Number) or feature.known is not None:
+            accepted = (feature.example if feature.mistake(v) else v for v in values)
+            return by_columns([feature], [(value,) for value in accepted])[0]
+        numbers = np.array(values, dtype=np.float64)  # None becomes NaN
+        missing = np.isnan(numbers)
+        numbers[missing] = feature.example
+        if feature.type == "integer":
+            numbers = np.floor(np.clip(numbers, -MAX_EXACT, MAX_EXACT)).astype(np.int64)
+        return Column(numbers, missing if feature.nullable and missing.any() else None)
+
+
+def _prove(steps: _Steps, images: Sequence[Image], rows: Sequence[Row]) -> None:
+    """See that rows are made of nothing but what is made of each column, bit for bit."""
+    matrix = steps.encoded(rows)
+    for at, image in enumerate(images):
+        values = [row[at] for row in rows]
+        own = image.of(values)
+        if image.values is not None:
+            places = Places(image.values)
+            own = np.stack((own, image.table()[[places.of(value) for value in values]]))
+        if not alike(own, matrix[:, image.columns]).all():
+            raise CannotExplainError(
+                f"what is made of {image.feature.name!r} depends on other columns"
+            )
