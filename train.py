@@ -45,6 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="by how much numbers of the compiled model may differ, relative and absolute "
         "(%(default)s)",
     )
+    add(
+        "--no-background",
+        action="store_true",
+        help="keep no rows of the table for explanations, which are then compared with rows made "
+        "up of what is published of each column",
+    )
     return parser
 
 

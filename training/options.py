@@ -44,6 +44,7 @@ class Options:
     seed: int
     test_size: float
     tolerance: float
+    no_background: bool
 
     @property
     def form(self) -> Format:

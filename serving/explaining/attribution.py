@@ -48,6 +48,11 @@ class Way(Protocol):
 
 def adds_up(attribution: Attribution, output: ExplainedOutput, numbers: Array) -> bool:
     """Tell whether an explanation adds up to the outputs that were answered."""
+    return difference(attribution, output, numbers) <= TOLERANCE
+
+
+def difference(attribution: Attribution, output: ExplainedOutput, numbers: Array) -> float:
+    """Give by how much an explanation differs from what was answered, relative and absolute."""
     totals = attribution.totals
     if output == "log-odds":
         # Of two classes, so that neither side loses digits.
@@ -58,4 +63,4 @@ def adds_up(attribution: Attribution, output: ExplainedOutput, numbers: Array) -
     sizes = 1 + np.abs(numbers) + np.abs(attribution.contributions).sum(axis=0)
     if output in {"log-odds", "log-ratio"}:
         sizes = np.ones_like(totals)
-    return bool((np.abs(totals - numbers) <= TOLERANCE * sizes).all())
+    return float((np.abs(totals - numbers) / sizes).max())

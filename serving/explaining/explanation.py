@@ -13,11 +13,10 @@ from serving.explaining.kept import Kept
 from serving.explaining.leaves import Leaves
 from serving.explaining.linear import Linear
 from serving.explaining.numbers import Outputs
-from serving.model.answers import Answers
 from serving.model.columns import Column
 from serving.model.description import Description, Explained, ExplainingMethod
 from serving.model.features import Row
-from serving.model.outputs import Prediction
+from serving.model.outputs import Array, Prediction
 
 WAYS: Mapping[ExplainingMethod, Callable[[Kept, Description, Ask], Way]] = {
     "linear": Linear,
@@ -30,8 +29,8 @@ WAYS: Mapping[ExplainingMethod, Callable[[Kept, Description, Ask], Way]] = {
 class Answering(Protocol):
     """A loaded model, as far as it is asked here."""
 
-    def numbers(self, columns: Sequence[Column]) -> Answers:
-        """Answer rows by columns; their last bits may depend on their company."""
+    def numbers(self, columns: Sequence[Column]) -> Array:
+        """Give the numbers by which rows are answered: an array of shape (rows, outputs)."""
 
 
 class NotAdditiveError(Exception):
@@ -50,9 +49,7 @@ class Explanation:
         self._outputs = Outputs(description)
         self._several = len(description.targets) > 1
         self._names = [feature.name for feature in description.features]
-        self._way = WAYS[explained.method](
-            kept, description, lambda columns: self._outputs.of_answers(model.numbers(columns))
-        )
+        self._way = WAYS[explained.method](kept, description, model.numbers)
 
     def parts(self, row: Row) -> Sequence[Part]:
         """Give what is to be computed for a row, each part in short time."""

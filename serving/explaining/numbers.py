@@ -4,13 +4,12 @@ They are what is explained: the probability or the score of each class of each t
 number of each target. Here they are called outputs, and stand in that order everywhere.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
-from serving.model.answers import Answers, labels_of
+from serving.model.answers import labels_of
 from serving.model.description import Description, Label
 from serving.model.outputs import Array, Prediction
 
@@ -91,8 +90,3 @@ class Outputs:
         else:
             found = prediction.probabilities
         return np.atleast_1d(np.array(found, dtype=np.float64))
-
-    def of_answers(self, answers: Answers) -> Array:
-        """Give those of many answers: an array of shape (rows, outputs)."""
-        columns: Sequence[Array] = answers.numbers or answers.values
-        return np.column_stack(columns).astype(np.float64, copy=False)

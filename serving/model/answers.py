@@ -26,12 +26,12 @@ class Answers:
         """Give the number of rows."""
         return len(self.values[0])
 
-    def put(self, row: int, other: "Answers") -> None:
-        """Put the answer to a row alone in the place of what it got in company."""
+    def put(self, rows: Sequence[int], other: "Answers") -> None:
+        """Put the answers to some rows in the place of what they got in company."""
         for mine, its in zip(
             (*self.values, *self.numbers), (*other.values, *other.numbers), strict=True
         ):
-            mine[row] = its[0]
+            mine[rows] = its
 
 
 def joined(parts: Sequence[Answers]) -> Answers:
@@ -67,12 +67,7 @@ class AnswerColumns:
         Raises:
             WrongOutputError: a number that is not finite, or a label that is none of the classes.
         """
-        checks.check_scores(outputs)
-        numbers = [column for array in outputs.probabilities for column in array.T]
-        if outputs.scores is not None:
-            numbers = list(np.atleast_2d(outputs.scores.T))
-            if self._by_class and outputs.scores.ndim == 1:
-                numbers = [-outputs.scores, outputs.scores]
+        numbers = self.numbers(outputs, checks)
         values = checks.values(outputs)
         columns: list[Sequence[Any]] = (
             list(zip(*values, strict=True)) if self._several else [values]
@@ -82,7 +77,18 @@ class AnswerColumns:
                 [places[value] for value in column]
                 for places, column in zip(self._places, columns, strict=True)
             ]
-        return Answers(
-            [np.array(column) for column in columns],
-            [np.array(each, dtype=np.float64) for each in numbers],  # copies, each in one piece
-        )
+        return Answers([np.array(column) for column in columns], numbers)
+
+    def numbers(self, outputs: Outputs, checks: OutputChecks) -> list[Array]:
+        """Check what a scoring method gave, and give it by columns, as `Answers` has it.
+
+        Raises:
+            WrongOutputError: a number that is not finite.
+        """
+        checks.check_scores(outputs)
+        numbers = [column for array in outputs.probabilities for column in array.T]
+        if outputs.scores is not None:
+            numbers = list(np.atleast_2d(outputs.scores.T))
+            if self._by_class and outputs.scores.ndim == 1:
+                numbers = [-outputs.scores, outputs.scores]
+        return [np.array(each, dtype=np.float64) for each in numbers]  # copies, each in one piece

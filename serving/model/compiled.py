@@ -177,10 +177,7 @@ class CompiledEstimator:
         Raises:
             Exception: what `predict` raises.
         """
-        table = self.graph.table_of(columns)
-        most = self.graph.rows_together
-        starts = range(0, len(table), most)
-        scores = np.concatenate([self.graph(table[at : at + most]) for at in starts])
+        table, scores = self._computed(columns)
         by_class = [np.ascontiguousarray(column) for column in scores.T]
         values = by_class if self._labels is None else [scores.argmax(axis=1)]
         answers = Answers(values, [] if self._labels is None else by_class)
@@ -190,20 +187,47 @@ class CompiledEstimator:
         else:
             for row in np.flatnonzero(self.sensitive(table, scores)).tolist():
                 alone = self._itself().answers([c.part(row, row + 1) for c in columns])
-                answers.put(row, alone)
+                answers.put([row], alone)
         return answers
+
+    def numbers(self, columns: Sequence[Column]) -> Array:
+        """Give the numbers by which rows are answered, as `FittedEstimator.numbers` does.
+
+        Raises:
+            Exception: what the estimator raises.
+            WrongOutputError: it gave numbers that are not finite.
+        """
+        table, scores = self._computed(columns)
+        if self.is_exact:
+            if not np.isfinite(scores).all():
+                raise WrongOutputError("the estimator gave scores that are not finite")
+        elif (beyond := self._beyond(table, scores)).any():
+            scores[beyond] = self._itself().numbers([column.take(beyond) for column in columns])
+        return scores
+
+    def _computed(self, columns: Sequence[Column]) -> tuple[Doubles, Doubles]:
+        """Give columns as a matrix, and what the graph gives for it."""
+        table = self.graph.table_of(columns)
+        most = self.graph.rows_together
+        starts = range(0, len(table), most)
+        return table, np.concatenate([self.graph(table[at : at + most]) for at in starts])
 
     def sensitive(self, table: Array, scores: Array) -> Array:
         """Tell for each row whether it is for the estimator itself to answer.
 
         ``table`` is what the graph was given, and ``scores`` what it gave.
         """
+        others = self._beyond(table, scores)
+        return others if self._labels is None else others | tied(scores, self._tie)
+
+    def _beyond(self, table: Array, scores: Array) -> Array:
+        """Tell for each row whether it is far from training's, or has scores not finite."""
         numbers = table if self._reach.all_are_numbers else table[:, self._reach.columns]
         others = self._reach.far(numbers)
         finite = np.isfinite(scores)
         if not finite.all():
             others |= ~finite.all(axis=1)
-        return others if self._labels is None else others | tied(scores, self._tie)
+        return others
 
     def _predictions(self, scores: Array) -> list[Prediction | None]:
         """Make predictions of what the graph gave."""

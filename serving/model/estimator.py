@@ -5,7 +5,8 @@ gives is checked before it becomes predictions.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -118,10 +119,37 @@ class FittedEstimator:
         Raises:
             Exception: what `predict` raises.
         """
+        return joined([self._together(part) for part in self._parts(columns)])
+
+    def numbers(self, columns: Sequence[Column]) -> Array:
+        """Give the numbers by which rows are answered: an array of shape (rows, outputs).
+
+        They are each class's, of all targets, or the one of each target. Labels are not asked for,
+        nor is a row asked for alone for the sake of last bits.
+
+        Raises:
+            Exception: what the estimator raises.
+            WrongOutputError: it gave numbers that are not finite, or not one answer for each row.
+        """
+        return np.concatenate([self._numbers_of(part) for part in self._parts(columns)])
+
+    def _parts(self, columns: Sequence[Column]) -> Iterator[Sequence[Column]]:
+        """Give as many rows as may be asked for at a time."""
         rows = len(columns[0])
         most = {"alone": 1, "tolerant": TOLERANT_ROWS}.get(self.description.asked.batching, rows)
-        starts = range(0, rows, most)
-        return joined([self._together([c.part(at, at + most) for c in columns]) for at in starts])
+        return ([column.part(at, at + most) for column in columns] for at in range(0, rows, most))
+
+    def _numbers_of(self, columns: Sequence[Column]) -> Array:
+        table = self.table_of(columns)
+        method = self.description.asked.scored_by
+        if method is None or self._asks != self._by_its_methods:  # a shortcut gives both at once
+            answers = self._answer_columns.of_outputs(self.ask(table), self._checks)
+            found = np.column_stack(answers.numbers or answers.values)
+            return found.astype(np.float64, copy=False)
+        with _unchecked():
+            scores = getattr(self._estimator, method)(table)
+        outputs = self._checks.scored(len(table), scores)
+        return np.column_stack(self._answer_columns.numbers(outputs, self._checks))
 
     def _together(self, columns: Sequence[Column]) -> Answers:
         table = self.table_of(columns)
@@ -131,7 +159,7 @@ class FittedEstimator:
             numbers = [columns[at].doubles() for at in self._reach.columns]
             sensitive = self._sensitive(by_column(numbers, len(answers)), table, outputs)
             for row in np.flatnonzero(sensitive).tolist():
-                answers.put(row, self._together([c.part(row, row + 1) for c in columns]))
+                answers.put([row], self._together([c.part(row, row + 1) for c in columns]))
         return answers
 
     def _sensitive(self, numbers: Array, table: TableLike, outputs: Outputs) -> Array:
@@ -148,10 +176,7 @@ class FittedEstimator:
             Exception: what the estimator raises.
             WrongOutputError: it gave not one answer for each row.
         """
-        import sklearn  # which what is compiled may do without
-
-        # The parameters were checked when the estimator was fitted.
-        with sklearn.config_context(skip_parameter_validation=True):
+        with _unchecked():
             return self._checks.outputs(len(table), *self._asks(table))
 
     def scores(self, table: TableLike) -> Array:
@@ -160,10 +185,8 @@ class FittedEstimator:
         Raises:
             Exception: what the estimator raises.
         """
-        import sklearn
-
         ask = getattr(self._estimator, self.description.asked.scored_by or "predict")
-        with sklearn.config_context(skip_parameter_validation=True):
+        with _unchecked():
             return dense(ask(table)).astype(np.float64).reshape(len(table), -1)
 
     def _by_its_methods(self, table: TableLike) -> tuple[Given, Given]:
@@ -247,6 +270,13 @@ def try_example(description: Description, predict: Predict) -> Prediction:
     (prediction,) = predict([example])
     assert prediction is not None  # noqa: S101 (a row alone is always answered)
     return prediction
+
+
+def _unchecked() -> AbstractContextManager[None]:
+    """Have scikit-learn not check parameters: they were, when the estimator was fitted."""
+    import sklearn  # which what is compiled may do without
+
+    return sklearn.config_context(skip_parameter_validation=True)  # type: ignore[no-any-return]
 
 
 def to_array(rows: Sequence[Row], *, has_strings: bool) -> Array:

@@ -20,6 +20,8 @@ TIE_TOLERANCE = 1e-9
 
 MANY_ROWS = 1000
 
+NO_VALUES: Array = np.empty(0)  # where `predict` was not asked
+
 NUMBERS = {float, np.float64, np.float32}  # not whole ones, which may be labels beyond 2**53
 
 
@@ -108,6 +110,14 @@ class OutputChecks:
         values = answers_of(given)
         if values.shape != ((count, self._targets) if several else (count,)):
             raise WrongOutputError(f"predict gave an array of shape {values.shape}")
+        return self.scored(count, scores, values)
+
+    def scored(self, count: int, scores: Given, values: Array = NO_VALUES) -> Outputs:
+        """Take what the scoring method gave, if there is one, for so many rows; see its shape.
+
+        Raises:
+            WrongOutputError: it is not one answer for each row.
+        """
         if self._scored_by is None:
             return Outputs(values)
         if self._scored_by == "predict_proba":

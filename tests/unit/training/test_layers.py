@@ -20,7 +20,7 @@ WINGS = {
     "around",
     "compiling": "company graph rounding tree trees floats preparation lightgbm xgboost boosters "
     "converters conversion hostile proof shortcut",
-    "explaining": "tried owners images ensembles linear leaves background explain",
+    "explaining": "tried owners images ensembles linear leaves background case proof explain",
     "card": "numbers drawing plots importance findings card",
 }
 TOP = ("options", "expected", "publish", "learn", "sampled", "adopt", "train")
@@ -34,8 +34,8 @@ KNOWN_BY = {
     "describing": "fitting.pipeline table.columns table.files table.table",
     "compiling": "describing.asking describing.batches describing.boundary describing.comparing "
     "describing.tellers fitting.pipeline",
-    "explaining": "compiling.graph compiling.lightgbm compiling.preparation compiling.tree "
-    "compiling.trees describing.asking fitting.pipeline",
+    "explaining": "compiling.graph compiling.hostile compiling.lightgbm "
+    "compiling.preparation compiling.tree compiling.trees describing.asking fitting.pipeline",
     "card": "fitting.evaluation",
 }
 
@@ -47,6 +47,14 @@ OF_SERVING = {
     "describing.reference": {"serving.drift.bins", "serving.drift.watch"},
     "explaining.images": {"serving.explaining.kept", "serving.explaining.places"},
     "expected": {"serving.drift.comparison", "serving.drift.watch"},
+    "explaining.case": {"serving.explaining.numbers"},
+    "explaining.proof": {
+        "serving.explaining.attribution",
+        "serving.explaining.coalitions",
+        "serving.explaining.explanation",
+        "serving.explaining.kept",
+    },
+    "explaining.explain": {"serving.explaining.kept", "serving.explaining.numbers"},
     "publish": {"serving.settings"},
 }
 
