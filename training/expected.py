@@ -75,17 +75,18 @@ def _predictions(
         return [replace(prediction, probabilities=None) for prediction in predictions]
     unseen = evaluation.frame.index
     seen = np.setdiff1d(np.arange(len(table.frame)), unseen)
-    part = _part(table, np.random.default_rng(0).permutation(seen)[:MAX_ROWS])
+    part = part_of(table, np.random.default_rng(0).permutation(seen)[:MAX_ROWS])
     rows = rows_of(part)
     watch = Watch(description, references_of(description, rows, predictions, NO_ORDER), 0)
     others = model.predictions(ask(description, evaluation.estimator, part.frame))
     if watch.all and _differ(watch, rows, _own(model, part), others):
         # Of no more rows: what it has learnt by heart of many would be told as more than chance.
-        return _own(model, _part(table, unseen))
+        return _own(model, part_of(table, unseen))
     return predictions
 
 
-def _part(table: Table, rows: Array) -> Table:
+def part_of(table: Table, rows: Array) -> Table:
+    """Give some rows of a table."""
     return replace(table, frame=table.frame.iloc[rows], target=table.target.iloc[rows])
 
 

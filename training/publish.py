@@ -3,6 +3,7 @@
 What was saved is told to the person who asked for it.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -10,27 +11,38 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from serving.console import show
 from serving.model.about import About
 from serving.model.code import module_of
-from serving.model.description import Compiled, Description, Metrics
+from serving.model.compiled import CompiledEstimator, CompiledGraph
+from serving.model.description import Compiled, Description, Explained, ExplainingMethod, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
+from serving.model.features import Row
 from serving.model.state import StateError, read_state
-from serving.model.store import save
+from serving.model.store import LoadedModel, save
 from serving.model.wrapped import unwrapped
 from serving.settings import load_settings
 from training.card.card import card
+from training.card.contributions import contributions_of
 from training.card.findings import find
 from training.compiling.proof import compile_estimator
 from training.compiling.shortcut import with_shortcut
 from training.console import progress, tell
 from training.describing.columns import counted
-from training.describing.describe import describe, rows_of
+from training.describing.describe import answerable, describe, rows_of
 from training.describing.evidence import Evidence
 from training.describing.packages import needed_by
 from training.errors import TrainingError
-from training.expected import expected
+from training.expected import expected, part_of
+from training.explaining.explain import explain
 from training.fitting.evaluation import Evaluation
 from training.fitting.pipeline import one_job
 from training.options import Options
 from training.table.table import Table
+
+WAYS: Mapping[ExplainingMethod, str] = {
+    "linear": "as a sum over its columns",
+    "trees": "by its trees",
+    "enumeration": "by asking for all coalitions of columns",
+    "sampled": "by asking along permutations of columns",
+}
 
 
 def described(
@@ -66,7 +78,7 @@ def publish(
     table: Table,
     evaluation: Evaluation,
 ) -> Description:
-    """Compile an estimator, write its card, save it with all that is known of it, and tell of it.
+    """Compile an estimator, find out how it is explained, write its card, save all, and tell of it.
 
     Raises:
         TrainingError: it can't be loaded elsewhere.
@@ -84,19 +96,49 @@ def publish(
     description = description.model_copy(
         update={"requirements": needed.packages, "compiled": proof}
     )
+    with progress("explaining"):
+        explained, kept = explain(
+            estimator,
+            description,
+            rows_of(table),
+            keeps_background=not options.no_background,
+            seed=options.seed,
+            graph=graph,
+        )
+    description = description.model_copy(update={"explained": explained})
     example = FittedEstimator(estimator, description).warm_up()
     answer = About(description, version="").document(example)
     steps = steps_of(estimator)
     with progress("writing the model card"), threadpool_limits(limits=1):
-        found = find(description, evaluation, options.seed)
+        model = served(estimator, description, graph)
+        rows = scored_rows(estimator, description, table, evaluation)
+        contributions = contributions_of(model, description, kept, rows, options.seed)
+        found = find(description, evaluation, options.seed, contributions)
         page = card(description, evaluation, found, steps, answer, table.notes)
         description = description.model_copy(
             update={"reference": expected(estimator, description, table, evaluation, found)}
         )
-    tag = save(estimator, description, page, graph, options.code.folder)
+    tag = save(estimator, description, page, graph, options.code.folder, kept)
     show(summary(str(tag), description, steps))
     warn_of_scores(evaluation)
     return description
+
+
+def served(estimator: Estimator, description: Description, graph: bytes | None) -> LoadedModel:
+    """Give what will answer, as `serving.model.store.load` makes it of what is saved."""
+    fitted = FittedEstimator(estimator, description)
+    if graph is None:
+        return fitted
+    return CompiledEstimator(CompiledGraph(graph), description, fitted)
+
+
+def scored_rows(
+    estimator: Estimator, description: Description, table: Table, evaluation: Evaluation
+) -> list[Row]:
+    """Give the rows that were scored, of those that requests can have."""
+    if evaluation.estimator is not estimator:  # but one that was fitted without them
+        table = part_of(table, evaluation.frame.index)
+    return rows_of(answerable(table, description))
 
 
 def warn_of_scores(evaluation: Evaluation) -> None:
@@ -132,6 +174,7 @@ def summary(tag: str, description: Description, steps: str) -> str:
     lines["a dummy's"] = ", ".join(f"{name} {value:.3f}" for name, value in metrics.dummy.items())
     lines["measured on"] = metrics.split
     lines["compiled"] = compiled_line(description.compiled)
+    lines["explained"] = explained_line(description.explained)
     lines["code"] = ", ".join(sorted(set(map(module_of, description.code))))
     lines["needs"] = ", ".join(description.requirements)
     lines["scikit-learn"] = description.versions["scikit-learn"]
@@ -154,3 +197,14 @@ def compiled_line(proof: Compiled | str) -> str:
         return f"no: {proof}"
     alike = "bit for bit" if proof.exact else f"within {proof.largest_difference:.1g}"
     return f"to ONNX, alike {alike} for {proof.rows} rows"
+
+
+def explained_line(explained: Explained | str) -> str:
+    """Tell a person how predictions are explained, or why they are not."""
+    if isinstance(explained, str):
+        return f"no: {explained}"
+    whose = {"training": "of training", "published": "made of what is published"}
+    return (
+        f"{'exactly' if explained.exact else 'nearly'}, {WAYS[explained.method]}, "
+        f"against {explained.background_rows} rows {whose[explained.background]}"
+    )

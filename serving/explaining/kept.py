@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import orjson
@@ -32,8 +32,8 @@ class Kept:
         return file.getvalue()
 
 
-def read(file: Path) -> Kept:
-    """Read a file.
+def read(file: Path | IO[bytes]) -> Kept:
+    """Read a file, or what a file of it would have.
 
     Raises:
         OSError: it can't be read.

@@ -61,6 +61,7 @@ def card(
         max_targets=MAX_TARGETS,
         clusters=_clusters(description, found.outputs),
         importances=found.importances,
+        contributions=found.contributions,
         uncertain=_uncertain(description, evaluation),
         command=command(description),
         answer=json.dumps(example_answer, indent=2, ensure_ascii=False),

@@ -44,6 +44,11 @@ class Importances:
     bars: Sequence[Bar]
 
 
+def shown(features: int) -> int:
+    """Tell of how many features there are bars."""
+    return features if features <= MAX_ALL_BARS else MAX_BARS
+
+
 def importances_of(
     description: Description, evaluation: Evaluation, table: TableLike, seed: int
 ) -> Importances | None:
@@ -82,7 +87,7 @@ def importances_of(
             signed(f"{means[at]:.3f} ± {deviations[at]:.3f}"),
             max(means[at] / longest, 0.0),
         )
-        for at in order[: count if count <= MAX_ALL_BARS else MAX_BARS]
+        for at in order[: shown(count)]
     ]
     names = [description.features[at].name for at in order]
     return Importances("R²" if regression else "accuracy", len(rows), names, bars)

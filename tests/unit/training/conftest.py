@@ -14,7 +14,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask a model of few rows, and look at it no closer: no proof, no card, no other process."""
+    """Ask a model of few rows, and look at it no closer: no proofs, no card, no other process."""
     # Not imported at the top: bentoml warns, and what is to be let pass is not yet known there.
     from training import publish
     from training.describing import batches, boundary, probe
@@ -26,5 +26,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boundary, "MAX_BOUNDARIES", 3)
     monkeypatch.setattr(publish, "needed_by", lambda *_: Needed((), ()))
     monkeypatch.setattr(publish, "compile_estimator", lambda *_: ("it was not tried", None))
+    monkeypatch.setattr(publish, "explain", lambda *_, **__: ("it was not tried", None))
     monkeypatch.setattr(publish, "with_shortcut", lambda _, described, *__: described)
     monkeypatch.setattr(publish, "card", lambda *_: "a card")

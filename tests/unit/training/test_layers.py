@@ -21,7 +21,7 @@ WINGS = {
     "compiling": "company graph rounding tree trees floats preparation lightgbm xgboost boosters "
     "converters conversion hostile proof shortcut",
     "explaining": "tried owners images ensembles linear leaves background case proof explain",
-    "card": "numbers drawing plots importance findings card",
+    "card": "numbers drawing plots importance contributions findings card",
 }
 TOP = ("options", "expected", "publish", "learn", "sampled", "adopt", "train")
 ORDER = (*GROUND, *(f"{wing}.{room}" for wing in WINGS for room in WINGS[wing].split()), *TOP)
@@ -44,6 +44,7 @@ OF_SERVING = {
     "train": {"serving.host.process"},
     "table.delimited": {"serving.files.delimiter", "serving.files.source"},
     "table.header": {"serving.files.delimiter"},
+    "card.contributions": {"serving.explaining.explanation", "serving.explaining.kept"},
     "describing.reference": {"serving.drift.bins", "serving.drift.watch"},
     "explaining.images": {"serving.explaining.kept", "serving.explaining.places"},
     "expected": {"serving.drift.comparison", "serving.drift.watch"},

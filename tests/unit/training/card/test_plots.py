@@ -41,9 +41,10 @@ TITLES = {
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_card_has_the_plots_of_its_task(kind: str) -> None:
     page = Page(written_for(kind))
-    assert page.texts["h3"] == TITLES.get(kind, TITLES["binary"])
+    titles = TITLES.get(kind, TITLES["binary"])
+    assert page.texts["h3"][: len(titles)] == titles
     drawings = page.texts.get("svg", [])
-    assert len(drawings) == (0 if kind == "clustering" else len(page.texts["h3"]))
+    assert len(drawings) == (0 if kind == "clustering" else len(titles))
     assert len(page.values("aria-label")) == len(drawings) + 1  # and that of the links
 
 
@@ -141,7 +142,8 @@ def test_equal_true_values_are_not_drawn() -> None:
 
 def test_of_many_targets_the_first_are_drawn() -> None:
     page = written(regressor(6))
-    assert page.texts["h3"][-1] == "t3: Residuals"
+    titles = [title for title in page.texts["h3"] if ": " in title]
+    assert titles[-1] == "t3: Residuals"
     assert "The plots are of the first 4 of 6 targets." in page.text
 
 
@@ -157,7 +159,10 @@ def test_several_targets_of_classes_have_plots_each() -> None:
     )
     forest = RandomForestClassifier(5, random_state=0)
     page = written((description, evaluated(description, forest, frame, truth)))
-    assert page.texts["h3"][::3] == ["way: Confusion matrix", "sign: Confusion matrix"]
+    assert [title for title in page.texts["h3"] if ": " in title][::3] == [
+        "way: Confusion matrix",
+        "sign: Confusion matrix",
+    ]
     assert len(page.texts["svg"]) == 6
     assert "Predicts way (down or up) and sign (False or True) from" in page.text
     assert "Loss of accuracy" in page.text
