@@ -68,6 +68,17 @@ CACHE_LOOKUPS = Counter(
     "Single predictions looked up in the cache: hit, miss, or collapsed into one under way.",
     (*MODEL_LABELS, "result"),
 )
+EXPLANATIONS = Counter(
+    "serving_explanations_total",
+    "Rows whose predictions were explained, by the way in which; not those kept from before.",
+    (*MODEL_LABELS, "method"),
+)
+EXPLANATION_DURATION = Histogram(
+    "serving_explanation_duration_seconds",
+    "Time from a row's turn to its explanation.",
+    MODEL_LABELS,
+    buckets=_SECONDS,
+)
 LIMITED = Counter(
     "serving_limited_requests_total",
     "Requests refused for a used-up quota, by the name of the client's key.",
@@ -198,6 +209,8 @@ class ModelMetrics:
         )
         self._waiting = WAITING.labels(**labels)
         self._lookups = cache(lambda lookup: CACHE_LOOKUPS.labels(result=lookup, **labels))
+        self._explanations = cache(lambda method: EXPLANATIONS.labels(method=method, **labels))
+        self._explanation_duration = EXPLANATION_DURATION.labels(**labels)
         self.by_class = _Named(PREDICTIONS, "class", labels)
         self.by_feature = _Named(UNUSUAL, "feature", labels)
 
@@ -210,6 +223,11 @@ class ModelMetrics:
     def looked_up(self, lookup: str) -> None:
         """Count a look into the cache."""
         self._lookups(lookup).inc()
+
+    def explained(self, method: str, duration_s: float) -> None:
+        """Count an explanation."""
+        self._explanations(method).inc()
+        self._explanation_duration.observe(duration_s)
 
 
 class Metrics(Listener):

@@ -90,7 +90,8 @@ BATCH_TOO_LARGE = ProblemType(
     413,
     "Batch too large",
     "The batch has more rows than this service accepts in one request.",
-    "Split the batch. The operator sets the limit (SERVING_MAX_BATCH_ROWS).",
+    "Split the batch. The operator sets the limit (SERVING_MAX_BATCH_ROWS, or with explanations "
+    "SERVING_EXPLAIN_MAX_ROWS).",
 )
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported-media-type",
@@ -110,6 +111,14 @@ INVALID_INPUT = ProblemType(
     "compute with. Or the query has what the path does not take.",
     "Mend the places that the pointers in errors name (RFC 6901), or what the detail tells. GET "
     "/model/info lists the features, their types and domains, and an example of each.",
+)
+NOT_EXPLAINED = ProblemType(
+    "not-explained",
+    422,
+    "Not explained",
+    "The request asks for explanations, and there are none of this model's predictions.",
+    "Ask without explain. The detail has the reason; /model/info tells of each model whether its "
+    "predictions are explained.",
 )
 QUOTA_EXCEEDED = ProblemType(
     "quota-exceeded",
@@ -162,6 +171,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         BATCH_TOO_LARGE,
         UNSUPPORTED_MEDIA_TYPE,
         INVALID_INPUT,
+        NOT_EXPLAINED,
         QUOTA_EXCEEDED,
         INTERNAL_ERROR,
         UNAVAILABLE,
@@ -172,7 +182,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
 _BY_STATUS = {
     kind.status: kind
     for kind in PROBLEM_TYPES.values()
-    if kind not in {BATCH_TOO_LARGE, OVERLOADED}
+    if kind not in {BATCH_TOO_LARGE, NOT_EXPLAINED, OVERLOADED}
 }
 
 

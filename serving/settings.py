@@ -207,6 +207,10 @@ class Settings(BaseSettings):
     cache_ttl_s: float = Field(
         300.0, ge=0, description="seconds for which a prediction is kept; 0 for not at all"
     )
+    explain: bool = Field(True, description="whether predictions are explained to who asks")
+    explain_max_rows: int = Field(
+        100, ge=1, le=1_000_000, description="most rows in one request that asks for explanations"
+    )
     prediction_log: Annotated[str, AfterValidator(_log_target)] = Field(
         "off", description="`stdout`, or a file that gets a JSON line for each prediction"
     )

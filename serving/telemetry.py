@@ -38,6 +38,7 @@ class Answered(NamedTuple):
     rows: int | None
     unusual: Mapping[str, int]  # values unlike those of training, by feature
     cache: str | None
+    explained: int | None  # of the rows, where that was asked for
     problem: str | None
     exception: BaseException | None
 
@@ -55,6 +56,7 @@ class RequestRecord:
     rows: int | None = None
     unusual: Mapping[str, int] = field(default_factory=dict)
     cache: str | None = None
+    explained: int | None = None
     problem: str | None = None
     exception: BaseException | None = None
 
@@ -78,6 +80,7 @@ class RequestRecord:
             self.rows,
             self.unusual,
             self.cache,
+            self.explained,
             self.problem,
             self.exception,
         )
@@ -169,6 +172,7 @@ class LogLine(Listener):
             cache=event.cache,
             rows=event.rows,
             unusual=sum(event.unusual.values()) or None,
+            explained=event.explained,
             problem=event.problem,
             exception=stack_trace(event.exception) if event.exception else None,
         )

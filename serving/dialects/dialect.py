@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from serving.model.about import About
 from serving.model.domains import Schema
 from serving.model.outputs import Prediction
-from serving.model.rows import Question, Rows
+from serving.model.rows import Explain, Question, Rows
 from serving.problems import JSON_MEDIA_TYPE, PROBLEM_JSON, Wording
 from serving.settings import ALL, NONE, Settings
 
@@ -26,6 +26,7 @@ class Sent(NamedTuple):
     wanted: str = JSON_MEDIA_TYPE  # of what the conversation answers in, the client's choice
     headers: Mapping[str, str] = {}  # of those that it heeds, by name in lower case
     max_bytes: int = sys.maxsize  # that a body may have, and what it holds when it is inflated
+    explain: Explain | None = None  # if it is asked of a conversation that explains
 
 
 class Answer(NamedTuple):
@@ -36,7 +37,8 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-# Writes the answer with a prediction for each row of a question, in order; and the request's id.
+# Writes the answer with a prediction for each row of a question, in order, which are explained if
+# the question asks for that; and the request's id.
 Write: TypeAlias = Callable[[Sequence[Any], str], Answer]
 
 
@@ -82,7 +84,8 @@ class Conversation:
     have. ``in_parts`` has the media types of bodies that may have more rows than fit into one
     batch, ``swells`` those of which few bytes may hold much, ``echoes`` those that are answered in
     kind if the client takes anything, and ``streams`` tells how to read those that are answered
-    part by part if that is in kind.
+    part by part if that is in kind. One that ``explains`` is told whether that is asked for, and
+    then writes the first of its media types.
     """
 
     read: Callable[[Sent, About, Rows], Asked]
@@ -95,6 +98,7 @@ class Conversation:
     swells: Container[str] = ()
     echoes: Container[str] = ()
     streams: Mapping[str, ReadParts] = field(default_factory=dict)
+    explains: bool = False
 
     def offers(self, media_type: str) -> Sequence[str]:
         """Give what a body of a media type may be answered in, the usual one first."""

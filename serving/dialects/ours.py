@@ -15,11 +15,13 @@ import orjson
 from serving.dialects import formats
 from serving.dialects.dialect import Answer, Asked, Conversation, Described, Dialect, Sent
 from serving.dialects.schemas import (
+    EXPLANATIONS,
     NUMBER,
     REQUEST_ID,
     TEXT,
     each_target,
     example_instances,
+    explanation_schemas,
     instance_schemas,
     media,
     ref,
@@ -27,46 +29,82 @@ from serving.dialects.schemas import (
 )
 from serving.json_text import read_json
 from serving.model.about import About
-from serving.model.description import Description, label_key
+from serving.model.description import Description, Explained, label_key
 from serving.model.domains import Schema, closed
 from serving.model.outputs import Prediction
-from serving.model.rows import MAX_PROBLEMS, Question, Rows, expected, refuse, unknown
+from serving.model.rows import (
+    MAX_PROBLEMS,
+    Places,
+    Question,
+    Rows,
+    below,
+    expected,
+    refuse,
+    unknown,
+)
 from serving.problems import JSON_MEDIA_TYPE, FieldError, pointer
 
 DATA = "data"
+EXPLANATION = "explanation"
+UNEXPLAINED = "could not be explained: what its features contribute does not add up to the answer"
 
 
 def read_one(sent: Sent, about: About, rows: Rows) -> Asked:
     """Read ``{"data": X}``."""
     question = read_json(sent.body, lambda document: rows.one(*_data(document)))
+    question.explain = sent.explain
     return Asked(question, partial(write_one, question, about))
 
 
 def write_one(
-    question: Question, about: About, predictions: Sequence[Prediction], request_id: str
+    question: Question, about: About, predictions: Sequence[Any], request_id: str
 ) -> Answer:
     """Write the one prediction."""
-    (prediction,) = predictions
-    return _closed_by(about.document(prediction), question, about, request_id)
+    (document,) = documents = _documents(question, about, predictions)
+    warnings = _warnings(question, documents, lambda _: (DATA,))
+    return _closed_by(document, warnings, about, request_id)
 
 
 def read_many(sent: Sent, about: About, rows: Rows) -> Asked:
     """Read ``{"data": [X, X, …]}``, or rows in another format, and answer in any."""
     if (reads := formats.READERS.get(sent.media_type)) is not None:
-        question = reads(sent, rows)
+        question, places = reads(sent, rows), below(())
     else:
         question = read_json(sent.body, lambda document: rows.many(*_data(document)))
+        places = below((DATA,))
     if (writes := formats.WRITERS.get(sent.wanted)) is not None:
         return Asked(question, partial(writes, about))
-    return Asked(question, partial(write_many, question, about))
+    question.explain = sent.explain
+    return Asked(question, partial(write_many, question, about, places))
 
 
 def write_many(
-    question: Question, about: About, predictions: Sequence[Prediction], request_id: str
+    question: Question, about: About, places: Places, predictions: Sequence[Any], request_id: str
 ) -> Answer:
-    """Write the predictions, in order."""
-    documents = list(map(about.document, predictions))
-    return _closed_by({"predictions": documents}, question, about, request_id)
+    """Write the predictions, in order; ``places`` are those of their rows in the body."""
+    documents = _documents(question, about, predictions)
+    warnings = _warnings(question, documents, places)
+    return _closed_by({"predictions": documents}, warnings, about, request_id)
+
+
+def _documents(
+    question: Question, about: About, predictions: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """Give predictions by names, with what explains each, if that was asked for."""
+    if question.explain is None:
+        return list(map(about.document, predictions))
+    return [about.document(each) | {EXPLANATION: told} for each, told in predictions]
+
+
+def _warnings(
+    question: Question, documents: Sequence[dict[str, Any]], places: Places
+) -> Sequence[FieldError]:
+    """Give the warnings: of what is unusual, and of what could not be explained."""
+    if question.explain is None:
+        return question.warnings
+    told = (document[EXPLANATION] for document in documents)
+    rows = [row for row, explanation in enumerate(told) if explanation is None]
+    return [*question.warnings, *(FieldError(pointer(*places(row)), UNEXPLAINED) for row in rows)]
 
 
 def _describe_one(name: str, about: About, example: Prediction, max_rows: int) -> Described:
@@ -86,9 +124,11 @@ def _describe_one(name: str, about: About, example: Prediction, max_rows: int) -
         | {
             "PredictBody": closed({DATA: ref("Instance")}),
             "PredictAnswer": closed(
-                _prediction(about.description, document) | _closing(about), ("warnings",)
+                _prediction(about.description, document) | _closing(about),
+                ("warnings", EXPLANATION),
             ),
-        },
+        }
+        | explanation_schemas(about.description),
     )
 
 
@@ -115,13 +155,14 @@ def _describe_many(name: str, about: About, example: Prediction, max_rows: int) 
         | {
             # No maxItems: what the schema refuses is 422, a batch over the limit 413.
             "BatchBody": closed({DATA: array}),
-            "Prediction": closed(_prediction(about.description, document)),
+            "Prediction": closed(_prediction(about.description, document), (EXPLANATION,)),
             "BatchAnswer": closed({"predictions": predictions} | _closing(about), ("warnings",)),
-        },
+        }
+        | explanation_schemas(about.description),
     )
 
 
-one = Conversation(read_one, partial(_describe_one, "predict"))
+one = Conversation(read_one, partial(_describe_one, "predict"), explains=True)
 many = Conversation(
     read_many,
     partial(_describe_many, "predictBatch"),
@@ -131,6 +172,7 @@ many = Conversation(
     swells=formats.SWELLS,
     echoes=formats.ECHOES,
     streams=formats.STREAMS,
+    explains=True,
 )
 DIALECT = Dialect(
     {
@@ -159,11 +201,11 @@ def _data(document: Any) -> tuple[Any, tuple[str], list[FieldError]]:  # noqa: A
 
 
 def _closed_by(
-    document: dict[str, Any], question: Question, about: About, request_id: str
+    document: dict[str, Any], warnings: Sequence[FieldError], about: About, request_id: str
 ) -> Answer:
     """Add what each answer ends with."""
-    if question.warnings:
-        document["warnings"] = question.warnings
+    if warnings:
+        document["warnings"] = warnings
     document["model"] = about.named
     document["request_id"] = request_id
     return Answer(orjson.dumps(document))
@@ -190,4 +232,7 @@ def _prediction(description: Description, example: dict[str, Any]) -> dict[str, 
             members["scores"] = probabilities[0]
         case list():
             members["scores"] = {"type": "array", "items": NUMBER}
-    return {name: schema for name, schema in members.items() if name in example}
+    told = {name: schema for name, schema in members.items() if name in example}
+    if isinstance(description.explained, Explained):
+        told[EXPLANATION] = EXPLANATIONS
+    return told

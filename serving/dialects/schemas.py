@@ -78,6 +78,35 @@ def value_schema(description: Description) -> Schema:
             return {"enum": [INLIER, OUTLIER]}
 
 
+EXPLANATIONS: Schema = {
+    "description": "If it is asked for: of each class or target in an array, if these are several; "
+    "null, with a warning, where it does not add up.",
+    "oneOf": [ref("Explanation"), array_of(ref("Explanation")), {"type": "null"}],
+}
+
+
+def explanation_schemas(description: Description) -> dict[str, Schema]:
+    """Describe what explains a number of an answer, as ``Explanation``, if something does."""
+    explained = description.explained
+    if isinstance(explained, str):
+        return {}
+    by_name = closed({feature.name: NUMBER for feature in description.features})
+    labels = [label for classes in description.classes_by_target for label in classes]
+    of: list[Any] = labels or list(description.targets) or ["score"]
+    several: dict[str, Schema] = {"target": {"enum": list(description.targets)}}
+    members: dict[str, Schema] = several if len(description.targets) > 1 else {}
+    members |= {
+        "of": {"enum": list({(type(each), each): each for each in of}.values())},
+        "output": {"const": explained.output},
+        "base": {**NUMBER, "description": "What rows of the background have, on average."},
+        "contributions": {**by_name, "description": "What each feature adds to that."},
+        "exact": {"const": explained.exact},
+    }
+    if not explained.exact:
+        members["standard_error"] = by_name
+    return {"Explanation": closed(members)}
+
+
 def predictions_schema(about: About, example: Prediction) -> Schema:
     """Describe what a method gives for each instance, given an example of a prediction."""
     lists: list[Schema] = [

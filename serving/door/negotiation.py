@@ -28,7 +28,9 @@ def weights(values: Iterable[str]) -> dict[str, float]:
     return read
 
 
-def media_type_for(accepted: Mapping[str, float], offered: Sequence[str]) -> str:
+def media_type_for(
+    accepted: Mapping[str, float], offered: Sequence[str], what: str = "the answer"
+) -> str:
     """Choose what a client takes of the media types that are offered, the usual one first.
 
     Of those that it likes equally, one that it names goes before one that it takes with others,
@@ -50,5 +52,5 @@ def media_type_for(accepted: Mapping[str, float], offered: Sequence[str]) -> str
                     best, best_rank = media_type, rank
                 break
     if not best:
-        raise Problem(NOT_ACCEPTABLE, f"the answer is {' or '.join(offered)}")
+        raise Problem(NOT_ACCEPTABLE, f"{what} is {' or '.join(offered)}")
     return best

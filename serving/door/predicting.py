@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from serving.dialects.dialect import Answer, Asked, Conversation, Dialect, ReadParts, Sent
 from serving.door.bodies import declared, read_body
+from serving.door.explaining import QUERY, explanation_asked
 from serving.door.naming import MODEL, found, meant_at, shown
 from serving.door.negotiation import media_type_for, weights
 from serving.door.openapi import header
@@ -25,6 +26,7 @@ from serving.problems import (
     INVALID_INPUT,
     MALFORMED_BODY,
     NOT_ACCEPTABLE,
+    NOT_EXPLAINED,
     NOT_FOUND,
     UNAVAILABLE,
     UNLIKE_TRAINING,
@@ -96,13 +98,17 @@ class Predicting:
         parts = request.path_params
         loaded = found(self._shelf, parts) if parts else self._shelf.default
         wanted, headers = conversation.writes[0], _NO_HEADERS
+        explain = explanation_asked(request) if conversation.explains else None
         if len(conversation.writes) > 1:
             accepted = weights(request.headers.getlist("accept"))
-            wanted = media_type_for(accepted, conversation.offers(declared(request)))
+            if explain is not None:
+                wanted = media_type_for(accepted, [wanted], "an answer with explanations")
+            else:
+                wanted = media_type_for(accepted, conversation.offers(declared(request)))
         if conversation.heeds:
             headers = _heeded(request.scope["headers"], conversation.heeds)
         body, media_type = await read_body(request, conversation.reads, self._max_body_bytes)
-        sent = Sent(body, media_type, wanted, headers, self._max_body_bytes)
+        sent = Sent(body, media_type, wanted, headers, self._max_body_bytes, explain)
         is_large = len(body) > MAX_BYTES_AT_ONCE or media_type in conversation.swells
         if wanted == media_type and (read := conversation.streams.get(media_type)) is not None:
             return await self._stream(read, loaded, sent, is_large=is_large)
@@ -222,6 +228,7 @@ def _operation(path: str, conversation: Conversation, loaded: Loaded) -> Operati
             "required": True,
             "content": told.bodies,
         },
+        query=QUERY if conversation.explains and loaded.explains else {},
         heeds=conversation.heeds,
         headers=headers,
         schemas=told.schemas,
@@ -237,4 +244,6 @@ def _problems(path: str, conversation: Conversation) -> Iterator[ProblemType]:
     yield BODY_TOO_LARGE
     yield UNSUPPORTED_MEDIA_TYPE
     yield INVALID_INPUT
+    if conversation.explains:
+        yield NOT_EXPLAINED
     yield UNAVAILABLE

@@ -6,7 +6,7 @@ numbers that are not finite.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -65,6 +65,13 @@ class Prediction:
     value: Label | list[Label]
     probabilities: list[Any] | None = None
     scores: float | list[float] | None = None
+
+
+class ExplainedPrediction(NamedTuple):
+    """A prediction, and its explanation as it stands in an answer; nothing, if it has none."""
+
+    prediction: Prediction
+    explanation: Any
 
 
 @dataclass(frozen=True, slots=True)

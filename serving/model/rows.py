@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from itertools import islice
 from operator import itemgetter
@@ -35,12 +36,20 @@ def below(place: Place) -> Places:
     return lambda *parts: (*place, *parts)
 
 
+class Explain(StrEnum):
+    """Of what the explanation is asked for."""
+
+    PREDICTED = "true"
+    ALL = "all"  # the classes
+
+
 @dataclass(slots=True)  # not frozen: that costs a third of reading a request
 class Question:
     """What a request asks: validated rows, and what is unlike training about them.
 
     ``warnings`` tells where, up to a limit; ``unusual`` counts all such values by feature.
     ``numbers`` are those of the rows in their request, where they are not all that it has.
+    ``explain`` is nothing, where predictions are asked for alone.
     """
 
     rows: list[Row]
@@ -48,6 +57,7 @@ class Question:
     warnings: Sequence[FieldError] = ()
     unusual: Mapping[str, int] = field(default_factory=dict)
     numbers: Sequence[int] = ()
+    explain: Explain | None = None
 
 
 class _Checks:

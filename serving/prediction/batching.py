@@ -12,6 +12,9 @@ is halved until the failing job stands alone, and items whose answer might depen
 neighbours are asked for again, alone. Jobs that nobody waits for any more, because their deadline
 has passed or their client has gone, are dropped before the model sees them.
 
+Other work with the model, such as explaining, is brought in short parts. They wait in a lane of
+their own, which runs one of them when each other lane has had its turn.
+
 No job waits in vain. One that would wait for longer than callers have patience, or for more items
 than there is room for, is refused at once with 503.
 """
@@ -39,6 +42,7 @@ MANY_SHARE = 0.9  # jobs of many items leave the rest of the room to those of fe
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Done = TypeVar("Done")
 Run: TypeAlias = Callable[[list[Item]], Sequence[Result | None]]
 
 
@@ -75,7 +79,10 @@ class Batcher(Generic[Item, Result]):
         self._few: Lane[Item, Result] = Lane(max_items, max_batch_s)
         self._many: Lane[Item, Result] = Lane(max_items, max_batch_s)
         self._apart: Lane[Item, Result] = Lane(0, max_batch_s)
-        self._turns = deque([self._few, self._apart, self._many])
+        self._parts: Lane[Callable[[], Any], Any] = Lane(0, max_batch_s)
+        self._turns: deque[Lane[Any, Any]] = deque(
+            [self._few, self._apart, self._many, self._parts]
+        )
         self._run_at_once = run_at_once
         self._max_at_once = max_at_once
         # What found all idle, and starts unless others join it first.
@@ -84,8 +91,9 @@ class Batcher(Generic[Item, Result]):
         # True from the moment a batch is due until the model is found idle with nothing waiting.
         self._active = False
         self._started_s: float | None = None
-        self._running, self._running_items = self._few, 0
-        self._batches: SimpleQueue[list[Job[Item, Result]] | None] = SimpleQueue()
+        self._running: Lane[Any, Any] = self._few
+        self._running_items = 0
+        self._batches: SimpleQueue[tuple[Run[Any, Any], list[Job[Any, Any]]] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
@@ -129,6 +137,25 @@ class Batcher(Generic[Item, Result]):
             self._begin()
         self._tell(0)
         return job
+
+    async def work(self, part: Callable[[], Done]) -> Done:
+        """Wait for what a short part of other work gives, in the model's thread.
+
+        Raises:
+            Exception: what it raised.
+        """
+        job: Job[Callable[[], Any], Any] = Job([part], self._loop.create_future())
+        self._parts.add([job])
+        if not self._active:
+            self._begin()
+        try:
+            ((done,),) = await job.future
+        except asyncio.CancelledError:
+            job.future.cancel()
+            if job.lane is not None:
+                job.lane.leave(job)
+            raise
+        return done  # type: ignore[no-any-return]
 
     def _begin(self) -> None:
         """Start one turn later: what the sockets hold by now is read in between, and joins."""
@@ -216,7 +243,7 @@ class Batcher(Generic[Item, Result]):
     def _start_next(self) -> None:
         """Start a batch of the next lane that has one."""
         waiting = self.waiting_items
-        for _ in range(len(self._turns) if waiting else 0):
+        for _ in range(len(self._turns) if waiting or self._parts.waiting_items else 0):
             lane = self._turns[0]
             self._turns.rotate(-1)
             if batch := lane.take():
@@ -226,12 +253,15 @@ class Batcher(Generic[Item, Result]):
         if self._told_waiting != waiting:
             self._tell(0)
 
-    def _start(self, batch: list[Job[Item, Result]], lane: Lane[Item, Result]) -> None:
+    def _start(self, batch: list[Job[Any, Any]], lane: Lane[Any, Any]) -> None:
         """Run a batch at once, if it is quick and the last, or hand it to the thread."""
         self._running = lane
         self._started_s = self._loop.time()
         count = sum([len(job.items) for job in batch])
         self._running_items = count
+        if lane is self._parts:
+            self._batches.put((_done, batch))
+            return
         self._tell(count)
         is_quick = count <= self._max_at_once and lane is not self._apart
         if is_quick and self._run_at_once is not None and not self.waiting_items:
@@ -239,12 +269,13 @@ class Batcher(Generic[Item, Result]):
             if count > 1 or results != [None]:  # what it leaves alone is for the thread
                 self._finish(batch, results)
                 return
-        self._batches.put(batch)
+        self._batches.put((self._run, batch))
 
     def _work(self) -> None:
         """Run batches until told to end; this is the thread."""
-        while (batch := self._batches.get()) is not None:
-            results = _results(self._run, batch)
+        while (due := self._batches.get()) is not None:
+            run, batch = due
+            results = _results(run, batch)
             with suppress(RuntimeError):  # the loop has ended, and nobody waits
                 self._loop.call_soon_threadsafe(self._finish, batch, results)
 
@@ -294,6 +325,11 @@ class Batcher(Generic[Item, Result]):
             self._apart.add([job])
         else:
             job.future.set_result(job.results)  # type: ignore[arg-type]
+
+
+def _done(parts: list[Callable[[], Any]]) -> list[tuple[Any]]:
+    """Run parts; what each gives, which may be None, is in a tuple."""
+    return [(part(),) for part in parts]
 
 
 def _results(

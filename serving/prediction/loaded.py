@@ -2,14 +2,17 @@
 
 from functools import partial
 
-from serving.metrics import Metrics
+from serving.explaining.explanation import Explanation
+from serving.explaining.kept import read
+from serving.metrics import Metrics, ModelMetrics
 from serving.model.about import About
 from serving.model.facts import model_info
 from serving.model.rows import Rows
-from serving.model.store import load
-from serving.model.stored import VerifiedModel
+from serving.model.store import LoadedModel, load
+from serving.model.stored import EXPLANATION, ModelError, VerifiedModel
 from serving.prediction.batching import Batcher
 from serving.prediction.cache import PredictionCache
+from serving.prediction.explaining import Explaining
 from serving.prediction.predictor import Predictor, compute
 from serving.settings import Settings
 from serving.telemetry import Listeners, log
@@ -24,7 +27,7 @@ class Loaded:
         """Load a verified model; its batcher belongs to the running event loop.
 
         Raises:
-            ModelError: it can't be loaded, or fails on its own example.
+            ModelError: it can't be loaded, or fails on its own example, or to explain that.
         """
         model, self.example = load(verified, settings.runtime)
         description = verified.description
@@ -43,6 +46,7 @@ class Loaded:
             run_at_once=partial(compute, model.at_once),
             max_at_once=model.max_at_once,
         )
+        self.explaining = self._explaining(verified, model, settings, counts)
         cache = None
         self.keeps_predictions = settings.keeps_predictions
         if self.keeps_predictions:
@@ -54,6 +58,7 @@ class Loaded:
             cache,
             counts.looked_up,
             listeners,
+            self.explaining,
         )
         metrics.serves(self.about.name, self.about.version, description.task)
         log.info(
@@ -62,6 +67,41 @@ class Loaded:
             runtime=model.runtime,
             size_bytes=verified.size_bytes,
         )
+
+    @property
+    def explains(self) -> bool:
+        """Whether its predictions are explained to who asks."""
+        return isinstance(self.explaining, Explaining)
+
+    def _explaining(
+        self, verified: VerifiedModel, model: LoadedModel, settings: Settings, counts: ModelMetrics
+    ) -> Explaining | str:
+        """Load what explains predictions, or tell why nothing does.
+
+        Raises:
+            ModelError: it does not explain the example.
+        """
+        explained = verified.description.explained
+        if not settings.explain:
+            return "SERVING_EXPLAIN=off"
+        if isinstance(explained, str):
+            return explained
+        try:
+            kept = read(verified.path / EXPLANATION)
+            explaining = Explaining(
+                Explanation(kept, explained, verified.description, model),  # type: ignore[arg-type]
+                lambda part: self.batcher.work(partial(compute, part)),
+                counts.explained,
+                max_rows=settings.explain_max_rows,
+                patience_s=settings.request_timeout_s,
+            )
+            explaining.warm_up(verified.description.example, self.example)
+        except Exception as exc:
+            raise ModelError(
+                f"model {verified.tag} can't explain its example: {exc!r}; train it again, or set "
+                "SERVING_EXPLAIN=off"
+            ) from exc
+        return explaining
 
     def close(self) -> None:
         """Let its thread end."""

@@ -17,7 +17,7 @@ WINGS = {
     "code stored facts store state named changes",
     "drift": "ranges bins watch comparison words report page",
     "explaining": "kept numbers places attribution linear leaves coalitions explanation",
-    "prediction": "lanes batching cache sinks log history tally drift predictor loaded "
+    "prediction": "lanes batching explaining cache sinks log history tally drift predictor loaded "
     "shelf frames findings waiting companion shadow",
     "files": "source fit formats inputs arrow texts footers written partials journal "
     "output batches decoding columnar delimiter transcoded records splitting head cells "
@@ -26,7 +26,7 @@ WINGS = {
     "arrow_columns arrow parquet_pages parquet formats ours tensors v2_outputs v2_rows v2 v1 "
     "arrays invocations_rows invocations vertex",
     "door": "auth windows quotas bodies negotiation routes openapi naming telling "
-    "streamed predicting pages trying models drift probes edge",
+    "streamed explaining predicting pages trying models drift probes edge",
     "host": "process logs letters protocol wanted following life succession supervisor "
     "shadowed application bento",
     "outcomes": "reading versions joining report __main__",
@@ -49,15 +49,16 @@ KNOWN_BY = {
     "drift": "model.answers model.columns model.description model.domains model.features "
     "model.outputs",
     "explaining": "model.answers model.columns model.description model.features model.outputs",
-    "prediction": "drift.comparison drift.report drift.watch model.about model.facts "
+    "prediction": "drift.comparison drift.report drift.watch explaining.attribution "
+    "explaining.explanation explaining.kept model.about model.facts "
     "model.features model.outputs model.rows model.state model.store model.stored",
     "files": "model.columns model.description model.features model.outputs model.reading "
     "model.rows",
     "dialects": "model.about model.description model.domains model.features model.outputs "
     "model.rows",
     "door": "dialects.dialect drift.page drift.report model.about model.domains "
-    "model.facts prediction.cache prediction.drift prediction.loaded prediction.predictor "
-    "prediction.shelf",
+    "model.facts model.rows prediction.cache prediction.drift prediction.loaded "
+    "prediction.predictor prediction.shelf",
     "host": "door.edge door.windows model.domains model.state model.store model.stored "
     "prediction.companion prediction.frames prediction.shadow prediction.shelf "
     "prediction.sinks",

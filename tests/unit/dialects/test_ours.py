@@ -16,7 +16,7 @@ from serving.dialects.tables import write_table
 from serving.model.about import About
 from serving.model.description import Description, Label
 from serving.model.outputs import Prediction
-from serving.model.rows import MAX_PROBLEMS, Question, Rows
+from serving.model.rows import MAX_PROBLEMS, Question, Rows, below
 from serving.problems import INVALID_INPUT, PROBLEM_JSON, FieldError, Problem
 from tests.unit.drawn import instances, json_values
 from tests.unit.pointers import assert_points_into
@@ -166,7 +166,7 @@ def many_of(
     predictions: list[Prediction], question: Question = CALM, about: About = CLASSIFIER
 ) -> Any:  # noqa: ANN401 (any JSON)
     """Write an answer of many, and read it."""
-    return json.loads(write_many(question, about, predictions, "id-1").body)
+    return json.loads(write_many(question, about, below(("data",)), predictions, "id-1").body)
 
 
 def test_an_answer_of_one_has_the_prediction_the_model_and_the_id() -> None:

@@ -146,6 +146,7 @@ class FakeLoaded:
     about: About = field(default_factory=lambda: About(description(), "v1"))
     predictor: FakePredictor = field(default_factory=FakePredictor)
     keeps_predictions: bool = False
+    explains: bool = False
     card: str = "<!doctype html>\n<title>mail</title>\n"
     example: Prediction = field(default_factory=lambda: Prediction("spam"))
     info: dict[str, Any] = field(default_factory=lambda: {"name": "mail"})

@@ -137,6 +137,7 @@ def test_each_request_is_told_of_once_with_all_that_was_noted_further_in() -> No
             rows=3,
             unusual={"length": 2},
             cache="hit",
+            explained=3,
             problem=None,
             exception=None,
         )

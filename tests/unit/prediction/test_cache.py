@@ -39,7 +39,7 @@ class Fixture:
         """What is being computed."""
         return {row: future for row, future in self._begun if not future.done()}
 
-    def begin(self, row: Row) -> Begun:
+    def begin(self, row: Row) -> Begun[Prediction]:
         """Begin to compute a row, as a batcher does."""
         if self.refusal is not None:
             raise self.refusal
@@ -175,7 +175,7 @@ async def test_rows_that_are_almost_equal_are_not_the_same() -> None:
 async def test_long_rows_take_no_more_memory_than_short_ones() -> None:
     cache = PredictionCache(1000, TTL_S)
 
-    def begin(_: Row) -> Begun:
+    def begin(_: Row) -> Begun[Prediction]:
         future: asyncio.Future[list[Prediction]] = asyncio.get_running_loop().create_future()
         future.set_result([Prediction("same")])
         return future, lambda: None

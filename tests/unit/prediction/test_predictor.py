@@ -97,6 +97,7 @@ class Service:
             PredictionCache(10, 60.0, StillClock()) if cached else None,
             self.lookups.append,
             Listeners([self.heard]),
+            "there is nothing to explain",
         )
 
     def one(self, row: Row, request_id: str = "id") -> Request:
