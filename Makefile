@@ -18,6 +18,8 @@ CLIENTS = $(patsubst tests/system/clients/requirements/%.txt,$(VENV)/clients/%/i
 # Requirements into the environment of a Python; by pip it takes longer, and goes wherever pip is set up.
 INSTALL = $(BIN)/uv pip install --quiet --python $(1) -r $(2) \
   || $(BIN)/python -m pip --python $(1) install --quiet --disable-pip-version-check -r $(2)
+# Other libraries that explain models, likewise.
+JUDGES = $(patsubst tests/system/judges/requirements/%.txt,$(VENV)/judges/%/installed,$(wildcard tests/system/judges/requirements/*.txt))
 # Other programs that write models, likewise.
 WRITERS = $(patsubst tests/system/writers/requirements/%.txt,$(VENV)/writers/%/installed,$(wildcard tests/system/writers/requirements/*.txt))
 # Engines that score tables on many machines, likewise, with what their workers need.
@@ -64,7 +66,7 @@ test: check
 packages:
 	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx openssl=openssl java=default-jre-headless
 
-tools: packages $(VENV)/dev $(VENV)/audit/installed $(CLIENTS) $(WRITERS) $(ENGINES)  ## what test-system needs beside
+tools: packages $(VENV)/dev $(VENV)/audit/installed $(CLIENTS) $(JUDGES) $(WRITERS) $(ENGINES)  ## what test-system needs beside
 
 test-system: tools
 	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/system -m "not alone"
@@ -129,6 +131,11 @@ $(VENV)/audit/installed: requirements-audit.txt | $(VENV)/dev
 	touch $@
 
 $(VENV)/clients/%/installed: tests/system/clients/requirements/%.txt | $(VENV)/dev
+	$(NEW) $(@D)
+	$(call INSTALL,$(@D)/bin/python,$<)
+	touch $@
+
+$(VENV)/judges/%/installed: tests/system/judges/requirements/%.txt | $(VENV)/dev
 	$(NEW) $(@D)
 	$(call INSTALL,$(@D)/bin/python,$<)
 	touch $@
