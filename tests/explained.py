@@ -6,7 +6,7 @@ explanations have to be like, whatever the estimator is.
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,7 @@ from training.table.columns import FeatureType
 from training.table.table import Table
 
 Estimator = Any  # scikit-learn has no type for it
+Numbers: TypeAlias = Callable[[Sequence[Row]], Array]  # of rows, of shape (rows, outputs)
 METRICS = Metrics(split="none", values={}, dummy={})
 ROWS = 100  # not more than an explanation compares with, so that it compares with all
 FAR = 5.0  # times what is largest in a table
@@ -237,7 +238,7 @@ def odd_rows(description: Description, row: Row) -> list[Row]:
 
 def explained_numbers(
     estimator: Estimator, description: Description, output: ExplainedOutput
-) -> Callable[[Sequence[Row]], Array]:
+) -> Numbers:
     """Give what makes of rows the numbers (rows, outputs) that are explained, by its own methods.
 
     Logarithms of probabilities are taken where the estimator has them, before they are rounded.
