@@ -64,9 +64,9 @@ test: check
 	$(BIN)/pytest tests/wire -m alone
 
 packages:
-	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx openssl=openssl java=default-jre-headless
+	PATH="$$PATH:/usr/sbin" .ci/system-packages promtool=prometheus chromium=chromium redis-server=redis-server nginx=nginx openssl=openssl java=default-jre-headless npm=npm
 
-tools: packages $(VENV)/dev $(VENV)/audit/installed $(CLIENTS) $(JUDGES) $(WRITERS) $(ENGINES)  ## what test-system needs beside
+tools: packages $(VENV)/dev $(VENV)/audit/installed $(VENV)/browser/installed $(CLIENTS) $(JUDGES) $(WRITERS) $(ENGINES)  ## what test-system needs beside
 
 test-system: tools
 	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/system -m "not alone"
@@ -133,6 +133,12 @@ $(VENV)/audit/installed: requirements-audit.txt | $(VENV)/dev
 $(VENV)/clients/%/installed: tests/system/clients/requirements/%.txt | $(VENV)/dev
 	$(NEW) $(@D)
 	$(call INSTALL,$(@D)/bin/python,$<)
+	touch $@
+
+$(VENV)/browser/installed: tests/system/browser/package-lock.json | $(VENV)/dev
+	mkdir -p $(@D)
+	cp tests/system/browser/package*.json $(@D)
+	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 
 $(VENV)/judges/%/installed: tests/system/judges/requirements/%.txt | $(VENV)/dev
