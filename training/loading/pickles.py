@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import joblib
-import skops.io
 from sklearn.exceptions import InconsistentVersionWarning
 
 from serving.model.estimator import Estimator
@@ -44,6 +43,8 @@ def load_skops(path: Path, *, trust: bool) -> Estimator:
 
 
 def _load_skops(path: Path, *, trust: bool) -> Estimator:
+    import skops.io  # which looks up all estimators that there are, and takes long
+
     unknown = [name for name in skops.io.get_untrusted_types(file=path) if name not in HARMLESS]
     if unknown and not trust:
         raise TrainingError(
