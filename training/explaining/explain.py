@@ -30,12 +30,13 @@ Builder: TypeAlias = Callable[[Images, Sequence[Row], Description], Built]
 
 BUILDERS: Mapping[ExplainingMethod, Builder] = {"linear": as_lines, "trees": as_leaves}
 
+TOO_MANY = "it has too many columns to be asked about"
 BACKGROUND_ROWS = (MAX_BACKGROUND, 50, 20, 10)  # to compare with, as time allows
 FEWEST_ROWS = 5  # where columns are many
 MAX_ENUMERATED = 10  # columns, of which all coalitions are asked about
 ASKED_ROWS = tuple(20_480 >> power for power in range(8))  # along permutations, as time allows
 MAX_NUMBERS = 1 << 20  # answered, that are kept in memory meanwhile
-MIN_PAIRS = 2  # of permutations, for each background row: they tell how sure it is
+MIN_DEGREES = 20  # of freedom, with which it is estimated how sure that is
 
 
 def explain(
@@ -154,13 +155,17 @@ def _sampled(case: Case) -> Candidate:
     """
     columns = len(case.description.features)
     each = 2 * max(1, columns - 1)  # rows, of a permutation and its reverse
+    most = min(ASKED_ROWS[0], MAX_NUMBERS // len(case.outputs.all))
+    if most // each <= MIN_DEGREES:
+        raise CannotExplainError(TOO_MANY)
     for asked in ASKED_ROWS:
-        pairs = min(asked, MAX_NUMBERS // len(case.outputs.all)) // each
+        pairs = min(asked, most) // each
         if case.pace.seconds(pairs * each) > BUDGET_S:
             continue
         for count in (*BACKGROUND_ROWS, FEWEST_ROWS):
             background = case.background(count)
-            if of_row := pairs // len(background) if pairs >= MIN_PAIRS * count else 0:
+            of_row = pairs // len(background)
+            if (of_row - 1) * len(background) >= MIN_DEGREES:
                 ranks = np.tile(np.arange(columns, dtype=np.uint16), (of_row * len(background), 1))
                 ranks = case.rng.permuted(ranks, axis=1)
                 return _asking(case, "sampled", background, {"ranks": ranks})
