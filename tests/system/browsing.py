@@ -111,7 +111,9 @@ class Page:
     async def run(self, script: str) -> Any:  # noqa: ANN401 (any JSON)
         """Give what a script makes of the page."""
         asked = {"expression": script, "awaitPromise": True, "returnByValue": True}
-        return (await self.call("Runtime.evaluate", **asked))["result"]["value"]
+        told = await self.call("Runtime.evaluate", **asked)
+        assert "exceptionDetails" not in told, told["exceptionDetails"]
+        return told["result"].get("value")  # undefined has none
 
     async def until(self, what: str, script: str) -> Any:  # noqa: ANN401 (any JSON)
         """Wait until a script makes something true of the page, and give that."""
@@ -136,7 +138,7 @@ class Page:
 
     async def press(self, key: str, modifiers: int = 0) -> None:
         """Press a key, as a person does: of a character, or of `KEYS`."""
-        code, text = KEYS.get(key, (ord(key.upper()), key))
+        code, text = KEYS[key] if key in KEYS else (ord(key.upper()), key)
         told = {"key": " " if key == "Space" else key, "windowsVirtualKeyCode": code}
         writes = {"text": text} if text and not modifiers else {}
         pressed = {**told, **writes, "modifiers": modifiers}

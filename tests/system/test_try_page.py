@@ -385,7 +385,7 @@ def test_everybody_can_use_it(
 ) -> None:
     async def steps(page: Page) -> None:
         await page.until("an answer", f"{answer()}.length")
-        await page.until("a curve", "document.querySelector('#whatif svg, #whatif .bars')")
+        await page.until("a curve", "!!document.querySelector('#whatif svg, #whatif .bars')")
         await page.click(button("Pin"))
         first = next(iter(example(server, model)))
         await write(page, first, "")
@@ -458,11 +458,11 @@ def test_what_if_is_one_request_over_the_feature_that_is_looked_at(
     server: Server, browser: str
 ) -> None:
     async def steps(page: Page) -> None:
-        await page.until("a curve", "document.querySelector('#whatif svg')")
+        await page.until("a curve", "!!document.querySelector('#whatif svg')")
         page.events.clear()
         await page.click(control(WIDTH))
         shown = f"document.querySelector('#whatif').textContent.includes({json.dumps(WIDTH)})"
-        await page.until("its curve", f"{shown} && document.querySelector('#whatif svg')")
+        await page.until("its curve", f"{shown} && !!document.querySelector('#whatif svg')")
 
     page = visit(browser, f"{server.url}/try", steps)
 
@@ -473,6 +473,7 @@ def test_no_value_reaches_a_log_a_path_or_another_host(server: Server, browser: 
     row = example(server) | {LENGTH: TYPED}
 
     async def steps(page: Page) -> None:
+        await shows(page, predicted(server, example(server)))
         await write(page, LENGTH, str(TYPED))
         await shows(page, predicted(server, row))
         assert str(TYPED) in await page.run("decodeURIComponent(location.hash)")
