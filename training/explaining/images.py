@@ -66,13 +66,15 @@ class Images:
 
     ``encoded`` makes of rows the matrix (rows, width) that it is given; or its trees, if it encodes
     categories itself: the matrix of HistGradientBoosting begins with its categories' codes, and
-    LightGBM's has codes for pandas' categories.
+    LightGBM's has codes for pandas' categories. ``shown`` are rows for which that was proven: of
+    the table, and put together of values of all columns, missing, unseen and far ones among them.
     """
 
     part: Estimator
     width: int
     all: Sequence[Image]
     encoded: Callable[[Sequence[Row]], Array]
+    shown: Sequence[Row] = ()
 
 
 class Built(NamedTuple):
@@ -110,8 +112,9 @@ def images_of(
         _image(steps, at, column, np.flatnonzero(owned))
         for at, (column, owned) in enumerate(zip(columns, owners, strict=True))
     ]
-    _prove(steps, images, [*own, *hybrids(columns, MAX_ROWS, rng)])
-    return Images(steps.part, owners.shape[1], images, steps.encoded)
+    shown = [*own, *hybrids(columns, MAX_ROWS, rng)]
+    _prove(steps, images, shown)
+    return Images(steps.part, owners.shape[1], images, steps.encoded, shown)
 
 
 @dataclass(frozen=True, slots=True)

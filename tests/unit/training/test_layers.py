@@ -47,6 +47,11 @@ OF_SERVING = {
     "card.contributions": {"serving.explaining.explanation", "serving.explaining.kept"},
     "describing.reference": {"serving.drift.bins", "serving.drift.watch"},
     "explaining.images": {"serving.explaining.kept", "serving.explaining.places"},
+    "explaining.linear": {
+        "serving.explaining.kept",
+        "serving.explaining.numbers",
+        "serving.explaining.places",
+    },
     "expected": {"serving.drift.comparison", "serving.drift.watch"},
     "explaining.case": {"serving.explaining.numbers"},
     "explaining.proof": {
