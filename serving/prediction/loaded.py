@@ -89,7 +89,7 @@ class Loaded:
         try:
             kept = read(verified.path / EXPLANATION)
             explaining = Explaining(
-                Explanation(kept, explained, verified.description, model),  # type: ignore[arg-type]
+                Explanation(kept, explained, verified.description, model),
                 lambda part: self.batcher.work(partial(compute, part)),
                 counts.explained,
                 max_rows=settings.explain_max_rows,
