@@ -12,93 +12,22 @@ which patterns fail none of these.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from math import comb
-from typing import Protocol
 
 import numpy as np
 
 from serving.explaining.attribution import Ask, Attribution, Part
+from serving.explaining.conditions import Conditions
 from serving.explaining.kept import Kept
-from serving.explaining.places import Places
 from serving.model.description import Description
-from serving.model.features import Row, Value
+from serving.model.features import Row
 from serving.model.outputs import Array
 
 SIZES = (8, 16, 32, 64)  # conditions that a leaf may have, as there are bits in numbers
 FEW = 16  # columns: each leaf has a place for each of so many, and else for those it asks about
 PART_NS = 1_000_000  # what a part may take, about
 PATTERN_NS, CONDITION_NS = 2.5, 3.0  # measured; so a part has less than 2**16 leaves
-
-
-class Conditions:
-    """Tells which conditions a row fails, of all that leaves have: the first is never failed."""
-
-    def __init__(self, kept: Kept) -> None:
-        """Take what training has kept."""
-        self._columns: list[_Condition] = []
-        self._features: list[int] = kept.told["features"]
-        counts: list[int] = kept.told["conditions"]
-        ends = [1, *accumulate(counts, initial=1)][1:]
-        self._slices = [slice(start, end) for start, end in pairwise(ends)]
-        self.columns = np.repeat(np.arange(len(counts) + 1) - 1, [1, *counts]).clip(0)
-        cuts = ranges = sets = 0
-        for values, cut, count in zip(kept.told["values"], kept.told["cuts"], counts, strict=True):
-            if values is None:
-                their = slice(ranges, ranges + count)
-                self._columns.append(
-                    _Ranges(
-                        kept.arrays["cuts"][cuts : cuts + cut],
-                        *(kept.arrays[name][their] for name in ("lows", "widths", "gaps")),
-                    )
-                )
-                cuts, ranges = cuts + cut, ranges + count
-            else:
-                places = Places(values)
-                size = -(-count // 8) * len(places)
-                packed = kept.arrays["sets"][sets : sets + size].reshape(len(places), -1)
-                self._columns.append(_Sets(places, packed, count))
-                sets += size
-
-    def failed(self, row: Row) -> Array:
-        """Tell of each whether a row fails it."""
-        failed = np.zeros(len(self.columns), dtype=bool)
-        for column, feature, place in zip(self._columns, self._features, self._slices, strict=True):
-            failed[place] = column.failed(row[feature])
-        return failed
-
-
-class _Condition(Protocol):
-    def failed(self, value: Value) -> Array: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Ranges:
-    """Conditions on a number: how many cuts may lie below it, or whether it may be missing."""
-
-    cuts: Array
-    lows: Array
-    widths: Array
-    gaps: Array
-
-    def failed(self, value: Value) -> Array:
-        if value is None:
-            return ~self.gaps
-        rank = self.lows.dtype.type(np.searchsorted(self.cuts, float(value)))
-        return np.asarray(rank - self.lows > self.widths)  # below the low one it is a large number
-
-
-@dataclass(frozen=True, slots=True)
-class _Sets:
-    """Conditions on what is no number: of each place, by bits, which fail there."""
-
-    places: Places
-    packed: Array
-    count: int
-
-    def failed(self, value: Value) -> Array:
-        bits = np.unpackbits(self.packed[self.places.of(value)], count=self.count)
-        return bits.view(np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +82,7 @@ class _Block:
 
 def _blocks(kept: Kept, columns: Array) -> Iterator[_Block]:
     """Divide leaves into parts that take about as long as a part may."""
-    width, rows = len(kept.told["features"]), kept.told["background_rows"]
+    width, rows = len(kept.told["columns"]), kept.told["background_rows"]
     for size in SIZES:
         if f"values{size}" not in kept.arrays:
             continue
@@ -185,7 +114,7 @@ class Leaves:
         """Take what training has kept."""
         self._conditions = Conditions(kept)
         self._blocks = list(_blocks(kept, self._conditions.columns))
-        self._features: list[int] = kept.told["features"]
+        self._features = [told["feature"] for told in kept.told["columns"]]
         self._count = len(description.features)
         self._base, self._mix = kept.arrays["base"], kept.arrays["mix"]
 

@@ -20,9 +20,14 @@ def booster_converter(
     part: Estimator, preparation: Preparation
 ) -> Callable[[Graph, Estimator], None] | None:
     """Give what converts a part, if it is such an estimator."""
-    is_held = isinstance(part, BoosterClassifier | BoosterRegressor)
-    kind = type(part.booster) if is_held else type(part)
-    convert = CONVERTERS.get(kind.__module__.partition(".")[0])
+    convert = CONVERTERS.get(library_of(part))
     if convert is None:
         return None
     return lambda graph, estimator: convert(graph, estimator, preparation)
+
+
+def library_of(part: Estimator) -> str:
+    """Name the package of a part's class, or of the booster that it holds."""
+    is_held = isinstance(part, BoosterClassifier | BoosterRegressor)
+    kind = type(part.booster) if is_held else type(part)
+    return kind.__module__.partition(".")[0]

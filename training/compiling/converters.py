@@ -11,40 +11,20 @@ from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
-from sklearn.tree import (
-    DecisionTreeClassifier,
-    DecisionTreeRegressor,
-    ExtraTreeClassifier,
-    ExtraTreeRegressor,
-)
 
 from serving.model.estimator import Estimator
 from training.compiling.boosters import booster_converter
 from training.compiling.graph import Graph, Operator
 from training.compiling.preparation import Preparation, same, widths
-from training.compiling.trees import boosting, forest, histogram_boosting
+from training.compiling.trees import FORESTS, boosting, forest, histogram_boosting
 
-FORESTS = (
-    DecisionTreeClassifier,
-    DecisionTreeRegressor,
-    ExtraTreeClassifier,
-    ExtraTreeRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-)
 CLASSIFIER_OPTIONS = ("zipmap", "nocl", "output_class_labels", "raw_scores")  # that skl2onnx knows
 
 

@@ -34,21 +34,14 @@ def lightgbm(graph: Graph, estimator: Estimator, preparation: Preparation) -> No
     Raises:
         CannotConvertError: it does what is not converted.
     """
-    booster = getattr(estimator, "booster_", None) or estimator.booster
-    head, texts = _read(booster.model_to_string())
-    settings: dict[str, Any] = getattr(estimator, "get_params", dict)()
-    if settings.get("pred_early_stop"):
-        raise CannotConvertError("it stops early when it predicts")
-    if callable(settings.get("objective")) and hasattr(estimator, "classes_"):
-        raise CannotConvertError("its objective is a function of your own")
-    columns = _Columns(int(head["max_feature_idx"]) + 1, _has_zeros(texts))
-    trees = [columns.tree(text) for text in texts]
+    head, columns, trees = read(estimator)
     classes = int(head["num_tree_per_iteration"])
-    matrix = columns.of(graph, preparation.coded(graph, booster.pandas_categorical or []))
+    codes = _booster(estimator).pandas_categorical or []
+    matrix = columns.of(graph, preparation.coded(graph, codes))
     raw = boosted(graph, matrix, np.zeros(classes), trees)
     if "average_output" in head:
         raw = graph.add("Div", raw, graph.constant(float(len(trees) // classes)))
-    answers = _answers(graph, raw, head.get("objective", "custom"))
+    answers = _answers(graph, raw, *objective_of(head))
     if not hasattr(estimator, "classes_"):
         graph.add("Identity", answers, result=graph.results[0])
     elif classes == 1:
@@ -56,6 +49,26 @@ def lightgbm(graph: Graph, estimator: Estimator, preparation: Preparation) -> No
         graph.classes(graph.add("Concat", first, answers, axis=1))
     else:
         graph.classes(answers)
+
+
+def read(estimator: Estimator) -> tuple[Mapping[str, str], "Columns", list[Tree]]:
+    """Read an estimator's trees, the columns by which they split, and what is said of all.
+
+    Raises:
+        CannotConvertError: it does what is not converted.
+    """
+    head, texts = _read(_booster(estimator).model_to_string())
+    settings: dict[str, Any] = getattr(estimator, "get_params", dict)()
+    if settings.get("pred_early_stop"):
+        raise CannotConvertError("it stops early when it predicts")
+    if callable(settings.get("objective")) and hasattr(estimator, "classes_"):
+        raise CannotConvertError("its objective is a function of your own")
+    columns = Columns(int(head["max_feature_idx"]) + 1, _has_zeros(texts))
+    return head, columns, [columns.tree(text) for text in texts]
+
+
+def _booster(estimator: Estimator) -> Any:  # noqa: ANN401 (LightGBM's own)
+    return getattr(estimator, "booster_", None) or estimator.booster
 
 
 def _read(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
@@ -68,12 +81,16 @@ def _read(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
     return parts[0], parts[1:]
 
 
-def _answers(graph: Graph, raw: str, objective: str) -> str:
+def objective_of(head: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Name the objective, with what is told of it."""
+    name, *words = head.get("objective", "custom").split()
+    return name, dict(word.partition(":")[::2] for word in words)
+
+
+def _answers(graph: Graph, raw: str, name: str, told: Mapping[str, str]) -> str:
     """Make of what trees add up what an objective makes of it."""
-    name, *words = objective.split()
-    told = dict(word.partition(":")[::2] for word in words)
     if name in {"binary", "multiclassova", "cross_entropy"}:
-        return graph.add("Sigmoid", graph.add("Mul", raw, graph.constant(_sigmoid(told))))
+        return graph.add("Sigmoid", graph.add("Mul", raw, graph.constant(sigmoid_of(told))))
     if name == "multiclass":
         return graph.add("Softmax", raw, axis=1)
     if name in EXPONENTIAL:
@@ -87,18 +104,19 @@ def _answers(graph: Graph, raw: str, objective: str) -> str:
     raise CannotConvertError(f"its objective is {name}")
 
 
-def _sigmoid(told: Mapping[str, str]) -> float:
+def sigmoid_of(told: Mapping[str, str]) -> float:
+    """Give by what a raw score is multiplied before it goes into the logistic."""
     return float(told.get("sigmoid", 1.0))
 
 
-class _Columns:
+class Columns:
     """The columns by which trees split: the features, and what is put beside them."""
 
     def __init__(self, width: int, has_zeros: bool) -> None:
         """Take the number of features, and whether zeros count as missing somewhere."""
         self._width = width
-        self._has_zeros = has_zeros
-        self._splits = CategoricalSplits(2 * width if has_zeros else width)
+        self.has_zeros = has_zeros
+        self.splits = CategoricalSplits(2 * width if has_zeros else width)
 
     def tree(self, told: Mapping[str, str]) -> Tree:
         """Take a tree; its leaves, from 0, stand behind its nodes here, and are below zero there.
@@ -124,7 +142,7 @@ class _Columns:
         features = features + self._width * ((missing == ZERO) & ~has_categories)
         for node, codes in zip(np.flatnonzero(has_categories), _sets(told), strict=True):
             split = CategoricalSplit(int(features[node]), codes, beyond=True, missing=True)
-            features[node], thresholds[node] = self._splits.column(split), BETWEEN
+            features[node], thresholds[node] = self.splits.column(split), BETWEEN
         none = np.zeros(len(values), dtype=int)
         return Tree(
             np.concatenate([left, none - 1]),
@@ -138,12 +156,12 @@ class _Columns:
     def of(self, graph: Graph, matrix: str) -> str:
         """Give the columns, made of a matrix of the features."""
         both = matrix
-        if self._has_zeros:
+        if self.has_zeros:
             size = graph.add("Abs", matrix)
             is_zero = graph.add("LessOrEqual", size, graph.constant(ZERO_THRESHOLD))
             others = graph.add("Where", is_zero, graph.constant(np.nan), matrix)
             both = graph.add("Concat", matrix, others, axis=1)
-        return self._splits.beside(graph, both, matrix)
+        return self.splits.beside(graph, both, matrix)
 
 
 def _missing(kinds: Array) -> Array:

@@ -110,6 +110,13 @@ class CategoricalSplit:
     beyond: bool
     missing: bool
 
+    def goes_right(self, codes: Array) -> Array:
+        """Tell it of codes; of a fraction, what stands before the point is the code."""
+        whole = np.trunc(np.nan_to_num(codes, nan=-1.0))
+        known = (whole >= 0) & (whole < len(self.right))
+        right = np.array(self.right, dtype=bool)[np.where(known, whole, 0).astype(np.intp)]
+        return np.where(np.isnan(codes), self.missing, np.where(known, right, self.beyond))
+
 
 class CategoricalSplits:
     """Puts a column for each split by categories beside a matrix: 1 where a row goes right."""
@@ -118,6 +125,11 @@ class CategoricalSplits:
         """Take the number of columns that are there already."""
         self._width = width
         self._columns: dict[CategoricalSplit, int] = {}
+
+    @property
+    def all(self) -> Sequence[CategoricalSplit]:
+        """Give them in the order of their columns."""
+        return list(self._columns)
 
     def column(self, split: CategoricalSplit) -> int:
         """Tell which column a split will be."""

@@ -8,18 +8,48 @@ from typing import Any
 
 import numpy as np
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.tree import (
+    DecisionTreeClassifier,
+    DecisionTreeRegressor,
+    ExtraTreeClassifier,
+    ExtraTreeRegressor,
+)
 
 from serving.model.estimator import Estimator
+from serving.model.outputs import Array
 from training.compiling.graph import CannotConvertError, Graph
-from training.compiling.tree import Tree, boosted, leaves
+from training.compiling.tree import (
+    BETWEEN,
+    CategoricalSplit,
+    CategoricalSplits,
+    Tree,
+    boosted,
+    leaves,
+)
 
+FORESTS = (
+    DecisionTreeClassifier,
+    DecisionTreeRegressor,
+    ExtraTreeClassifier,
+    ExtraTreeRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+)
 # Of `sklearn._loss`: by what a raw prediction is multiplied before it goes into the logistic.
 LOGISTIC = {"HalfBinomialLoss": 1.0, "ExponentialLoss": 2.0}
 
 
 def forest(graph: Graph, estimator: Estimator) -> None:
     """Convert a tree, or the mean of several."""
-    trees = [_tree(part) for part in getattr(estimator, "estimators_", [estimator])]
+    trees = [_single(part) for part in getattr(estimator, "estimators_", [estimator])]
     total = graph.sum(leaves(graph, graph.rounded(), trees))
     mean = graph.add("Div", total, graph.constant(float(len(trees))))
     if hasattr(estimator, "classes_"):
@@ -30,14 +60,7 @@ def forest(graph: Graph, estimator: Estimator) -> None:
 
 def boosting(graph: Graph, estimator: Estimator) -> None:
     """Convert gradient boosting."""
-    if estimator.init_ != "zero" and not isinstance(
-        estimator.init_, DummyClassifier | DummyRegressor
-    ):
-        raise CannotConvertError("its boosting starts with another estimator")
-    start = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_)))
-    scale = estimator.learning_rate
-    steps = [_tree(tree, scale) for tree in estimator.estimators_.ravel()]
-    raw = boosted(graph, graph.rounded(), start.ravel(), steps)
+    raw = boosted(graph, graph.rounded(), start_of(estimator), steps_of(estimator))
     if hasattr(estimator, "classes_"):
         _logistic(graph, raw, estimator._loss)
     else:
@@ -49,7 +72,8 @@ def histogram_boosting(graph: Graph, estimator: Estimator) -> None:
     if estimator._preprocessor is not None:
         raise CannotConvertError("its trees split by categories")
     start = estimator._baseline_prediction.ravel()
-    steps = [_of_histogram(tree) for step in estimator._predictors for tree in step]
+    splits = CategoricalSplits(estimator.n_features_in_)
+    steps = [of_histogram(tree, splits) for step in estimator._predictors for tree in step]
     raw = boosted(graph, graph.input, start, steps)
     if hasattr(estimator, "classes_"):
         _logistic(graph, raw, estimator._loss)
@@ -61,31 +85,63 @@ def histogram_boosting(graph: Graph, estimator: Estimator) -> None:
     graph.add(links[link], raw, result=graph.results[0])
 
 
-def _tree(estimator: Estimator, scale: float = 1.0) -> Tree:
-    """Take that of a fitted `sklearn.tree` estimator with one target."""
+def start_of(estimator: Estimator) -> Array:
+    """Tell where gradient boosting starts: an array (classes,).
+
+    Raises:
+        CannotConvertError: it starts with another estimator.
+    """
+    if estimator.init_ != "zero" and not isinstance(
+        estimator.init_, DummyClassifier | DummyRegressor
+    ):
+        raise CannotConvertError("its boosting starts with another estimator")
+    start = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_)))
+    return np.asarray(start).ravel()
+
+
+def steps_of(estimator: Estimator) -> list[Tree]:
+    """Take what gradient boosting adds to where it starts: a tree for each class, step by step."""
+    return [_single(tree, estimator.learning_rate) for tree in estimator.estimators_.ravel()]
+
+
+def tree_of(estimator: Estimator, value: Array) -> Tree:
+    """Take the tree of a fitted `sklearn.tree` estimator, with what its nodes hold."""
     tree = estimator.tree_
-    if tree.n_outputs > 1:
-        raise CannotConvertError("its trees have several targets")
     return Tree(
         tree.children_left,
         tree.children_right,
         tree.feature,
         tree.threshold,
         tree.missing_go_to_left,
-        tree.value[:, 0] * scale,
+        value,
     )
 
 
-def _of_histogram(predictor: Any) -> Tree:  # noqa: ANN401 (scikit-learn's own)
+def _single(estimator: Estimator, scale: float = 1.0) -> Tree:
+    """Take that of one with one target."""
+    tree = estimator.tree_
+    if tree.n_outputs > 1:
+        raise CannotConvertError("its trees have several targets")
+    return tree_of(estimator, tree.value[:, 0] * scale)
+
+
+def of_histogram(predictor: Any, splits: CategoricalSplits) -> Tree:  # noqa: ANN401 (scikit-learn's own)
     """Take one of histogram-based gradient boosting."""
     nodes = predictor.nodes
-    if nodes["is_categorical"].any():
-        raise CannotConvertError("its trees split by categories")
+    feature = nodes["feature_idx"].astype(np.int64)
+    threshold = nodes["num_threshold"].copy()
+    for node in np.flatnonzero(nodes["is_categorical"]):
+        left = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]].astype("<u4")
+        bits = np.unpackbits(left.view(np.uint8), bitorder="little")
+        # What it has not seen in training goes where missing ones go.
+        unknown = not nodes["missing_go_to_left"][node]
+        split = CategoricalSplit(int(feature[node]), tuple((bits == 0).tolist()), unknown, unknown)
+        feature[node], threshold[node] = splits.column(split), BETWEEN
     return Tree(
         np.where(nodes["is_leaf"], -1, nodes["left"].astype(np.int64)),
         nodes["right"].astype(np.int64),
-        nodes["feature_idx"].astype(np.int64),
-        nodes["num_threshold"],
+        feature,
+        threshold,
         nodes["missing_go_to_left"],
         nodes["value"][:, np.newaxis],
     )

@@ -20,7 +20,8 @@ WINGS = {
     "around",
     "compiling": "company graph rounding tree trees floats preparation lightgbm xgboost boosters "
     "converters conversion hostile proof shortcut",
-    "explaining": "tried owners images ensembles linear leaves background case proof explain",
+    "explaining": "tried owners images ensembles linear cuts conditions paths leaves background case "
+    "proof explain",
     "card": "numbers drawing plots importance contributions findings card",
 }
 TOP = ("options", "expected", "publish", "learn", "sampled", "adopt", "train")
@@ -34,8 +35,9 @@ KNOWN_BY = {
     "describing": "fitting.pipeline table.columns table.files table.table",
     "compiling": "describing.asking describing.batches describing.boundary describing.comparing "
     "describing.tellers fitting.pipeline",
-    "explaining": "compiling.graph compiling.hostile compiling.lightgbm "
-    "compiling.preparation compiling.tree compiling.trees describing.asking fitting.pipeline",
+    "explaining": "compiling.boosters compiling.graph compiling.hostile compiling.lightgbm "
+    "compiling.preparation compiling.tree compiling.trees describing.asking "
+    "fitting.pipeline",
     "card": "fitting.evaluation",
 }
 
@@ -51,6 +53,11 @@ OF_SERVING = {
         "serving.explaining.kept",
         "serving.explaining.numbers",
         "serving.explaining.places",
+    },
+    "explaining.leaves": {
+        "serving.explaining.conditions",
+        "serving.explaining.kept",
+        "serving.explaining.leaves",
     },
     "expected": {"serving.drift.comparison", "serving.drift.watch"},
     "explaining.case": {"serving.explaining.numbers"},
