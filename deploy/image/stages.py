@@ -163,10 +163,12 @@ def keep_packages_of(libraries: set[Path], image: Path) -> None:
 
 def try_out() -> None:
     """Serve the bento, ask all that it answers, and end it; leaves the byte code of all imports."""
-    models = map(json.loads, map(Path.read_bytes, Path("models").glob("*/*/description.json")))
+    descriptions = sorted(Path("models").glob("*/*/description.json"))
+    models = [json.loads(description.read_bytes()) for description in descriptions]
     examples = {
         model["name"]: [feature["example"] for feature in model["features"]] for model in models
     }
+    explained = [model["name"] for model in models if isinstance(model.get("explained"), dict)]
     # nothing listens there: imports what counts in Redis, and then counts alone
     settings = {"SERVING_RATE_LIMIT_STORAGE": "redis://127.0.0.1:9/0"}
     port = str(free_port())
@@ -178,6 +180,8 @@ def try_out() -> None:
             for name, example in examples.items():
                 ask(port, f"/models/{name}/predict", {"data": example})
                 ask(port, f"/models/{name}/predict/batch", {"data": [example, example]})
+            for name in explained:
+                ask(port, f"/models/{name}/predict?explain=all", {"data": examples[name]})
             for path in ("/model/info", "/model/card", "/metrics", "/docs.json", "/", "/docs.js"):
                 ask(port, path)
         finally:
