@@ -3,6 +3,7 @@
 import io
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import bentoml
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 import sklearn
 
 import train
-from serving.model.description import Compiled, Metrics
-from serving.model.stored import verify
-from tests.unit.training.pets import TABLE, run, text_of
+from serving.model.description import Compiled, Explained, Metrics
+from serving.model.stored import EXPLANATION, verify
+from tests.unit.model.saved import explained_by
+from tests.unit.training.pets import ROWS, TABLE, run, text_of
+from training import publish
 from training.fitting.evaluation import Evaluation
-from training.publish import warn_of_scores, what_serves
+from training.publish import explained_line, warn_of_scores, what_serves
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -38,6 +41,7 @@ def test_a_person_is_told_what_was_trained_and_how_to_serve_it(
         "a dummy's    accuracy 0.3",
         f"measured on  {description.metrics.split}\n",
         "compiled     to ONNX, alike within ",
+        "explained    exactly, by asking for all coalitions of columns, against ",
         f"scikit-learn {sklearn.__version__}\n",
         "Serve it with: bentoml serve\n",
     ):
@@ -46,9 +50,11 @@ def test_a_person_is_told_what_was_trained_and_how_to_serve_it(
     assert "nan" not in told
     assert description.requirements == ()
     assert isinstance(description.compiled, Compiled)
+    assert isinstance(description.explained, Explained)
     stored = verify(bentoml.models.get("iris:latest"))
     assert stored.card.startswith("<!doctype html>")
     assert "setosa" in stored.card
+    assert "Mean size, in probability" in stored.card
 
 
 def test_a_terminal_that_can_not_show_all_is_no_fault(quick: None) -> None:
@@ -62,8 +68,52 @@ def test_a_terminal_that_can_not_show_all_is_no_fault(quick: None) -> None:
     assert told.startswith(f"Saved {bentoml.models.get('blossom:latest').tag}")
     assert "\\U0001f338 \\u2192" in told
     assert "dog, \\u732b" in told
-    assert "compiled     no: it was not tried\n" in told.replace("\r\n", "\n")
+    for what in ("compiled", "explained"):
+        assert f"{what:<13}no: it was not tried\n" in told.replace("\r\n", "\n")
     assert "Serve it with: SERVING_MODEL=blossom bentoml serve" in told
+
+
+@pytest.mark.parametrize("option", ["", " --no-background"])
+def test_what_is_kept_for_explanations_is_saved_and_rows_held_out_are_explained_for_the_card(
+    quick: None, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def explain(*_: object, **options: object) -> tuple[Explained, bytes]:
+        asked.update(options)
+        return explained_by(b"kept"), b"kept"
+
+    def contributions_of(model: object, described: object, kept: bytes, rows: Any, _: int) -> None:  # noqa: ANN401 (rows of anything)
+        asked.update(kept=kept, rows=rows)
+
+    monkeypatch.setattr(publish, "explain", explain)
+    monkeypatch.setattr(publish, "contributions_of", contributions_of)
+    Path("pets.csv").write_text(text_of(TABLE))
+    run(f"--data pets.csv --target kind --estimator DecisionTreeClassifier --seed 7{option}")
+
+    stored = verify(bentoml.models.get("pets:latest"))
+    assert stored.description.explained == explained_by(b"kept")
+    assert (stored.path / EXPLANATION).read_bytes() == b"kept"
+    assert (asked["seed"], asked["keeps_background"]) == (7, not option)
+    assert asked["kept"] == b"kept"
+    assert len(asked["rows"]) == ROWS // 4
+    assert {tuple(row) for row in asked["rows"]} < {tuple(row[:-1]) for row in TABLE}
+
+
+@pytest.mark.parametrize(
+    ("proof", "told"),
+    [
+        ("a cluster is no number", "no: a cluster is no number"),
+        (explained_by(b""), "exactly, by its trees, against 100 rows of training"),
+        (
+            explained_by(b"", method="sampled", exact=False, background="published"),
+            "nearly, by asking along permutations of columns, against 100 rows made of what is "
+            "published",
+        ),
+    ],
+)
+def test_a_person_is_told_how_predictions_are_explained(proof: Explained | str, told: str) -> None:
+    assert explained_line(proof) == told
 
 
 @pytest.mark.parametrize(
