@@ -18,9 +18,7 @@ from serving.problems import (
     BODY_TOO_LARGE,
     DEADLINE_EXCEEDED,
     INTERNAL_ERROR,
-    INVALID_INPUT,
     METHOD_NOT_ALLOWED,
-    NOT_EXPLAINED,
     OVERLOADED,
     PROBLEM_JSON,
     QUOTA_EXCEEDED,
@@ -32,12 +30,8 @@ from serving.problems import (
 
 _ANY_OPERATION = (METHOD_NOT_ALLOWED, INTERNAL_ERROR, DEADLINE_EXCEEDED)
 # A status has one response: that of a body too large stands for a batch as well, that of an
-# unavailable server for one that is overloaded, and that of wrong input for what is not explained.
-_TOLD_BY = {
-    BATCH_TOO_LARGE: BODY_TOO_LARGE,
-    OVERLOADED: UNAVAILABLE,
-    NOT_EXPLAINED: INVALID_INPUT,
-}
+# unavailable server for one that is overloaded.
+_TOLD_BY = {BATCH_TOO_LARGE: BODY_TOO_LARGE, OVERLOADED: UNAVAILABLE}
 
 
 def header(description: str, example: str | None = None) -> Schema:

@@ -26,7 +26,6 @@ from serving.problems import (
     INVALID_INPUT,
     MALFORMED_BODY,
     NOT_ACCEPTABLE,
-    NOT_EXPLAINED,
     NOT_FOUND,
     UNAVAILABLE,
     UNLIKE_TRAINING,
@@ -244,6 +243,4 @@ def _problems(path: str, conversation: Conversation) -> Iterator[ProblemType]:
     yield BODY_TOO_LARGE
     yield UNSUPPORTED_MEDIA_TYPE
     yield INVALID_INPUT
-    if conversation.explains:
-        yield NOT_EXPLAINED
     yield UNAVAILABLE

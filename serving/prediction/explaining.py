@@ -70,6 +70,7 @@ class Explaining:
         self._pace = Pace()  # of rows, as if each had the model for itself
         self._waiting_rows = 0  # of all requests under way
         self._at_work = 0  # rows that take turns
+        self._since_s = 0.0  # when the last of them was done, or the first of them began
 
     def warm_up(self, row: Row, prediction: Prediction) -> None:
         """Explain a row at once: what is lazy happens now, and it is known what a row takes.
@@ -137,7 +138,9 @@ class Explaining:
 
     async def _attribution(self, row: Row, prediction: Prediction) -> Attribution | None:
         """Explain a row; nothing comes of it, if that does not add up."""
-        began_s, began_beside = self._clock(), self._at_work
+        began_s = self._clock()
+        if not self._at_work:
+            self._since_s = began_s
         self._at_work += 1
         try:
             parts = self._explanation.parts(row)
@@ -150,8 +153,8 @@ class Explaining:
             attribution = self._explanation.attribution(row, prediction, results)
         except NotAdditiveError:
             return None
-        took_s = self._clock() - began_s
-        self._observe(self._explanation.method, took_s)
-        # Rows that take turns need as long together as one after another (Little's law).
-        self._pace.learn(1, 0, took_s / (1 + (began_beside + self._at_work) / 2))
+        done_s = self._clock()
+        self._observe(self._explanation.method, done_s - began_s)
+        self._pace.learn(1, 0, done_s - self._since_s)
+        self._since_s = done_s
         return attribution

@@ -37,6 +37,7 @@ class Loaded:
         self.card = verified.card
         self.rows = Rows(description.features, settings.max_batch_rows, description.ignored)
         self.compute = partial(compute, model.predict)
+        self.explaining = self._explaining(verified, model, settings, counts)
         self.batcher = Batcher(
             self.compute,
             counts.batch_started,
@@ -46,7 +47,6 @@ class Loaded:
             run_at_once=partial(compute, model.at_once),
             max_at_once=model.max_at_once,
         )
-        self.explaining = self._explaining(verified, model, settings, counts)
         cache = None
         self.keeps_predictions = settings.keeps_predictions
         if self.keeps_predictions:

@@ -5,7 +5,7 @@ from typing import Any
 
 import sklearn
 
-from serving.model.description import Asked, Description, Label, Metrics, Training
+from serving.model.description import Asked, Description, Explained, Label, Metrics, Training
 from serving.model.domains import Choices, Frequencies, Interval, Lengths
 from serving.model.features import Boolean, Category, Feature, Number, Text
 
@@ -147,6 +147,16 @@ def asked(**changes: Any) -> Asked:  # noqa: ANN401 (any of its fields)
 
 
 PROBABILITIES = asked(scored_by="predict_proba", label_by="predict_proba")
+EXPLAINED = Explained(
+    method="trees",
+    output="probability",
+    exact=True,
+    background="training",
+    background_rows=9,
+    rows=12,
+    largest_difference=0.0,
+    sha256="",
+)
 SCORES = asked(scored_by="decision_function", scores_by_class=True, label_by="decision_function")
 
 

@@ -12,6 +12,7 @@ from serving.problems import (
     BATCH_TOO_LARGE,
     BODY_TOO_LARGE,
     INVALID_INPUT,
+    NOT_EXPLAINED,
     NOT_FOUND,
     OVERLOADED,
     PROBLEM_JSON,
@@ -77,7 +78,11 @@ def test_every_kind_tells_what_happened_and_what_to_do(kind: ProblemType) -> Non
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
 def test_a_status_gives_its_kind(kind: ProblemType) -> None:
-    general = {BATCH_TOO_LARGE: BODY_TOO_LARGE, OVERLOADED: UNAVAILABLE}
+    general = {
+        BATCH_TOO_LARGE: BODY_TOO_LARGE,
+        NOT_EXPLAINED: INVALID_INPUT,
+        OVERLOADED: UNAVAILABLE,
+    }
     assert from_status(kind.status).kind is general.get(kind, kind)
 
 

@@ -58,6 +58,8 @@ def test_nothing_need_be_set() -> None:
         "rate_limit_storage": SecretStr("memory://"),
         "cache_entries": 10_000,
         "cache_ttl_s": 300.0,
+        "explain": True,
+        "explain_max_rows": 100,
         "prediction_log": "off",
         "drift": True,
         "drift_features": 30,

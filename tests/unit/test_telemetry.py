@@ -194,6 +194,7 @@ def test_a_request_is_one_line_that_tells_all_that_is_known(
             rows=2,
             unusual={"length": 3, "colour": 1},
             cache="miss",
+            explained=2,
             problem="overloaded",
         )
     )
@@ -213,6 +214,7 @@ def test_a_request_is_one_line_that_tells_all_that_is_known(
             "cache": "miss",
             "rows": 2,
             "unusual": 4,
+            "explained": 2,
             "problem": "overloaded",
             "exception": None,
         }

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
 from serving.dialects.dialect import Conversation, Sent
-from serving.dialects.ours import DIALECT, many, one, write_many, write_one
+from serving.dialects.ours import DIALECT, UNEXPLAINED, many, one, write_many, write_one
 from serving.dialects.tables import write_table
 from serving.model.about import About
 from serving.model.description import Description, Label
-from serving.model.outputs import Prediction
-from serving.model.rows import MAX_PROBLEMS, Question, Rows, below
+from serving.model.outputs import ExplainedPrediction, Prediction
+from serving.model.rows import MAX_PROBLEMS, Explain, Question, Rows, below
 from serving.problems import INVALID_INPUT, PROBLEM_JSON, FieldError, Problem
 from tests.unit.drawn import instances, json_values
 from tests.unit.pointers import assert_points_into
@@ -209,6 +209,52 @@ def test_doubles_read_back_the_same(probabilities: list[float]) -> None:
 def test_labels_read_back_the_same(label: Label) -> None:
     document = one_of(Prediction(label), about=About(description((label,)), "v7"))
     assert repr(document["prediction"]) == repr(label)
+
+
+# Explanations
+
+WHY: dict[str, Any] = {"of": "ham", "contributions": {"length": 0.5}}
+CSV_BODY = Sent(b"1.5,2\n1.5,3\n", "text/csv", explain=Explain.PREDICTED)
+
+
+def explained(conversation: Conversation, sent: Sent, *told: Any) -> Any:  # noqa: ANN401 (any JSON)
+    """Answer with these explanations."""
+    question, write = conversation.read(sent, CLASSIFIER, ROWS)
+    assert question.explain is sent.explain
+    return json.loads(write([ExplainedPrediction(HAM, each) for each in told], "id-1").body)
+
+
+def test_an_explanation_stands_with_what_it_explains() -> None:
+    told = explained(one, Sent(body(ROW), explain=Explain.PREDICTED), WHY)
+    assert list(told) == ["prediction", "probabilities", "explanation", "model", "request_id"]
+    assert told["explanation"] == WHY
+    told = explained(many, Sent(body([ROW, ROW]), explain=Explain.ALL), [WHY], [WHY, WHY])
+    assert [each["explanation"] for each in told["predictions"]] == [[WHY], [WHY, WHY]]
+    assert "warnings" not in told
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent", "told", "pointers"),
+    [
+        (one, Sent(body([99, 1]), explain=Explain.ALL), [None], ["/data/0", "/data"]),
+        (
+            many,
+            Sent(body([ROW, [99, 1]]), explain=Explain.ALL),
+            [WHY, None],
+            ["/data/1/0", "/data/1"],
+        ),
+        (many, CSV_BODY, [None, WHY], ["/0"]),
+    ],
+    ids=["one", "many", "csv"],
+)
+def test_what_could_not_be_explained_is_null_and_warned_of_at_its_place(
+    asked: Conversation, sent: Sent, told: list[Any], pointers: list[str]
+) -> None:
+    document = explained(asked, sent, *told)
+    assert [warning["pointer"] for warning in document["warnings"]] == pointers
+    assert document["warnings"][-1]["detail"] == UNEXPLAINED
+    predictions = document.get("predictions", [document])
+    assert [each["explanation"] for each in predictions] == told
 
 
 # CSV, both ways

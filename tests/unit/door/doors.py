@@ -16,7 +16,7 @@ from serving.door.quotas import Quotas
 from serving.door.routes import Handler, Route, Routes
 from serving.keys import ApiKey
 from serving.model.about import About
-from serving.model.outputs import Prediction
+from serving.model.outputs import ExplainedPrediction, Prediction
 from serving.model.rows import Question, Rows
 from serving.prediction.loaded import Loaded
 from serving.prediction.predictor import EstimatorError, Outcome
@@ -132,7 +132,10 @@ class FakePredictor:
         self.asked.append(question)
         if self.failure is not None:
             raise self.failure
-        return Outcome([Prediction("spam") for _ in question.rows], self.lookup)
+        predictions: list[Any] = [Prediction("spam") for _ in question.rows]
+        if question.explain is not None:
+            predictions = [ExplainedPrediction(each, {}) for each in predictions]
+        return Outcome(predictions, self.lookup)
 
     async def ask_each(self, question: Question) -> list[Prediction | EstimatorError]:
         """Fail on each row."""

@@ -118,6 +118,7 @@ def test_each_request_is_told_of_once_with_all_that_was_noted_further_in() -> No
         assert heard.routes == ["/ok"]  # it is under way
         record = current_record()
         record.rows, record.unusual, record.cache = 3, {"length": 2}, "hit"
+        record.explained = 3
         return Response()
 
     heard = Heard()

@@ -58,6 +58,7 @@ from serving.problems import (
 from serving.settings import Settings
 from tests.unit.samples import (
     EACH_TASK,
+    EXPLAINED,
     MIXED,
     PROBABILITIES,
     closed_category,
@@ -71,6 +72,7 @@ SMALL = description(
     features=(number("length"), closed_category("shape", ("red", "blue"), nullable=True)),
     ignored=("kind",),
     asked=PROBABILITIES,
+    explained=EXPLAINED,
 )
 ABOUT = About(SMALL, "v7")
 
@@ -103,6 +105,7 @@ def loaded_of(about: About) -> Loaded:
             example=of_task[about.description.task],
             rows=Rows(about.description.features, 5, about.description.ignored),
             keeps_predictions=True,
+            explains=not isinstance(about.description.explained, str),
             info={},
             card="",
         ),

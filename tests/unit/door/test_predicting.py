@@ -17,7 +17,7 @@ from serving.door.predicting import MAX_BYTES_AT_ONCE, MAX_LARGE_AT_ONCE, Predic
 from serving.door.routes import Operation, Route
 from serving.model.about import About
 from serving.model.outputs import Prediction
-from serving.model.rows import Question, Rows
+from serving.model.rows import Explain, Question, Rows
 from serving.prediction.cache import Lookup
 from serving.prediction.predictor import EstimatorError, Outcome
 from serving.prediction.shelf import Shelf
@@ -330,6 +330,86 @@ def test_a_route_tells_the_document_what_its_dialect_says() -> None:
     }
     assert tells.heeds == LINES.heeds
     assert tells.headers == {"X-Heard": header("What was heard.")}
+
+
+# Explanations
+
+
+@pytest.mark.parametrize(
+    ("query", "explain"),
+    [
+        ("", None),
+        ("explain=false", None),
+        ("explain=true", Explain.PREDICTED),
+        ("explain=all&other=1", Explain.ALL),
+        ("other=1&other=2", None),  # which is nobody's affair
+    ],
+)
+def test_an_explanation_is_asked_for_in_the_query(
+    loaded: FakeLoaded, query: str, explain: Explain | None
+) -> None:
+    answer = post(edge_of(loaded), path=f"/predict?{query}")
+    assert answer.status == 200
+    assert [question.explain for question in loaded.predictor.asked] == [explain]
+    assert ("explanation" in answer.json()) is (explain is not None)
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("explain=", "explain is one of false, true, all"),
+        ("explain=True", "explain is one of false, true, all"),
+        ("explain=31415926", "explain is one of false, true, all"),
+        ("explain=true&explain=true", "explain is given more than once"),
+    ],
+)
+def test_what_is_asked_in_other_words_is_refused_before_the_body_is_read(
+    loaded: FakeLoaded, query: str, detail: str
+) -> None:
+    answer = post(edge_of(loaded), b"{", f"/predict?{query}")
+    assert_problem(answer, 422, "invalid-input")
+    assert answer.json()["detail"] == detail
+
+
+def test_a_dialect_that_does_not_explain_ignores_the_query(loaded: FakeLoaded) -> None:
+    answer = post(edge_of(loaded), b"1,2", "/lines?explain=what", [])
+    assert (answer.status, answer.body) == (200, b"spam")
+
+
+CSV, NDJSON = "text/csv", "application/x-ndjson"
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "accept", "status"),
+    [
+        (NDJSON, b"[1, 1]\n", "*/*", 200),
+        (NDJSON, b"[1, 1]\n", f"{NDJSON}, application/json;q=0.1", 200),
+        (CSV, b"1,1\n", "application/json", 200),
+        (NDJSON, b"[1, 1]\n", NDJSON, 406),
+        ("application/json", b'{"data": [[1, 1]]}', CSV, 406),
+    ],
+)
+def test_explanations_are_json_whatever_was_asked_in(
+    loaded: FakeLoaded, media_type: str, body: bytes, accept: str, status: int
+) -> None:
+    predicting = Predicting(Shelf([loaded.as_loaded]), 100)
+    edge = door(predicting.route("/many", ours.many))
+    headers = [(b"Content-Type", media_type.encode()), (b"Accept", accept.encode())]
+    answer = post(edge, body, "/many?explain=true", headers)
+    assert answer.status == status
+    if status == 200:
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json()["predictions"][0]["explanation"] == {}
+    else:
+        assert answer.json()["detail"] == "an answer with explanations is application/json"
+
+
+@pytest.mark.parametrize("explains", [False, True])
+def test_the_document_tells_of_explanations_where_there_are_any(*, explains: bool) -> None:
+    one, of_version, lines = told_of(served(FakeLoaded(explains=explains)))
+    assert ["explain" in told.query for told in (one, of_version, lines)] == [explains] * 2 + [
+        False
+    ]
 
 
 def test_a_route_tells_what_it_may_refuse() -> None:

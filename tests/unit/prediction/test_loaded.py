@@ -1,10 +1,12 @@
 """A loaded version: its parts are put together as the settings say, and answer."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,13 +15,16 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
+from serving.explaining.attribution import Attribution, Part
+from serving.explaining.kept import Kept
 from serving.metrics import Metrics
+from serving.model.description import Description, Explained
 from serving.model.facts import model_info
 from serving.model.features import Row
 from serving.model.outputs import Prediction
-from serving.model.rows import Question, below
+from serving.model.rows import Explain, Question, below
 from serving.model.store import save
-from serving.model.stored import VerifiedModel, verify
+from serving.model.stored import EXPLANATION, ModelError, VerifiedModel, verify
 from serving.prediction import loaded as room
 from serving.prediction.cache import Lookup
 from serving.prediction.loaded import Loaded
@@ -27,9 +32,9 @@ from serving.prediction.predictor import EstimatorError, Outcome
 from serving.problems import Problem
 from serving.settings import Settings
 from serving.telemetry import Listeners, RequestRecord
-from tests.unit.fakes import Heard, SignEstimator, recorded
+from tests.unit.fakes import Heard, SignEstimator, recorded, sample
 from tests.unit.prediction.stories import PATIENCE_S, story, turns, until
-from tests.unit.samples import description
+from tests.unit.samples import EXPLAINED, description
 
 PAGE = "<!doctype html>\n<title>Mail</title>\n"
 HAM: Row = (-1.0, 0.0)
@@ -304,6 +309,102 @@ async def test_a_quick_model_answers_few_rows_on_the_event_loop_and_the_rest_in_
             answers = (await loaded.predictor.ask(Question(rows, is_one=False))).predictions
             assert [answer.value == "ham" for answer in answers] == [row == HAM for row in rows]
     assert model.asked == [("at once", 1), ("at once", 2), ("model", 1), ("model", 3)]
+
+
+# What explains
+
+
+class FakeExplanation:
+    """Explains in a part, which notes its thread and asks the model."""
+
+    method = "trees"
+    threads: list[str] = []  # noqa: RUF012 (of all)
+
+    def __init__(self, kept: Kept, explained: Explained, of: Description, model: object) -> None:
+        """Take what was read, or fail."""
+        if not kept.told["works"]:
+            raise LookupError("leaves")
+
+    def parts(self, row: Row) -> list[Part]:
+        """Give one."""
+        note = self.threads.append
+        return [lambda: np.array([note(threading.current_thread().name) is None])]
+
+    def attribution(self, row: Row, prediction: Prediction, results: Any) -> Attribution:  # noqa: ANN401 (arrays)
+        """Give nothing."""
+        return Attribution(np.zeros(2), np.zeros((len(row), 2)))
+
+    def told(self, attribution: Attribution, prediction: Prediction, *, of_all: bool) -> str:
+        """Tell it."""
+        return "since it is so"
+
+
+@pytest.fixture
+def explainable(
+    verified: VerifiedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> VerifiedModel:
+    """Give a model beside which something is kept for explanations."""
+    monkeypatch.setattr(room, "Explanation", FakeExplanation)
+    folder = shutil.copytree(verified.path, tmp_path / "model")
+    (folder / EXPLANATION).write_bytes(Kept({"works": True}).packed())
+    return replace(verified, path=folder, description=description(explained=EXPLAINED))
+
+
+EXPLAINED_HAM = Question([HAM], is_one=False, explain=Explain.PREDICTED)
+
+
+@story
+async def test_predictions_are_explained_in_the_model_s_thread_and_counted(
+    explainable: VerifiedModel, metrics: Metrics, record: RequestRecord
+) -> None:
+    with loading(explainable, metrics) as loaded:
+        assert loaded.explains
+        FakeExplanation.threads.clear()
+        outcome = await loaded.predictor.ask(EXPLAINED_HAM)
+        assert outcome.predictions == [(Prediction("ham"), "since it is so")]
+        assert FakeExplanation.threads == ["model"]
+        labels = {"model_name": "mail", "version": loaded.about.version}
+        assert sample("serving_explanations_total", method="trees", **labels) == 1
+        assert sample("serving_explanation_duration_seconds_count", **labels) == 1
+
+
+@story
+async def test_as_many_rows_are_explained_as_the_settings_say(
+    explainable: VerifiedModel, metrics: Metrics, record: RequestRecord
+) -> None:
+    with (
+        loading(explainable, metrics, explain_max_rows=1) as loaded,
+        pytest.raises(Problem, match="at most 1 are explained"),
+    ):
+        await loaded.predictor.ask(replace(EXPLAINED_HAM, rows=[HAM, HAM]))
+    with loading(explainable, metrics, explain=False) as loaded:
+        assert not loaded.explains
+        with pytest.raises(Problem, match="not explained: SERVING_EXPLAIN=off"):
+            await loaded.predictor.ask(EXPLAINED_HAM)
+
+
+@story
+async def test_a_model_that_can_t_be_explained_says_why(
+    verified: VerifiedModel, metrics: Metrics, record: RequestRecord
+) -> None:
+    told = replace(verified, description=description(explained="it takes texts"))
+    with loading(told, metrics) as loaded:
+        assert not loaded.explains
+        with pytest.raises(Problem, match="not explained: it takes texts"):
+            await loaded.predictor.ask(EXPLAINED_HAM)
+
+
+@pytest.mark.parametrize("kept", [Kept({"works": False}).packed(), b"no file of NumPy"])
+@story
+async def test_what_does_not_explain_the_example_is_refused(
+    explainable: VerifiedModel, metrics: Metrics, kept: bytes
+) -> None:
+    (explainable.path / EXPLANATION).write_bytes(kept)
+    with (
+        pytest.raises(ModelError, match=r"can't explain its example: .*SERVING_EXPLAIN=off"),
+        loading(explainable, metrics),
+    ):
+        pass
 
 
 @story

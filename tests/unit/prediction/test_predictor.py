@@ -5,18 +5,22 @@ import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
+from serving.explaining.attribution import Attribution, Part
+from serving.explaining.explanation import Explanation
 from serving.model.about import About
 from serving.model.features import Row
-from serving.model.outputs import Prediction
-from serving.model.rows import Question
+from serving.model.outputs import ExplainedPrediction, Prediction
+from serving.model.rows import Explain, Question
 from serving.prediction.batching import Batcher
 from serving.prediction.cache import Lookup, PredictionCache
+from serving.prediction.explaining import Explaining
 from serving.prediction.predictor import EstimatorError, Outcome, Predictor, compute
-from serving.problems import OVERLOADED, Problem
+from serving.problems import BATCH_TOO_LARGE, NOT_EXPLAINED, OVERLOADED, Problem
 from serving.telemetry import Listeners, RequestRecord, open_record
 from tests.unit.fakes import Heard, StillClock
 from tests.unit.prediction.stories import PATIENCE_S, story, turns
@@ -26,11 +30,31 @@ ABOUT = About(description(), "v1")
 MAX_ROWS = 10
 HAM: Row = (-1.0, 0.0)
 SPAM: Row = (1.0, 0.0)
+FAILING: Row = (7.0, 0)  # to be explained
 
 
 def predictions_of(*rows: Row) -> list[Prediction]:
     """Give the right answers."""
     return [Prediction("ham" if row[0] == -1.0 else "spam") for row in rows]
+
+
+class FakeExplanation:
+    """Explains a row, in two parts, by itself; some fail."""
+
+    method = "trees"
+
+    def parts(self, row: Row) -> list[Part]:
+        """Give what takes its time."""
+        return [lambda: np.array(row), lambda: np.array([1 / row[1] if row == FAILING else 0])]  # type: ignore[operator]
+
+    def attribution(self, row: Row, prediction: Prediction, results: Any) -> Attribution:  # noqa: ANN401 (arrays)
+        """Give the row itself."""
+        assert [prediction] == predictions_of(row)
+        return Attribution(np.zeros(1), results[0][:, None])
+
+    def told(self, attribution: Attribution, prediction: Prediction, *, of_all: bool) -> Any:  # noqa: ANN401 (any JSON)
+        """Tell it."""
+        return [*attribution.contributions[:, 0].tolist(), of_all]
 
 
 class Model:
@@ -78,7 +102,7 @@ class Request:
 class Service:
     """A predictor with all its parts, and what it told others."""
 
-    def __init__(self, *, cached: bool, max_waiting_items: int) -> None:
+    def __init__(self, *, cached: bool, max_waiting_items: int, explains: bool) -> None:
         """Put them together, within a story."""
         self.model = Model()
         self.heard = Heard()
@@ -97,22 +121,34 @@ class Service:
             PredictionCache(10, 60.0, StillClock()) if cached else None,
             self.lookups.append,
             Listeners([self.heard]),
-            "there is nothing to explain",
+            Explaining(
+                cast("Explanation", FakeExplanation()),
+                lambda part: self.batcher.work(partial(compute, part)),
+                lambda method, duration_s: None,
+                max_rows=4,
+                patience_s=600.0,
+            )
+            if explains
+            else "a cluster is no number",
         )
 
-    def one(self, row: Row, request_id: str = "id") -> Request:
+    def one(self, row: Row, request_id: str = "id", *, explain: Explain | None = None) -> Request:
         """Ask about one row, in a request of its own."""
-        return Request(request_id, self.predictor.ask(Question([row], is_one=True)))
+        question = Question([row], is_one=True, explain=explain)
+        return Request(request_id, self.predictor.ask(question))
 
-    def many(self, *rows: Row, request_id: str = "id") -> Request:
+    def many(self, *rows: Row, request_id: str = "id", explain: Explain | None = None) -> Request:
         """Ask about many rows, in a request of its own."""
-        return Request(request_id, self.predictor.ask(Question([*rows], is_one=False)))
+        question = Question([*rows], is_one=False, explain=explain)
+        return Request(request_id, self.predictor.ask(question))
 
 
 @contextmanager
-def served(*, cached: bool = True, max_waiting_items: int = 100) -> Iterator[Service]:
+def served(
+    *, cached: bool = True, max_waiting_items: int = 100, explains: bool = True
+) -> Iterator[Service]:
     """Give a predictor, and end its thread."""
-    service = Service(cached=cached, max_waiting_items=max_waiting_items)
+    service = Service(cached=cached, max_waiting_items=max_waiting_items, explains=explains)
     yield service
     service.model.gate.set()
     service.batcher.close()
@@ -246,6 +282,99 @@ async def test_who_leaves_between_the_parts_is_asked_for_no_further() -> None:
         service.model.gate.set()
         await service.one(SPAM).outcome()
         assert list(map(len, service.model.asked)) == [MAX_ROWS, 1]
+
+
+# Explanations
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@story
+async def test_an_explained_prediction_is_told_as_any_and_kept_apart(*, cached: bool) -> None:
+    (prediction,) = predictions_of(SPAM)
+    explained = ExplainedPrediction(prediction, [1.0, 0.0, False])
+    with served(cached=cached) as service:
+        requests = []
+        for explain in (Explain.PREDICTED, Explain.PREDICTED, Explain.ALL, None):
+            requests.append(service.one(SPAM, explain=explain))
+            await requests[-1].outcome()
+        lookups = [Lookup.MISS, Lookup.HIT, Lookup.HIT, Lookup.HIT] if cached else [None] * 4
+        of_all = ExplainedPrediction(prediction, [1.0, 0.0, True])
+        answers = [explained, explained, of_all, prediction]
+        for request, answer, lookup in zip(requests, answers, lookups, strict=True):
+            assert await request.outcome() == ([answer], lookup)
+            assert request.record.cache == lookup
+        assert [request.record.explained for request in requests] == [1, 1, 1, None]
+        assert service.lookups == lookups * cached
+        assert service.model.asked == [[SPAM]] * (1 if cached else 4)
+        told = ("id", ABOUT, [SPAM], predictions_of(SPAM), ())
+        assert service.heard.predictions == [told] * 4
+
+
+@story
+async def test_what_was_predicted_before_is_not_predicted_again_to_be_explained() -> None:
+    with served() as service:
+        await service.one(HAM).outcome()
+        request = service.one(HAM, explain=Explain.PREDICTED)
+        assert (await request.outcome()).lookup is Lookup.MISS
+        assert service.model.asked == [[HAM]]
+
+
+@story
+async def test_who_asks_for_the_same_explanation_meanwhile_waits_for_one() -> None:
+    with served() as service:
+        service.model.gate.clear()
+        leaving, *staying = (service.one(HAM, explain=Explain.PREDICTED) for _ in range(3))
+        await service.model.busy()
+        leaving.task.cancel()
+        await turns()
+        service.model.gate.set()
+        for request in staying:
+            assert (await request.outcome()).lookup is Lookup.COLLAPSED
+        gone = service.one(SPAM, explain=Explain.PREDICTED)
+        service.model.gate.clear()
+        await service.model.busy()
+        gone.task.cancel()
+        await turns()
+        service.model.gate.set()
+        again = service.one(SPAM, explain=Explain.PREDICTED)
+        assert (await again.outcome()).lookup is Lookup.MISS
+
+
+@story
+async def test_many_rows_are_explained_past_the_cache_up_to_a_limit() -> None:
+    with served() as service:
+        request = service.many(HAM, SPAM, explain=Explain.ALL)
+        told = [(*predictions_of(row), [*row, True]) for row in (HAM, SPAM)]
+        assert await request.outcome() == (told, None)
+        assert request.record.explained == 2
+        with pytest.raises(Problem) as caught:
+            await service.many(*[HAM] * 5, explain=Explain.ALL).outcome()
+        assert caught.value.kind is BATCH_TOO_LARGE
+        assert service.model.asked == [[HAM, SPAM]]
+
+
+@story
+async def test_what_can_t_be_explained_is_refused_with_the_reason_and_not_predicted() -> None:
+    with served(explains=False) as service:
+        for ask in (service.one, service.many):
+            with pytest.raises(Problem, match="not explained: a cluster is no number") as caught:
+                await ask(HAM, explain=Explain.PREDICTED).outcome()
+            assert caught.value.kind is NOT_EXPLAINED
+        assert service.model.asked == []
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@story
+async def test_a_model_that_fails_while_it_explains_has_failed_and_nothing_is_told(
+    *, cached: bool
+) -> None:
+    with served(cached=cached) as service:
+        request = service.one(FAILING, explain=Explain.PREDICTED)
+        with pytest.raises(EstimatorError) as caught:
+            await request.outcome()
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert service.heard.predictions == []
+        assert (await service.one(FAILING).outcome()).predictions == predictions_of(FAILING)
 
 
 # Failures, refusals, leaving
