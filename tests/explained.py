@@ -50,7 +50,7 @@ from training.table.table import Table
 Estimator = Any  # scikit-learn has no type for it
 Numbers: TypeAlias = Callable[[Sequence[Row]], Array]  # of rows, of shape (rows, outputs)
 METRICS = Metrics(split="none", values={}, dummy={})
-ROWS = 100  # not more than an explanation compares with, so that it compares with all
+ROWS = 60  # not more than an explanation compares with, so that it compares with all
 FAR = 5.0  # times what is largest in a table
 KINDS: dict[str, FeatureType] = {"f": "number", "i": "integer", "b": "boolean", "O": "category"}
 FEW: Mapping[str, Any] = {"n_estimators": 8, "random_state": 0}

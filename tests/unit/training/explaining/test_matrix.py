@@ -1,8 +1,10 @@
 """Ten tables and eight estimators: what each answers is explained, and by brute force alike."""
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from serving.explaining.kept import read
 from serving.model.description import Explained, ExplainingMethod
 from serving.model.estimator import FittedEstimator
 from serving.model.features import Row
-from serving.model.outputs import Prediction
+from serving.model.outputs import Array, Prediction
 from tests.explained import (
     CLASSIFIERS,
     Numbers,
@@ -35,6 +37,8 @@ pytestmark = pytest.mark.slow
 TABLES = tables()
 FITTED = {"ignored columns": fitted_on_some, "symmetric columns": fitted_alike}
 EXACT = 1e-9
+SAMPLED_ROWS = 2560  # asked along permutations
+PROVEN_ROWS = 20
 MAX_COLUMNS = 8  # of all coalitions of which brute force asks
 ALIKE = (0.4, 0.4, -0.7)  # a row that is symmetric in its first two columns
 SUMS = ("linear", "ridge")
@@ -60,16 +64,28 @@ class Case:
         told = zip(self.model.predict(rows), rows, strict=True)
         return [found or self.model.predict([row])[0] for found, row in told]  # type: ignore[misc]
 
-    def of(self, row: Row, prediction: Prediction | None = None) -> Attribution:
-        """Explain the answer to a row."""
+    def of(self, row: Row) -> Attribution:
+        """Explain the answer to a row that is asked for alone."""
         results = [part() for part in self.explanation.parts(row)]
-        prediction = prediction or self.answered([row])[0]
-        return self.explanation.attribution(row, prediction, results)
+        return self.explanation.attribution(row, self.answered([row])[0], results)
 
-    @property
+    @cached_property
     def asked(self) -> list[Row]:
         """Rows of the table, and such as it has none."""
         return [*self.rows[:2], *odd_rows(self.model.description, self.rows[2])]
+
+    @cached_property
+    def results(self) -> list[list[Array]]:
+        """What is computed to explain these, whatever is answered."""
+        return [[part() for part in self.explanation.parts(row)] for row in self.asked]
+
+    @cached_property
+    def found(self) -> list[Attribution]:
+        """Explanations of these, each asked for alone; what does not add up is refused."""
+        return [
+            self.explanation.attribution(row, self.answered([row])[0], results)
+            for row, results in zip(self.asked, self.results, strict=True)
+        ]
 
 
 def case_of(table: str, estimator: str, folder: Path) -> Case:
@@ -91,9 +107,20 @@ def case_of(table: str, estimator: str, folder: Path) -> Case:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Start no threads, which so few rows are not worth; estimators may warn of odd ones."""
-    with threadpool_limits(limits=1), warnings.catch_warnings():
+def _whatever_the_machine() -> Iterator[None]:
+    """Let no clock decide how models are explained, and start no threads for so few rows.
+
+    Estimators may warn of odd rows.
+    """
+    with (
+        threadpool_limits(limits=1),
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(),
+    ):
+        patch.setattr("training.explaining.explain.BUDGET_S", math.inf)
+        patch.setattr("training.explaining.explain.ASKED_ROWS", (SAMPLED_ROWS,))
+        patch.setattr("training.explaining.proof.PROVEN_ROWS", PROVEN_ROWS)
+        patch.setattr("training.explaining.proof.PROVEN_BY_ASKING", 2)
         warnings.simplefilter("ignore")
         yield
 
@@ -120,34 +147,32 @@ def test_it_is_explained_in_the_first_way_that_is_for_it(case: Case) -> None:
 
 
 def test_contributions_add_up_to_what_is_answered(case: Case) -> None:
-    for row, numbers in zip(case.asked, case.numbers(case.asked), strict=True):
-        attribution = case.of(row)  # which refuses what does not add up to the answer itself
+    for attribution, numbers in zip(case.found, case.numbers(case.asked), strict=True):
         sizes = 1 + np.abs(numbers) + np.abs(attribution.contributions).sum(axis=0)
         assert (np.abs(attribution.totals - numbers) <= EXACT * sizes).all()
 
 
 def test_a_row_in_a_batch_is_explained_as_alone(case: Case) -> None:
-    for row, prediction in zip(case.asked, case.answered(case.asked), strict=True):
-        alone, together = case.of(row), case.of(row, prediction)
-        np.testing.assert_allclose(together.contributions, alone.contributions, EXACT, EXACT)
-        np.testing.assert_array_equal(together.base, alone.base)
+    names = {feature.name for feature in case.model.description.features}
+    predictions = case.answered(case.asked)
+    for at, (row, prediction) in enumerate(zip(case.asked, predictions, strict=True)):
+        together = case.explanation.attribution(row, prediction, case.results[at])
+        np.testing.assert_allclose(together.totals, case.found[at].totals, EXACT, EXACT)
+        alone = case.found[at].contributions
+        np.testing.assert_allclose(together.contributions, alone, EXACT, EXACT)
         told = case.explanation.told(together, prediction, of_all=True)
-        assert [set(each["contributions"]) for each in told] == [
-            {feature.name for feature in case.model.description.features}
-        ] * len(together.base)
+        assert [set(each["contributions"]) for each in told] == [names] * len(together.base)
 
 
 def test_brute_force_finds_the_same(case: Case) -> None:
     if len(case.rows[0]) > MAX_COLUMNS:
-        errors = case.of(case.rows[0]).errors
-        assert (errors is None) == case.explained.exact
+        assert all((each.errors is None) == case.explained.exact for each in case.found)
         return
-    for row in case.asked[::2]:
+    for row, attribution in list(zip(case.asked, case.found, strict=True))[::2]:
         base, contributions = shapley(case.numbers, row, case.background)
-        attribution = case.of(row)
-        size = 1 + np.abs(contributions).max()
-        np.testing.assert_allclose(attribution.base, base, atol=EXACT * size)
-        np.testing.assert_allclose(attribution.contributions, contributions, atol=EXACT * size)
+        within = EXACT * (1 + np.abs(contributions).max())
+        np.testing.assert_allclose(attribution.base, base, atol=within)
+        np.testing.assert_allclose(attribution.contributions, contributions, atol=within)
 
 
 @pytest.mark.parametrize("estimator", CLASSIFIERS)
