@@ -1,640 +1,481 @@
-// The page to try a model: controls made of its description, and what it answers to their values.
-// All that comes from the service or the address is put in as text, never as markup. Values are kept
-// as the JSON that is sent, so that what is typed, sent and copied has the same digits.
-"use strict";
+// The page to try a model. What comes from the service or the address is put in as text, never as
+// markup. A value is kept as the JSON that is sent, so that all has the digits that were typed.
 
 const PAUSE_MS = 150, POINTS = 21, SHOWN = 10, FILTER_FROM = 20;
-const $ = (id) => document.getElementById(id);
 const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+const $ = (id) => document.getElementById(id);
+const json = (value) => JSON.stringify(value);
 
-let key = "", needsKey = false, again = start;
-let models = [], base = "", info = null, fields = [];
-let explains = false, whyNot = "";
-let answer = null, pinned = null, focused = null, curve = null;
-let asking = null, imagining = null, timer = 0, waiting = 0;
+let models, info, base, fields = [], explains, whyNot;
+let key, needsKey, again, waiting, timer, asking, imagining;
+let answer, pinned, focused, curve;
 
-// Elements
-
-function fill(made, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made[name] = value;
-    else if (value !== false && value != null) made.setAttribute(name, value === true ? "" : value);
-  }
-  made.append(...children.flat().filter((child) => child != null && child !== false));
-  return made;
+// h("p.soft", {id: "a"}, "text", child): an element with class, attributes, listeners, children.
+function h(what, ...parts) {
+	const [tag, name] = what.split("."), space = /^(svg|path|line|circle|text)$/.test(tag) ? "2000/svg" : "1999/xhtml";
+	const made = document.createElementNS(`http://www.w3.org/${space}`, tag);
+	if (name) made.setAttribute("class", name);
+	for (const part of parts.flat(3)) {
+		if (part instanceof Node || typeof part === "string") made.append(part);
+		else for (const [name, value] of Object.entries(part || {}))
+			typeof value === "function" ? (made[name] = value) : made.setAttribute(name, value);
+	}
+	return made;
 }
-const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
-const svg = (tag, attributes = {}, ...children) =>
-  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-const named = (text) => h("bdi", { title: text }, text === "" ? '""' : text);
+const bdi = (text) => h("bdi", { title: text }, text || '""');
+const button = (text, onclick) => h("button", { type: "button", onclick }, text);
 
 // Words
 
 function num(x) {
-  if (typeof x !== "number") return String(x);
-  const size = Math.abs(x);
-  if (size >= 1e12 || (size && size < 1e-4)) return x.toExponential(2);
-  return String(size >= 1000 ? +x.toFixed(1) : +x.toPrecision(5));
+	const size = Math.abs(x);
+	if (!size) return String(x); // or it is none
+	return size >= 1e12 || size < 1e-4 ? x.toExponential(2) : String(+(size < 1000 ? x.toPrecision(5) : x.toFixed(1)));
 }
-const signed = (x) => (x < 0 ? "−" : "+") + num(Math.abs(x));
-const pct = (p) =>
-  p > 0 && p < 0.0005 ? "< 0.1 %" : p < 1 && p >= 0.9995 ? "> 99.9 %" : `${+(100 * p).toFixed(1)} %`;
+const pct = (p) => (p > 0 && p < 5e-4 ? "< 0.1 %" : p < 1 && p >= 0.9995 ? "> 99.9 %" : `${(100 * p).toFixed(1)} %`);
 const count = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
-const keyOf = (label) => (typeof label === "string" ? label : JSON.stringify(label));
-const same = (name, label) => name === keyOf(label) || (typeof label === "number" && Number(name) === label);
-const binOf = (name) =>
-  /^"|^(below|above|missing|rare|unseen)$/.test(name) ? JSON.stringify(name) : name;
+const keyOf = (label) => (typeof label === "string" ? label : json(label));
+const plain = (token) => (token === "null" ? "not known" : token.startsWith('"') ? JSON.parse(token) : token);
+const sum = (xs) => xs.reduce((a, b) => a + b, 0);
 
 // Asking the service
 
-class Refused extends Error {
-  constructor(status, problem, headers) {
-    super(problem.detail || problem.title || `the service answered ${status}`);
-    this.status = status;
-    this.slug = String(problem.type).split("/").pop();
-    this.errors = problem.errors || [];
-    this.after = parseInt(headers.get("retry-after")) || 0;
-  }
-}
-
 async function call(path, body, signal) {
-  const headers = { Accept: "application/json" };
-  if (key) headers["X-API-Key"] = key;
-  if (body) headers["Content-Type"] = "application/json";
-  const got = await fetch(path, { method: body ? "POST" : "GET", headers, body, signal, cache: "no-store" });
-  const left = /;r=(\d+)/.exec(got.headers.get("ratelimit"));
-  const whole = /;q=(\d+)/.exec(got.headers.get("ratelimit-policy"));
-  if (left && whole) $("quota").textContent = `${left[1]} of ${count(+whole[1], "request")} left`;
-  const text = await got.text();
-  let told = {};
-  try { told = JSON.parse(text); } catch { if (got.ok) throw new Error("what answers here is not the service"); }
-  if (!got.ok) throw new Refused(got.status, told, got.headers);
-  if (key) $("ask").hidden = true;
-  return told;
+	const headers = { Accept: "application/json" };
+	if (key) headers["X-API-Key"] = key;
+	if (body) headers["Content-Type"] = "application/json";
+	const got = await fetch(path, { method: body ? "POST" : "GET", headers, body, signal, cache: "no-store" });
+	const of = (name, part) => part.exec(got.headers.get(name))?.[1];
+	const left = of("ratelimit", /;r=(\d+)/);
+	if (left) $("quota").textContent = `${left} of ${of("ratelimit-policy", /;q=(\d+)/)} requests left`;
+	const told = await got.json().catch(() => ({})); // a proxy may answer
+	if (got.ok) return told;
+	throw { status: got.status, message: told.detail ?? `status ${got.status}`, type: told.type, errors: told.errors,
+		after: of("retry-after", /^(\d+)$/) };
 }
 
-// Tells what went wrong, greys what was answered before, and may ask again later.
-function failed(error, retry) {
-  again = retry;
-  $("told").classList.add("stale");
-  if (error.status === 401) {
-    needsKey = true;
-    $("ask").hidden = false;
-    return tell(key ? "The service does not know this key." : "The service asks for an API key.");
-  }
-  if (error.after && (error.status === 429 || error.status === 503)) {
-    tell(`${upper(error.message)}. Asking again in ${error.after} s.`);
-    waiting = setTimeout(() => { waiting = 0; again(); }, 1000 * error.after);
-    return;
-  }
-  if (error.status === 422 && error.errors.length) {
-    const unplaced = mark(error.errors, true);
-    return tell([`${count(error.errors.length, "value")} not accepted.`, ...unplaced].join(" "));
-  }
-  tell(error instanceof Refused ? `${upper(error.message)}. ` : "The service can’t be reached. ",
-    h("button", { type: "button", onclick: () => again() }, "Try again"));
-}
-const upper = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const tell = (...parts) => $("status").replaceChildren(...parts);
+const stale = (isStale) => $("told").classList.toggle("stale", isStale);
+
+// Tells what went wrong, and greys what was answered before.
+function failed(error, retry) {
+	const { status, message, after, errors } = error;
+	again = retry;
+	stale(true);
+	needsKey ||= status === 401;
+	$("ask").hidden = status !== 401;
+	if (status === 401) tell(key ? "The service does not know this key." : "The service asks for an API key.");
+	else if (after) {
+		tell(`Not answered: ${message}. Asking again in ${after} s.`);
+		waiting ??= setTimeout(() => { waiting = null; again(); }, 1000 * after);
+	} else if (errors) tell(`${count(errors.length, "value")} not accepted.`, ...mark(errors, true));
+	else tell(status ? `Not answered: ${message}. ` : "The service can’t be reached. ", button("Try again", () => again()));
+}
 
 // Controls
 
-const isNumber = (spec) => spec.type === "number" || spec.type === "integer";
-const rangeOf = (spec) => (isNumber(spec) && spec.trained ? [spec.trained.minimum, spec.trained.maximum] : null);
-const namesOf = (spec) => Object.keys((spec.trained && spec.trained.categories) || {});
-const choicesOf = (spec) => [...new Set([...namesOf(spec), ...((spec.domain || {}).values || [])])];
+// What is no number goes out as a text: the service says what is wrong with that.
+const numeral = (text) => (NUMBER.test(text) ? text : text && isFinite(text) ? String(+text) : json(text));
 
-function tokenOf(spec, text) {
-  const trimmed = text.trim();
-  if (!isNumber(spec)) return JSON.stringify(text);
-  if (NUMBER.test(trimmed)) return trimmed;
-  return trimmed && isFinite(trimmed) ? String(Number(trimmed)) : JSON.stringify(text);
+// The values over which a curve is asked for, as JSON.
+function pointsOf({ type, nullable, domain }, choices, [low, high] = []) {
+	const nulls = nullable ? ["null"] : [], whole = type === "integer", steps = whole ? Math.min(POINTS - 1, high - low) : POINTS - 1;
+	if (type === "boolean") return ["false", "true", ...nulls];
+	if (type === "category") return [...choices.slice(0, POINTS - 1).map(json), ...nulls];
+	if (low == null || domain.values) return choices.slice(0, POINTS).map(String);
+	const points = Array.from({ length: steps + 1 }, (_, step) => low + ((high - low) * step) / steps);
+	return points.map((x) => String(whole ? Math.round(x) : x));
 }
-
-// A step that people would choose: 0.01 for a range of 3.6.
-const round = (x, [low, high]) => {
-  const step = 10 ** Math.floor(Math.log10((high - low) / 200));
-  return +(Math.round(x / step) * step).toPrecision(12);
-};
 
 function control(spec, at) {
-  const { name } = spec, id = `f${at}`, range = rangeOf(spec);
-  const field = { spec, name, at, token: "null" };
-  const message = h("p", { class: "message", id: `${id}m` });
-  const attributes = { id, "aria-describedby": message.id };
-  const below = [], parts = [];
-  let main, other = null, slider = null, read, write;
-  if (spec.type === "boolean") {
-    main = h("input", { ...attributes, type: "checkbox", role: "switch" });
-    read = () => String(main.checked);
-    write = (value) => { main.checked = value === true; };
-    parts.push(main);
-  } else if (spec.type === "category" && choicesOf(spec).length) {
-    const choices = choicesOf(spec), isClosed = spec.domain && spec.domain.values && !spec.domain.rare;
-    main = h("select", { ...attributes, class: "wide" }, choices.map((choice) => h("option", {}, choice || '""')),
-      isClosed ? null : h("option", {}, "other…"));
-    other = h("input", { class: "wide", "aria-label": name, "aria-describedby": message.id, hidden: true });
-    read = () => JSON.stringify(main.selectedIndex < choices.length ? choices[main.selectedIndex] : other.value);
-    write = (value) => {
-      const known = choices.indexOf(value);
-      main.selectedIndex = known < 0 && !isClosed ? choices.length : Math.max(known, 0);
-      other.value = known < 0 ? String(value) : "";
-    };
-    below.push(main, other);
-  } else {
-    const isText = spec.type === "text";
-    main = h(isText ? "textarea" : "input", { ...attributes, autocomplete: "off", spellcheck: "false",
-      ...(isText ? { rows: 2 } : {}), ...(isNumber(spec) ? { inputmode: "decimal" } : { class: "wide" }) });
-    read = () => tokenOf(spec, main.value);
-    write = (value) => { main.value = typeof value === "string" ? value : String(value); };
-    (isNumber(spec) ? parts : below).push(main);
-    if (range && range[0] < range[1]) {
-      const [low, high] = range, whole = spec.type === "integer";
-      slider = h("input", { type: "range", min: low, max: high, step: whole ? 1 : "any", "aria-label": name });
-      slider.addEventListener("input", () => {
-        const x = Number(slider.value);
-        main.value = String(whole || x === low || x === high ? x : Math.min(high, Math.max(low, round(x, range))));
-      });
-      const ticks = Object.values(spec.quantiles).map((x) =>
-        `linear-gradient(var(--edge) 0 0) ${(100 * (x - low)) / (high - low)}% 0 / 1px 100% no-repeat`);
-      below.push(slider, h("div", { class: "ticks", style: `background:${ticks}` }),
-        h("div", { class: "ends", "aria-hidden": "true" }, h("span", {}, num(low)), h("span", {}, num(high))));
-    }
-  }
-  const unknown = spec.nullable && h("input", { type: "checkbox" });
-  const was = h("p", { class: "was" });
-  const label = h("label", { for: id, id: `${id}l` }, named(name));
-  const group = h("div", { class: "feature", role: "group", "aria-labelledby": label.id, "data-feature": name },
-    h("div", { class: "head" }, label, ...parts), ...below,
-    unknown && h("label", { class: "null" }, unknown, "not known"), was, message);
-  const settle = () => {
-    const isNull = unknown && unknown.checked;
-    for (const part of [main, other, slider]) if (part) part.disabled = isNull;
-    if (other) other.hidden = main.selectedIndex < choicesOf(spec).length;
-    field.token = isNull ? "null" : read();
-    if (slider) {
-      const x = Number(main.value);
-      if (main.value.trim() && Number(slider.value) !== x && isFinite(x)) slider.value = x;
-      slider.setAttribute("aria-valuetext", main.value);
-    }
-  };
-  group.addEventListener("input", () => { settle(); focus(field); schedule(); });
-  group.addEventListener("focusin", () => focus(field));
-  field.set = (value) => {
-    if (unknown) unknown.checked = value === null;
-    write(value === null ? spec.example : value);
-    settle();
-  };
-  return Object.assign(field, { group, message, main, was });
+	const { name, type, trained, domain } = spec, isNumber = /number|integer/.test(type), isSwitch = type === "boolean";
+	const choices = [...new Set([...Object.keys(trained?.categories ?? {}), ...(domain?.values ?? [])])];
+	const isChoice = type === "category" && choices.length > 0;
+	const { minimum: low, maximum: high } = trained ?? {}, range = low < high ? [low, high] : undefined, whole = type === "integer";
+	const message = h("p.message", { id: `m${at}` }), was = h("p.was");
+	const label = h("label", { id: `l${at}`, for: `f${at}` }, bdi(name));
+	const own = { id: `f${at}`, "aria-describedby": message.id, autocomplete: "off", spellcheck: "false" };
+	const main = isSwitch ? h("input", own, { type: "checkbox", role: "switch" })
+		: isNumber ? h("input.number", own, { inputmode: "decimal" })
+		: !isChoice ? h(type === "text" ? "textarea" : "input", own)
+		: h("select", own, choices.map((choice) => h("option", choice || '""')), (!domain?.values || domain.rare) && h("option", "other…"));
+	const other = isChoice && h("input", { "aria-label": name, "aria-describedby": message.id });
+	const unknown = spec.nullable && h("input", { type: "checkbox" });
+	let slider = null, scale = [];
+	if (range) {
+		const step = 10 ** Math.floor(Math.log10((high - low) / 200));
+		// Numbers that a person would type; but the ends as they are.
+		const typed = (x) => (whole || x === low || x === high ? x : +(Math.round(x / step) * step).toPrecision(12));
+		slider = h("input", { type: "range", min: low, max: high, step: whole ? 1 : "any", "aria-label": name,
+			oninput: () => { main.value = typed(+slider.value); } });
+		const ticks = Object.values(spec.quantiles).map((x) =>
+			`linear-gradient(var(--edge) 0 0) ${(100 * (x - low)) / (high - low)}% 0/1px 100% no-repeat`);
+		scale = [h("div.ticks", { style: `background:${ticks}` }), h("div.ends", h("span", num(low)), h("span", num(high)))];
+	}
+	const group = h("div.feature", { role: "group", "aria-labelledby": label.id, "data-feature": name },
+		label, main, other, slider, scale, unknown && h("label.null", unknown, "not known"), was, message);
+	const field = { name, at, spec, range, points: pointsOf(spec, choices, range), group, was };
+	const settle = () => {
+		for (const part of [main, other, slider]) if (part) part.disabled = unknown?.checked;
+		if (other) other.hidden = main.selectedIndex in choices;
+		if (slider && document.activeElement !== slider) slider.value = main.value;
+		field.token = unknown?.checked ? "null" : isSwitch ? json(main.checked) : isNumber ? numeral(main.value.trim())
+			: json(isChoice ? choices[main.selectedIndex] ?? other.value : main.value);
+	};
+	field.set = (value) => {
+		if (unknown) unknown.checked = value === null;
+		value ??= spec.example;
+		const known = choices.indexOf(value);
+		if (isSwitch) main.checked = value === true;
+		else if (isChoice) [main.selectedIndex, other.value] = known < 0 ? [choices.length, value] : [known, ""];
+		else main.value = value;
+		if (slider) slider.value = value;
+		settle();
+	};
+	field.mark = (detail, isMistake) => {
+		if (message.textContent !== detail) message.textContent = detail;
+		group.classList.toggle("bad", isMistake);
+		main.setAttribute("aria-invalid", isMistake);
+	};
+	group.addEventListener("input", () => { settle(); focus(field); schedule(); });
+	group.addEventListener("focusin", () => focus(field));
+	return field;
 }
 
-function mark(problems, isMistake) {
-  const byName = new Map(fields.map((field) => [field.name, field])), told = new Map(), unplaced = [];
-  for (const { pointer, detail } of problems) {
-    const name = (pointer.split("/")[2] || "").replace(/~1/g, "/").replace(/~0/g, "~");
-    const field = byName.get(name);
-    if (field) told.set(field, detail);
-    else unplaced.push(`${pointer}: ${detail}.`);
-  }
-  for (const field of fields) {
-    const detail = told.get(field) || "";
-    if (field.message.textContent !== detail) field.message.textContent = detail;
-    field.group.classList.toggle("bad", isMistake && detail !== "");
-    field.main.setAttribute("aria-invalid", isMistake && detail !== "");
-  }
-  filter();
-  return unplaced;
+// Tells at its control what is said of each value, and gives what is said of none.
+function mark(problems, areMistakes) {
+	const told = new Map(problems.map(({ pointer, detail }) => [pointer, detail]));
+	for (const field of fields) {
+		const pointer = `/data/${field.name.replace(/~/g, "~0").replace(/\//g, "~1")}`, detail = told.get(pointer);
+		field.mark(detail ?? "", areMistakes && detail != null);
+		told.delete(pointer);
+	}
+	filter();
+	return [...told.values()].map((detail) => ` ${detail}.`);
 }
 
 function filter() {
-  const wanted = $("filter").value.trim().toLowerCase();
-  for (const { name, group } of fields)
-    group.hidden = !name.toLowerCase().includes(wanted) && !group.classList.contains("bad");
+	const wanted = $("filter").value.trim().toLowerCase();
+	for (const { name, group } of fields) group.hidden = !name.toLowerCase().includes(wanted) && !group.matches(".bad");
 }
 
 // The address, and code
 
-const objectOf = (names = JSON.stringify) => `{${fields.map((f) => `${names(f.name)}: ${f.token}`).join(", ")}}`;
-
-function link() {
-  const data = encodeURIComponent(objectOf());
-  try { history.replaceState(null, "", `#model=${encodeURIComponent(info.name)}&data=${data}`); } catch { /* too often */ }
-}
-
-function linked() {
-  const told = new URLSearchParams(location.hash.slice(1));
-  let data = null;
-  try { data = JSON.parse(told.get("data")); } catch { /* it was cut off */ }
-  return { model: told.get("model"), data: data && typeof data === "object" ? data : {} };
-}
+const address = () => new URL(`#model=${encodeURIComponent(info.name)}&data=${encodeURIComponent(written())}`, location).href;
+const written = (name = json, value = String) =>
+	`{${fields.map((field) => `${name(field.name)}: ${value(field.token)}`).join(", ")}}`;
 
 function codeFor(language) {
-  const url = new URL(`${base}predict`, location.href.split("#")[0]).href;
-  const shell = (text) => `'${text.replace(/'/g, "'\\''")}'`;
-  const lines = (names, values = (token) => token) =>
-    fields.map((f) => `    ${names(f.name)}: ${values(f.token)},\n`).join("");
-  if (language === "link") return location.href;
-  if (language === "curl")
-    return `curl -X POST ${shell(url)} \\\n  -H 'Content-Type: application/json' \\\n` +
-      (needsKey ? "  -H 'X-API-Key: YOUR_KEY' \\\n" : "") + `  -d ${shell(`{"data": ${objectOf()}}`)}\n`;
-  if (language === "Python") {
-    const literal = (token) => ({ null: "None", true: "True", false: "False" })[token] || token;
-    return `import requests\n\ndata = {\n${lines(JSON.stringify, literal)}}\nanswer = requests.post(\n    ` +
-      `${JSON.stringify(url)},\n` + (needsKey ? '    headers={"X-API-Key": "YOUR_KEY"},\n' : "") +
-      '    json={"data": data},\n)\nanswer.raise_for_status()\nprint(answer.json())\n';
-  }
-  const name = (text) => (text === "__proto__" ? '["__proto__"]' : JSON.stringify(text));
-  const headers = `"Content-Type": "application/json"${needsKey ? ', "X-API-Key": "YOUR_KEY"' : ""}`;
-  return `const data = {\n${lines(name)}};\nconst answer = await fetch(${JSON.stringify(url)}, {\n` +
-    `    method: "POST",\n    headers: { ${headers} },\n    body: JSON.stringify({ data }),\n});\n` +
-    "console.log(await answer.json());\n";
+	const url = new URL(`${base}predict`, location).href, shell = (text) => `'${text.replace(/'/g, "'\\''")}'`;
+	const given = (text) => (needsKey ? text : "");
+	if (/curl/.test(language))
+		return `curl -X POST ${shell(url)} -H 'Content-Type: application/json'${given(" -H 'X-API-Key: YOUR_KEY'")} \\
+  -d ${shell(`{"data": ${written()}}`)}\n`;
+	if (/Python/.test(language)) {
+		const data = written(json, (token) => ({ null: "None", true: "True", false: "False" })[token] ?? token);
+		return `import requests
+
+data = ${data}
+answer = requests.post("${url}", json={"data": data}${given(', headers={"X-API-Key": "YOUR_KEY"}')})
+answer.raise_for_status()
+print(answer.json())\n`;
+	}
+	if (/link/.test(language)) return address();
+	return `const data = ${written((name) => (name === "__proto__" ? '["__proto__"]' : json(name)))};
+const answer = await fetch("${url}", {
+  method: "POST",
+  headers: { "Content-Type": "application/json"${given(', "X-API-Key": "YOUR_KEY"')} },
+  body: JSON.stringify({ data }),
+});
+console.log(await answer.json());\n`;
 }
 
 async function copy(language) {
-  const code = $("code");
-  code.hidden = false;
-  code.value = codeFor(language);
-  try { await navigator.clipboard.writeText(code.value); } catch {
-    code.select();
-    document.execCommand("copy"); // where the page is not served by HTTPS there is no clipboard
-  }
-  $("copied").textContent = "Copied";
+	const code = $("code");
+	code.hidden = false;
+	code.value = codeFor(language);
+	try { await navigator.clipboard.writeText(code.value); } catch {
+		code.select(); // without HTTPS there is no clipboard
+		document.execCommand("copy");
+	}
+	$("copied").textContent = "Copied";
 }
 
-// Answers, target by target
+// Answers
 
+// Of each target: label or number, shares or scores of classes, and what of training is known.
 function views(got) {
-  const several = info.targets.length > 1;
-  return (several ? info.targets : [info.targets[0] || ""]).map((target, at) => {
-    const of = (member) => (several && member ? member[at] : member);
-    const label = several ? got.prediction[at] : got.prediction;
-    const shares = of(got.probabilities) || null;
-    const scores = shares ? null : several ? null : (got.scores ?? got.score ?? null);
-    const main = shares && Object.keys(shares).find((name) => same(name, label));
-    const predicted = (info.predicted || []).find((each) => each.target === target) || null;
-    return { target, several, label, shares, scores, main, predicted };
-  });
+	const several = info.targets.length > 1;
+	return (several ? info.targets : [info.targets[0] ?? ""]).map((target, at) => {
+		const of = (member) => (several && member ? member[at] : member);
+		const label = of(got.prediction), shares = of(got.probabilities);
+		const each = shares ?? got.scores;
+		// As a key, JSON has 1.0 for what is 1 here.
+		const name = Object.keys(each ?? {}).find((name) => name === keyOf(label) || +name === label);
+		return { target, several, label, each, name, shares, score: got.score, predicted: info.predicted?.find((one) => one.target === target) };
+	});
 }
 
-// What of a view is drawn: of another prediction, that of the class that was answered.
-function figureOf(view, main) {
-  if (view.shares) return view.shares[main];
-  if (info.task === "regression") return view.label;
-  if (typeof view.scores === "number") return view.scores;
-  return view.scores && !Array.isArray(view.scores) ? view.scores[main ?? keyOf(view.label)] : null;
-}
+// What is drawn of a prediction: the number of a class, its only number, or its label.
+const drawn = ({ each, score, label }, name) => each?.[name] ?? score ?? (info.task === "regression" ? label : keyOf(label));
 
 function shareOf(predicted, name) {
-  if (!predicted) return null;
-  const rows = Object.values(predicted.rows).reduce((sum, each) => sum + each, 0);
-  const found = Object.entries(predicted.rows).find(([bin]) => bin === binOf(name));
-  return found && rows ? found[1] / rows : null;
+	const bin = /^("|(below|above|missing|rare|unseen)$)/.test(name) ? json(name) : name;
+	const found = Object.entries(predicted?.rows ?? {}).find(([each]) => each === bin);
+	return found && found[1] / sum(Object.values(predicted.rows));
 }
 
-// Where in a track, from 0 to 1, something begins, and how wide it is.
-const at = (from, width) => ({ style: `left:${100 * Math.min(1, Math.max(0, from))}%;width:${width ?? ""}` });
-const span = (from, to) => at(from, `${100 * Math.max(0, to - from)}%`);
-
-function bar({ name, from = 0, to, zero, seen, text, value, strong, minus, error }) {
-  return h("li", { class: strong ? "strong" : null },
-    h("span", {}, named(name)),
-    h("div", { class: "track", "aria-hidden": "true" },
-      h("i", { class: minus ? "minus" : null, ...span(from, to) }),
-      error && h("u", span(...error)),
-      zero != null && h("b", at(zero, "1px")),
-      seen != null && h("b", at(seen))),
-    h("data", { value: value ?? text }, text, seen != null && h("span", { class: "said" }, `, ${pct(seen)} in training`)));
-}
-
-function more(parts, left) {
-  return left > 0 ? [...parts, h("li", { class: "soft" }, `and ${left} more`)] : parts;
+function bars(rows, write, ends, rest = 0) {
+	const xs = rows.flatMap(({ x, error = 0 }) => (typeof x === "number" ? [x - error, x + error] : []));
+	const [low, high] = ends ?? [Math.min(0, ...xs), Math.max(0, ...xs)];
+	const place = (x) => (100 * (x - low)) / (high - low || 1);
+	const box = (tag, from, to) => h(tag, { style: `left:${place(from)}%;${from < to ? `width:${place(to) - place(from)}%` : ""}` });
+	return h("ol.bars", { "aria-live": "off" }, rows.map(({ name, x, seen, strong, error }) => h(strong ? "li.strong" : "li", h("span", bdi(name)),
+		h("div.track", { "aria-hidden": "true" }, typeof x === "number" && [
+			box(x < 0 ? "i.minus" : "i", Math.min(0, x), Math.max(0, x)), low < 0 && box("s", 0, 0),
+			error && box("u", x - error, x + error), seen != null && box("b", seen, seen)]),
+		h("data", { value: x }, write(x), seen != null && h("span.said", `, ${pct(seen)} in training`)))),
+	rest > 0 && h("li.soft", `and ${rest} more`));
 }
 
 function told(got) {
-  return views(got).map((view) => {
-    const share = view.shares && view.shares[view.main];
-    const parts = [view.several && h("p", { class: "target" }, named(view.target))];
-    const shown = typeof view.label === "number" && info.task !== "clustering" ? num(view.label) : keyOf(view.label);
-    parts.push(h("p", { class: "big" }, h("data", { value: keyOf(view.label), title: keyOf(view.label) }, named(shown)),
-      share != null && h("small", {}, pct(share))));
-    if (view.shares || (view.scores && typeof view.scores === "object")) {
-      let all = Object.entries(view.shares || view.scores);
-      const ends = view.shares ? [0, 1] : [Math.min(0, ...all.map((e) => e[1])), Math.max(0, ...all.map((e) => e[1]))];
-      const place = (x) => (x - ends[0]) / (ends[1] - ends[0] || 1);
-      const left = all.length - SHOWN;
-      if (left > 0) all = all.sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
-      let anySeen = false;
-      const bars = all.map(([name, x]) => {
-        const seen = view.shares && shareOf(view.predicted, name);
-        anySeen ||= seen != null;
-        return bar({ name: Array.isArray(view.scores) ? `score ${+name + 1}` : name, from: place(Math.min(0, x)),
-          to: place(Math.max(0, x)), zero: view.shares ? null : place(0), seen, value: x,
-          text: view.shares ? pct(x) : num(x), strong: same(name, view.label), minus: x < 0 });
-      });
-      parts.push(h("ol", { class: "bars", "aria-live": "off" }, more(bars, left)));
-      parts.push(h("small", {}, view.shares ? anySeen && "The line in a bar: the share in training." : "Scores, not probabilities."));
-    } else if (info.task === "regression") parts.push(...among(view));
-    else if (typeof view.scores === "number")
-      parts.push(h("p", { class: "soft" }, "Score ", h("data", { value: view.scores }, num(view.scores)), ": below zero for outliers."));
-    else {
-      const seen = shareOf(view.predicted, keyOf(view.label));
-      parts.push(h("p", { class: "soft" }, seen == null ? "This model tells no probabilities." : `So are ${pct(seen)} in training.`));
-    }
-    return h("div", {}, ...parts.filter(Boolean));
-  });
+	return views(got).map(({ target, several, label, each, name, shares, score, predicted }) => {
+		let rows = Object.entries(each ?? {}).map(([own, x]) =>
+			({ name: own, x, strong: own === name, seen: shares && shareOf(predicted, own) }));
+		const rest = rows.length - SHOWN, isNumber = info.task === "regression";
+		if (rest > 0) rows = rows.sort((a, b) => b.x - a.x).slice(0, SHOWN);
+		return h("div", several && h("p.soft", bdi(target)),
+			h("p.big", h("data", { value: keyOf(label) }, bdi(isNumber ? num(label) : keyOf(label))), shares && name && h("small", pct(each[name]))),
+			each ? [bars(rows, shares ? pct : num, shares && [0, 1], rest),
+				h("small", !shares ? "Scores, not probabilities." : predicted ? "The line in a bar: the share in training." : "")]
+			: isNumber ? among(label, predicted?.edges ?? [])
+			: h("small", score != null ? ["Score ", h("data", { value: score }, num(score)), ": below zero for outliers."]
+				: predicted ? `So are ${pct(shareOf(predicted, keyOf(label)) ?? 0)} in training.` : "This model tells no probabilities."));
+	});
 }
 
 // A number within what is usual of training.
-function among({ label, predicted }) {
-  const edges = (predicted && predicted.edges) || [];
-  if (edges.length < 2) return [];
-  const first = edges[0], last = edges[edges.length - 1], room = (last - first) / 3;
-  const place = (x) => (x - first + room) / (last - first + 2 * room);
-  return [
-    h("div", { class: "track range", "aria-hidden": "true" }, h("i", span(place(first), place(last))),
-      edges.map((edge) => h("i", at(place(edge), "1px;opacity:1"))), h("b", at(place(label)))),
-    h("small", {}, `Most of training lies between ${num(first)} and ${num(last)}, the middle is ${num(edges[edges.length >> 1])}.`),
-  ];
+function among(x, edges) {
+	const first = edges[0], last = edges[edges.length - 1], at = 20 + (60 * (x - first)) / (last - first);
+	return edges.length > 1 && [
+		h("div.track range", { "aria-hidden": "true" }, h("i", { style: "left:20%;width:60%" }), h("b", { style: `left:${Math.min(100, Math.max(0, at))}%` })),
+		h("small", `Most of training lies between ${num(first)} and ${num(last)}, the middle at ${num(edges[edges.length >> 1])}.`)];
 }
 
 function settled(got) {
-  answer = { got, tokens: fields.map((field) => field.token) };
-  again = ask;
-  tell();
-  $("told").classList.remove("stale");
-  $("told").replaceChildren(...told(got));
-  $("pin").disabled = false;
-  explain(got, mark(got.warnings || [], false));
-  compare();
+	answer = { got, tokens: fields.map((field) => field.token) };
+	again = ask;
+	tell();
+	stale(false);
+	$("ask").hidden = true;
+	$("told").replaceChildren(...told(got));
+	$("pin").disabled = false;
+	explain([got.explanation ?? []].flat(), mark(got.warnings ?? [], false));
+	compare();
 }
 
 // Why
 
 const OUTPUTS = {
-  probability: ["the probability", pct], value: ["the prediction", num], score: ["the score", num],
-  "log-odds": ["the log-odds: ln(p / (1 − p)) of the probability p", num],
-  "log-ratio": ["the log-ratio: ln p less the mean of ln p of all classes", num],
+	value: "prediction", "log-odds": "log-odds (ln p − ln(1 − p), where p is the probability)",
+	"log-ratio": "log-ratio (ln p less its mean over all classes, where p is the probability)",
 };
 
-function explain(got, notes) {
-  const all = [got.explanation ?? []].flat();
-  $("why").hidden = !all.length && !whyNot && !notes.length;
-  $("why").replaceChildren(h("h2", {}, "Why"), ...all.flatMap((each) => contributions(each)),
-    ...[all.length ? "" : whyNot, ...notes].filter(Boolean).map((note) => h("p", { class: "soft" }, upper(note))));
+function explain(all, notes) {
+	if (!all.length && whyNot) notes.push(`Not explained: ${whyNot}.`);
+	$("why").hidden = !all.length && !notes.length;
+	$("why").replaceChildren(h("h2", "Why"), ...all.flatMap(contributions), ...notes.map((note) => h("p.soft", note)));
 }
 
-function contributions({ target, of, output, base: from, contributions: each, exact, standard_error: errors }) {
-  const tokens = new Map(fields.map((field) => [field.name, field.token]));
-  const all = Object.entries(each).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
-  const total = all.reduce((sum, [, x]) => sum + x, from), rest = all.slice(SHOWN);
-  const shown = all.slice(0, SHOWN).map(([name, x]) => [name, x, (errors && errors[name]) || 0, tokens.get(name)]);
-  if (rest.length) shown.push([count(rest.length, "other"), rest.reduce((sum, [, x]) => sum + x, 0), 0]);
-  const low = Math.min(0, ...shown.map(([, x, e]) => x - e)), high = Math.max(0, ...shown.map(([, x, e]) => x + e));
-  const place = (x) => (x - low) / (high - low || 1);
-  const [words, write] = OUTPUTS[output] || [output, num];
-  const about = [target, of].filter((name) => name != null && name !== "score" && output !== "value").map(keyOf);
-  return [
-    h("ol", { class: "bars why" }, shown.map(([name, x, e, token]) => bar({
-      name: token == null ? name : `${name} = ${token.startsWith('"') ? JSON.parse(token) : token}`, zero: place(0),
-      from: place(Math.min(0, x)), to: place(Math.max(0, x)), minus: x < 0, value: x,
-      error: e ? [place(x - e), place(x + e)] : null,
-      text: output === "probability" ? `${signed(100 * x).slice(0, 6)} %` : signed(x) }))),
-    h("small", {}, `On average ${write(from)}; with all contributions (${signed(total - from)}) ${write(total)}: ${words}`,
-      about.length ? " of " : "", ...about.map(named), ".",
-      exact ? "" : " Estimated by samples; the thin lines are one standard error to each side."),
-  ];
+function contributions({ target, of, output, base, contributions, exact, standard_error: errors }) {
+	const tokens = new Map(fields.map(({ name, token }) => [name, ` = ${plain(token).slice(0, 50)}`]));
+	const all = Object.entries(contributions).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])), rest = all.slice(SHOWN);
+	const rows = all.slice(0, SHOWN).map(([name, x]) => ({ name: name + (tokens.get(name) ?? ""), x, error: errors?.[name] }));
+	if (rest.length) rows.push({ name: count(rest.length, "other"), x: sum(rest.map(([, x]) => x)) });
+	const isShare = output === "probability", digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(all[0][1]) || 1)));
+	const amount = (x) => (isShare ? `${(100 * x).toFixed(1)} %` : digits > 6 ? x.toExponential(1) : x.toFixed(digits));
+	const signed = (x) => (x < 0 ? "−" : "+") + amount(Math.abs(x)), total = sum(all.map(([, x]) => x));
+	return [bars(rows, signed), h("small", `On average ${amount(base)}; all contributions, ${signed(total)}, make it ${amount(base + total)}: the ${OUTPUTS[output] ?? output}`,
+		/value|score/.test(output) ? "" : [" of ", bdi(keyOf(of))], target && [" (", bdi(target), ")"], ".",
+		exact ? "" : " Estimated; the thin lines are one standard error to each side.")];
 }
 
 // What if
 
-const plottable = (spec) => (isNumber(spec) ? !!rangeOf(spec) : spec.type !== "text" && pointsOf(spec).length > 1);
-
-function pointsOf(spec) {
-  const range = rangeOf(spec);
-  if (spec.type === "boolean") return ["false", "true", ...(spec.nullable ? ["null"] : [])];
-  if (spec.type === "category")
-    return [...choicesOf(spec).slice(0, POINTS - 1).map((name) => JSON.stringify(name)), ...(spec.nullable ? ["null"] : [])];
-  if (!range) return [];
-  if (spec.domain.values) return spec.domain.values.slice(0, POINTS).map(String);
-  const steps = spec.type === "integer" ? Math.min(POINTS - 1, range[1] - range[0]) : POINTS - 1;
-  const points = Array.from({ length: steps + 1 }, (_, step) => range[0] + ((range[1] - range[0]) * step) / (steps || 1));
-  return [...new Set(points.map((x) => String(spec.type === "integer" ? Math.round(x) : x)))];
-}
-
 function focus(field) {
-  if (focused === field) return;
-  if (focused) focused.group.classList.remove("on");
-  focused = field;
-  field.group.classList.add("on");
-  clearTimeout(focus.timer);
-  focus.timer = setTimeout(imagine, PAUSE_MS);
-}
-
-async function imagine() {
-  const field = focused;
-  if (!field || !answer || waiting || $("told").classList.contains("stale")) return;
-  if (imagining) imagining.abort();
-  const figure = $("whatif");
-  figure.hidden = false;
-  if (!plottable(field.spec)) return whatIf(h("p", { class: "soft" }, "There is no curve over this feature."));
-  const tokens = fields.map((each) => (each === field ? "?" : each.token));
-  const known = [base, field.at, ...tokens].join();
-  if (curve && curve.known === known) return draw();
-  const own = (imagining = new AbortController()), points = pointsOf(field.spec);
-  figure.lastChild && figure.lastChild.classList.add("stale");
-  try {
-    const rows = points.map((point) => `[${tokens.map((token, at) => (at === field.at ? point : token))}]`);
-    const { predictions } = await call(`${base}predict/batch`, `{"data":[${rows}]}`, own.signal);
-    if (own !== imagining || own.signal.aborted) return;
-    curve = { known, field, points, predictions };
-    draw();
-  } catch (error) {
-    if (own.signal.aborted) return;
-    curve = null;
-    whatIf(h("p", { class: "soft" }, `No curve: ${error.message}.`));
-    if (error.status === 429 || error.status === 401) failed(error, ask);
-  }
+	if (focused === field) return;
+	focused?.group.classList.remove("on");
+	focused = field;
+	field.group.classList.add("on");
+	clearTimeout(imagine.timer);
+	imagine.timer = setTimeout(imagine, PAUSE_MS);
 }
 
 function whatIf(...parts) {
-  $("whatif").replaceChildren(h("h2", {}, "What if ", focused ? named(focused.name) : "", " changes"), h("div", {}, ...parts));
+	$("whatif").hidden = false;
+	$("whatif").replaceChildren(h("h2", "What if ", bdi(focused.name), " changes"), h("div", parts));
+}
+
+// Asks for the curve over the feature in focus, unless its own value alone has changed.
+async function imagine() {
+	const field = focused, { points, at } = field, own = new AbortController();
+	clearTimeout(imagine.timer);
+	if (!answer || waiting || $("told").matches(".stale")) return;
+	const row = (point) => `[${fields.map((each) => (each === field ? point : each.token))}]`;
+	own.known = base + at + row("");
+	if (own.known === imagining?.known) return curve && draw();
+	imagining?.abort();
+	imagining = own;
+	curve = null;
+	if (points.length < 2) return whatIf(h("small", "There is no curve over this feature."));
+	$("whatif").lastChild?.classList.add("stale");
+	try {
+		const { predictions } = await call(`${base}predict/batch`, `{"data":[${points.map(row)}]}`, own.signal);
+		if (own.signal.aborted) return;
+		curve = { field, points, predictions };
+		draw();
+	} catch (error) {
+		if (own.signal.aborted) return;
+		imagining = null;
+		whatIf(h("small", `No curve: ${error.message}.`));
+		if (error.after || error.status === 401) failed(error, ask);
+	}
 }
 
 function draw() {
-  const { field, points, predictions } = curve;
-  const charts = views(answer.got).slice(0, 4).map((view, at) => {
-    const ys = predictions.map((each) => {
-      const other = views(each)[at];
-      return figureOf(other, view.main ?? keyOf(view.label)) ?? keyOf(other.label);
-    });
-    const now = figureOf(view, view.main ?? keyOf(view.label)) ?? keyOf(view.label);
-    const of = view.shares ? `Probability of ${keyOf(view.label)}` :
-      info.task === "regression" ? `${view.target || "Prediction"}` : typeof now === "number" ? "Score" : "Label";
-    return (isNumber(field.spec) && !field.spec.domain.values ? line : columns)(field, points, ys, now, of, !!view.shares);
-  });
-  whatIf(...charts.flat());
+	const { field, points, predictions } = curve;
+	whatIf(views(answer.got).slice(0, 4).map((view, at) => {
+		const ys = predictions.map((each) => drawn(views(each)[at], view.name)), now = drawn(view, view.name);
+		const of = view.shares ? `Probability of ${keyOf(view.label)}` : typeof now === "string" ? "Label"
+			: info.task === "regression" ? view.target || "Prediction" : "Score";
+		return (field.range && !field.spec.domain.values && typeof now === "number" ? line : columns)(field, points, ys, now, of, view.shares && [0, 1]);
+	}));
 }
 
-function columns(field, points, ys, now, of, isShare) {
-  const categories = (field.spec.trained && field.spec.trained.categories) || {};
-  const rows = Object.values(categories).reduce((sum, each) => sum + each, 0) + ((field.spec.trained || {}).rare_rows || 0);
-  const numbers = ys.filter((y) => typeof y === "number");
-  const low = isShare ? 0 : Math.min(0, ...numbers), high = isShare ? 1 : Math.max(0, ...numbers);
-  const place = (y) => (typeof y === "number" ? (y - low) / (high - low || 1) : 0);
-  const bars = points.map((point, at) => {
-    const name = point === "null" ? "not known" : point.startsWith('"') ? JSON.parse(point) : point;
-    const seen = Object.entries(categories).find(([category]) => category === name);
-    return bar({ name: seen && rows ? `${name} · ${pct(seen[1] / rows)}` : name, from: place(Math.min(0, ys[at])), to: place(Math.max(0, ys[at])),
-      text: isShare ? pct(ys[at]) : num(ys[at]), value: ys[at], strong: point === field.token, minus: ys[at] < 0 });
-  });
-  return [h("small", {}, `${of}, by value; beside each value its share in training.`),
-    h("ol", { class: "bars" }, more(bars, choicesOf(field.spec).length - POINTS + 1))];
+function columns({ spec: { trained }, token }, points, ys, now, of, ends) {
+	const counts = Object.entries(trained?.categories ?? {}), rows = sum(counts.map((each) => each[1])) + (trained?.rare_rows ?? 0);
+	const each = points.map((point, at) => {
+		const seen = counts.find(([name]) => name === plain(point));
+		return { name: plain(point) + (seen ? ` · ${pct(seen[1] / rows)}` : ""), x: ys[at], strong: point === token };
+	});
+	return [bars(each, ends ? pct : num, ends, counts.length - POINTS + 1), h("small", `${of}; beside each value its share in training.`)];
 }
 
-function line(field, points, ys, now, of, isShare) {
-  const W = Math.max(260, $("whatif").clientWidth), H = 150, L = 54, B = H + 40;
-  const [low, high] = rangeOf(field.spec), labels = ys.every((y) => typeof y === "string") ? [...new Set([...ys, now])] : null;
-  const level = (y) => (labels ? labels.length - labels.indexOf(y) : y), all = [...ys, now].map(level);
-  let [least, most] = isShare ? [0, 1] : labels ? [0.5, labels.length + 0.5] : [Math.min(...all), Math.max(...all)];
-  if (least === most) [least, most] = [least - 1, most + 1];
-  const X = (x) => L + ((W - L - 6) * (x - low)) / (high - low || 1);
-  const Y = (y) => 8 + ((H - 12) * (most - level(y))) / (most - least);
-  const write = isShare ? pct : num, xs = points.map(Number);
-  const ticks = labels || [most, (most + least) / 2, least];
-  const path = xs.map((x, at) => `${at ? "L" : "M"}${X(x).toFixed(1)} ${Y(ys[at]).toFixed(1)}`).join("");
-  const quantiles = Object.entries(field.spec.quantiles).map(([share, x]) => [Number(share), x]).sort((a, b) => a[0] - b[0]);
-  const bins = [...quantiles, [1, high]].map(([share, x], at) => {
-    const [before, from] = at ? quantiles[at - 1] : [0, low];
-    return { from, to: x, dense: (share - before) / Math.max(x - from, (high - low) / 60) };
-  });
-  const densest = Math.max(...bins.map(({ dense }) => dense));
-  const value = Number(field.token), isThere = field.token !== "null" && value >= low && value <= high;
-  const said = `${of} over ${field.name}, ${num(low)} to ${num(high)}: from ${write(ys[0])} to ${write(ys[ys.length - 1])}`;
-  return [
-    svg("svg", { viewBox: `0 0 ${W} ${B + 16}`, role: "img", "aria-label": said },
-      ticks.flatMap((y) => [svg("line", { class: "grid", x1: L, x2: W - 6, y1: Y(y), y2: Y(y) }),
-        svg("text", { x: L - 6, y: Y(y) + 4, "text-anchor": "end" }, String(write(y)).slice(0, 9))]),
-      bins.map(({ from, to, dense }) => {
-        const tall = 26 * Math.sqrt(dense / densest);
-        return svg("rect", { class: "seen", x: X(from), y: B - tall, width: Math.max(1.5, X(to) - X(from) - 1), height: tall });
-      }),
-      svg("path", { class: "curve", d: path }),
-      isThere && svg("line", { class: "now", x1: X(value), x2: X(value), y1: 8, y2: B }),
-      isThere && svg("circle", { cx: X(value), cy: Y(now), r: 4.5 }),
-      svg("text", { x: L, y: B + 13 }, num(low)), svg("text", { x: W - 6, y: B + 13, "text-anchor": "end" }, num(high))),
-    h("small", {}, `${of}; ${isThere ? "the dot is now" : "now is beyond the curve"}. Below: where training’s rows lie.`),
-  ];
+function line({ name, spec, range: [low, high], token }, points, ys, now, of, ends) {
+	const W = $("use").clientWidth, H = 150, L = 54, R = W - 6, B = H + 40, write = ends ? pct : num;
+	let [least, most] = ends ?? [Math.min(now, ...ys), Math.max(now, ...ys)];
+	if (least === most) [least, most] = [least - 1, most + 1];
+	const X = (x) => L + ((R - L) * (x - low)) / (high - low), Y = (y) => 8 + ((H - 12) * (most - y)) / (most - least);
+	const edges = [[0, low], ...Object.entries(spec.quantiles).sort((a, b) => a[0] - b[0]), [1, high]];
+	// As many rows everywhere would be 10 high.
+	const rows = edges.slice(1).map(([share, to], at) => {
+		const [before, from] = edges[at], tall = Math.min(30, 10 * Math.sqrt(((share - before) * (high - low)) / (to - from)));
+		return `M${X(from)} ${B}v${-tall}H${Math.max(X(from) + 1.5, X(to) - 1)}V${B}`;
+	});
+	const x = Number(token), isThere = token !== "null" && x >= low && x <= high;
+	const put = (x, y, text, anchor = "end") => h("text", { x, y, "text-anchor": anchor }, text);
+	return [h("svg", { viewBox: `0 0 ${W} ${B + 16}`, role: "img",
+		"aria-label": `${of} over ${name}, ${num(low)} to ${num(high)}: from ${write(ys[0])} to ${write(ys[ys.length - 1])}` },
+	[most, (most + least) / 2, least].map((y) =>
+		[h("line.grid", { x1: L, x2: R, y1: Y(y), y2: Y(y) }), put(L - 6, Y(y) + 4, write(y))]),
+	h("path.seen", { d: rows.join("") }),
+	h("path.curve", { d: points.map((x, at) => `${at ? "L" : "M"}${X(x)} ${Y(ys[at])}`).join("") }),
+	isThere && [h("line.now", { x1: X(x), x2: X(x), y1: 8, y2: B }), h("circle", { cx: X(x), cy: Y(now), r: 4.5 })],
+	put(L, B + 13, num(low), "start"), put(R, B + 13, num(high))),
+	h("small", `${of}${isThere ? "; the dot is now" : ""}. Below: where training’s rows lie.`)];
 }
 
 // Compare
 
 function compare() {
-  for (const field of fields) {
-    const differs = pinned && pinned.tokens[field.at] !== field.token;
-    field.was.textContent = differs ? `pinned: ${pinned.tokens[field.at]}` : "";
-  }
-  $("pinned").hidden = !pinned;
-  if (!pinned) return;
-  const changes = fields.filter((field) => field.was.textContent);
-  $("pinned").replaceChildren(
-    h("div", { class: "row apart" }, h("h2", {}, "Pinned"), h("button", { type: "button", onclick: unpin }, "Unpin")),
-    ...told(pinned.got),
-    h("p", { class: "soft" }, changes.length ? `Since then ${count(changes.length, "value")} changed: ` : "The same values.",
-      changes.slice(0, SHOWN).flatMap((f, n) => [n ? "; " : "", named(f.name), ` ${pinned.tokens[f.at]} → ${f.token}`])));
+	for (const { at, token, was } of fields)
+		was.textContent = pinned && pinned.tokens[at] !== token ? `pinned: ${plain(pinned.tokens[at])}` : "";
+	$("pinned").hidden = !pinned;
+	const unpin = () => { pinned = null; compare(); $("pin").focus(); };
+	if (pinned) $("pinned").replaceChildren(h("div.row apart", h("h2", "Pinned"), button("Unpin", unpin)), ...told(pinned.got),
+		h("small", "Values that differ say so at their features."));
 }
 
-function unpin() {
-  pinned = null;
-  compare();
-  $("pin").focus();
-}
-
-// The story: start, choose a model, ask whenever something has changed
+// Start, choose a model, ask whenever something has changed
 
 function schedule() {
-  if (asking) asking.abort();
-  clearTimeout(timer);
-  timer = setTimeout(ask, PAUSE_MS);
+	asking?.abort();
+	stale(true);
+	clearTimeout(timer);
+	timer = setTimeout(ask, PAUSE_MS);
 }
 
 async function ask() {
-  if (waiting || !info) return;
-  if (asking) asking.abort();
-  const own = (asking = new AbortController());
-  link();
-  try {
-    const got = await call(`${base}predict${explains ? "?explain=true" : ""}`, `{"data":${objectOf()}}`, own.signal);
-    if (own !== asking || own.signal.aborted) return;
-    settled(got);
-    imagine();
-  } catch (error) {
-    if (own.signal.aborted) return;
-    if (explains && error.slug === "not-explained") {
-      [explains, whyNot] = [false, error.message];
-      return ask();
-    }
-    failed(error, ask);
-  }
-}
-
-async function choose(name, data) {
-  const model = models.find((each) => each.name === name) || models[0];
-  const path = `models/${encodeURIComponent(model.name)}/`;
-  base = model.default ? "" : path;
-  info = await call(model.default ? "model/info" : `${path}info`);
-  const explained = info.explained || {};
-  [explains, whyNot] = [!!explained.method, explained.why_not ? `Not explained: ${explained.why_not}` : ""];
-  [pinned, answer, curve, focused] = [null, null, null, null];
-  $("model").value = model.name;
-  $("card").href = model.default ? "model/card" : `${path}card`;
-  $("name").textContent = document.title = info.name;
-  $("about").textContent = `${info.task}, version ${info.version}, ${count(info.features.length, "feature")}` +
-    (info.training ? `, trained on ${count(info.training.rows, "row")}` : "");
-  fields = info.features.map(control);
-  $("features").replaceChildren(...fields.map(({ group }) => group));
-  $("filter").hidden = fields.length <= FILTER_FROM;
-  $("filter").value = "";
-  set(data);
-  $("told").replaceChildren();
-  $("whatif").hidden = true;
-  compare();
-  focus(fields.find(({ spec }) => plottable(spec)) || fields[0]);
-  ask();
+	if (waiting) return;
+	asking?.abort();
+	const own = (asking = new AbortController());
+	try { history.replaceState(null, "", address()); } catch { /* too often */ }
+	try {
+		const got = await call(`${base}predict${explains ? "?explain=true" : ""}`, `{"data": ${written()}}`, own.signal);
+		if (own.signal.aborted) return;
+		settled(got);
+		imagine();
+	} catch (error) {
+		if (own.signal.aborted) return;
+		if (!/not-explained$/.test(error.type)) return failed(error, ask);
+		[explains, whyNot] = [false, error.message];
+		ask();
+	}
 }
 
 function set(data) {
-  for (const field of fields) {
-    const given = Object.hasOwn(data, field.name) ? data[field.name] : field.spec.example;
-    field.set(given !== null && typeof given === "object" ? field.spec.example : given);
-  }
+	for (const { name, spec, set } of fields) set(Object.hasOwn(data, name) ? data[name] : spec.example);
+}
+
+async function choose(name, data) {
+	const model = models.find((each) => each.name === name) ?? models[0], path = `models/${encodeURIComponent(model.name)}/`;
+	asking?.abort();
+	info = await call(model.default ? "model/info" : `${path}info`);
+	base = model.default ? "" : path;
+	[explains, whyNot] = [!!info.explained?.method, info.explained?.why_not];
+	pinned = answer = imagining = focused = null;
+	$("model").value = model.name;
+	$("card").href = model.default ? "model/card" : `${path}card`;
+	$("name").textContent = document.title = info.name;
+	$("about").textContent = [info.task, `version ${info.version}`, count(info.features.length, "feature"),
+		info.training && `trained on ${count(info.training.rows, "row")}`].filter(Boolean).join(" · ");
+	fields = info.features.map(control);
+	$("features").replaceChildren(...fields.map(({ group }) => group));
+	$("filter").hidden = fields.length <= FILTER_FROM;
+	$("filter").value = "";
+	$("told").replaceChildren();
+	$("whatif").hidden = true;
+	set(data);
+	compare();
+	focus(fields.find(({ points }) => points.length > 1) ?? fields[0]);
+	await ask();
 }
 
 async function start() {
-  try {
-    ({ models } = await call("models"));
-    $("models").hidden = models.length < 2;
-    $("model").replaceChildren(...models.map(({ name }) => h("option", { value: name }, name)));
-    const { model, data } = linked();
-    await choose(model, data);
-    if (model && model !== info.name) tell(`There is no model ${model} here: this is ${info.name}.`);
-  } catch (error) {
-    failed(error, start);
-  }
+	const linked = new URLSearchParams(location.hash.slice(1)), name = linked.get("model");
+	let data = null;
+	try { data = JSON.parse(linked.get("data")); } catch { /* it was cut off */ }
+	try {
+		({ models } = await call("models"));
+		$("models").hidden = models.length < 2;
+		$("model").replaceChildren(...models.map(({ name }) => h("option", { value: name }, name)));
+		await choose(name, Object(data));
+		if (name && name !== info.name) tell(`There is no model ${name} here: this is ${info.name}.`);
+	} catch (error) {
+		failed(error, start);
+	}
 }
 
 $("model").onchange = () => choose($("model").value, {}).catch((error) => failed(error, start));
 $("filter").oninput = filter;
 $("reset").onclick = () => { set({}); schedule(); };
 $("pin").onclick = () => { pinned = answer; compare(); };
-$("form").onsubmit = (event) => event.preventDefault();
 $("ask").onsubmit = (event) => {
-  event.preventDefault();
-  if (!/^[\x21-\x7e]+$/.test($("key").value)) return tell("A key has letters, digits and signs of ASCII alone.");
-  key = $("key").value;
-  $("key").value = "";
-  again();
+	event.preventDefault();
+	key = $("key").value.replace(/[^!-~]/g, "?"); // as no header can have it
+	$("key").value = "";
+	again();
 };
-for (const button of document.querySelectorAll("[data-code]")) button.onclick = () => copy(button.dataset.code);
+for (const each of document.querySelectorAll("#use button")) each.onclick = () => copy(each.textContent);
 addEventListener("hashchange", start);
-addEventListener("resize", () => curve && focused === curve.field && draw());
 start();
