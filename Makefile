@@ -26,7 +26,7 @@ WRITERS = $(patsubst tests/system/writers/requirements/%.txt,$(VENV)/writers/%/i
 ENGINES = $(patsubst tests/system/engines/requirements/%.txt,$(VENV)/engines/%/installed,$(wildcard tests/system/engines/requirements/*.txt))
 BENTO_STORE = $(or $(BENTOML_HOME),$(HOME)/bentoml)
 
-.PHONY: serve key train image sbom check lint types unit test packages tools test-system image-test bench bench-bulk soak overload audit format lock clean
+.PHONY: serve key train image sbom check lint types unit test packages tools system test-system image-test bench bench-bulk soak overload audit format lock clean
 
 serve: $(VENV)/runtime $(BENTO_STORE)/models/iris/latest  ## everything, then the service on port 8000
 	$(BIN)/bentoml serve
@@ -68,8 +68,10 @@ packages:
 
 tools: packages $(VENV)/dev $(VENV)/audit/installed $(VENV)/browser/installed $(CLIENTS) $(JUDGES) $(WRITERS) $(ENGINES)  ## what test-system needs beside
 
-test-system: tools
+system: tools
 	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/system -m "not alone"
+
+test-system: system
 	$(BIN)/pytest tests/system -m alone
 
 image-test: $(VENV)/dev  ## builds the image and runs it; needs docker or podman
