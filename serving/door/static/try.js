@@ -6,7 +6,7 @@ const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 const $ = (id) => document.getElementById(id);
 const json = (value) => JSON.stringify(value);
 
-let models, info, base, fields = [], explains, whyNot;
+let models, info, base, fields = [], explains;
 let key, needsKey, again, waiting, timer, asking, imagining;
 let answer, pinned, focused, curve;
 
@@ -41,10 +41,9 @@ const sum = (xs) => xs.reduce((a, b) => a + b, 0);
 // Asking the service
 
 async function call(path, body, signal) {
-	const headers = { Accept: "application/json" };
-	if (key) headers["X-API-Key"] = key;
+	const headers = key ? { "X-API-Key": key } : {};
 	if (body) headers["Content-Type"] = "application/json";
-	const got = await fetch(path, { method: body ? "POST" : "GET", headers, body, signal, cache: "no-store" });
+	const got = await fetch(path, { method: body ? "POST" : "GET", headers, body, signal });
 	const of = (name, part) => part.exec(got.headers.get(name))?.[1];
 	const left = of("ratelimit", /;r=(\d+)/);
 	if (left) $("quota").textContent = `${left} of ${of("ratelimit-policy", /;q=(\d+)/)} requests left`;
@@ -77,44 +76,37 @@ function failed(error, retry) {
 // What is no number goes out as a text: the service says what is wrong with that.
 const numeral = (text) => (NUMBER.test(text) ? text : text && isFinite(text) ? String(+text) : json(text));
 
-// The values over which a curve is asked for, as JSON.
-function pointsOf({ type, nullable, domain }, choices, [low, high] = []) {
-	const nulls = nullable ? ["null"] : [], whole = type === "integer", steps = whole ? Math.min(POINTS - 1, high - low) : POINTS - 1;
-	if (type === "boolean") return ["false", "true", ...nulls];
-	if (type === "category") return [...choices.slice(0, POINTS - 1).map(json), ...nulls];
-	if (low == null || domain.values) return choices.slice(0, POINTS).map(String);
-	const points = Array.from({ length: steps + 1 }, (_, step) => low + ((high - low) * step) / steps);
-	return points.map((x) => String(whole ? Math.round(x) : x));
-}
-
 function control(spec, at) {
-	const { name, type, trained, domain } = spec, isNumber = /number|integer/.test(type), isSwitch = type === "boolean";
+	const { name, type, nullable, trained, domain } = spec, { minimum: low, maximum: high } = trained ?? {};
+	const isNumber = /number|integer/.test(type), isWhole = type === "integer", isSwitch = type === "boolean", isRange = low < high;
 	const choices = [...new Set([...Object.keys(trained?.categories ?? {}), ...(domain?.values ?? [])])];
-	const isChoice = type === "category" && choices.length > 0;
-	const { minimum: low, maximum: high } = trained ?? {}, range = low < high ? [low, high] : undefined, whole = type === "integer";
+	const isChoice = type === "category" && choices.length > 0, isCurve = isRange && !domain.values;
+	// The values of the curve, as JSON.
+	const steps = isWhole ? Math.min(POINTS - 1, high - low) : POINTS - 1, step = (at) => low + ((high - low) * at) / steps;
+	const points = isCurve ? Array.from({ length: steps + 1 }, (_, at) => json(isWhole ? Math.round(step(at)) : step(at)))
+		: isSwitch ? ["false", "true"] : choices.slice(0, POINTS - 1).map(json);
+	if (nullable && !isCurve) points.push("null");
+
 	const message = h("p.message", { id: `m${at}` }), was = h("p.was");
-	const label = h("label", { id: `l${at}`, for: `f${at}` }, bdi(name));
-	const own = { id: `f${at}`, "aria-describedby": message.id, autocomplete: "off", spellcheck: "false" };
+	const own = { id: `f${at}`, "aria-describedby": message.id, autocomplete: "off" };
 	const main = isSwitch ? h("input", own, { type: "checkbox", role: "switch" })
 		: isNumber ? h("input.number", own, { inputmode: "decimal" })
 		: !isChoice ? h(type === "text" ? "textarea" : "input", own)
 		: h("select", own, choices.map((choice) => h("option", choice || '""')), (!domain?.values || domain.rare) && h("option", "other…"));
 	const other = isChoice && h("input", { "aria-label": name, "aria-describedby": message.id });
-	const unknown = spec.nullable && h("input", { type: "checkbox" });
+	const unknown = nullable && h("input", { type: "checkbox" });
 	let slider = null, scale = [];
-	if (range) {
-		const step = 10 ** Math.floor(Math.log10((high - low) / 200));
+	if (isRange) {
 		// Numbers that a person would type; but the ends as they are.
-		const typed = (x) => (whole || x === low || x === high ? x : +(Math.round(x / step) * step).toPrecision(12));
-		slider = h("input", { type: "range", min: low, max: high, step: whole ? 1 : "any", "aria-label": name,
+		const digit = 10 ** Math.floor(Math.log10((high - low) / 200));
+		const typed = (x) => (isWhole || x === low || x === high ? x : +(Math.round(x / digit) * digit).toPrecision(12));
+		slider = h("input", { type: "range", min: low, max: high, step: isWhole ? 1 : "any", "aria-label": name,
 			oninput: () => { main.value = typed(+slider.value); } });
 		const ticks = Object.values(spec.quantiles).map((x) =>
 			`linear-gradient(var(--edge) 0 0) ${(100 * (x - low)) / (high - low)}% 0/1px 100% no-repeat`);
 		scale = [h("div.ticks", { style: `background:${ticks}` }), h("div.ends", h("span", num(low)), h("span", num(high)))];
 	}
-	const group = h("div.feature", { role: "group", "aria-labelledby": label.id, "data-feature": name },
-		label, main, other, slider, scale, unknown && h("label.null", unknown, "not known"), was, message);
-	const field = { name, at, spec, range, points: pointsOf(spec, choices, range), group, was };
+	const field = { name, at, spec, isCurve, points, main, message, was };
 	const settle = () => {
 		for (const part of [main, other, slider]) if (part) part.disabled = unknown?.checked;
 		if (other) other.hidden = main.selectedIndex in choices;
@@ -132,22 +124,21 @@ function control(spec, at) {
 		if (slider) slider.value = value;
 		settle();
 	};
-	field.mark = (detail, isMistake) => {
-		if (message.textContent !== detail) message.textContent = detail;
-		group.classList.toggle("bad", isMistake);
-		main.setAttribute("aria-invalid", isMistake);
-	};
-	group.addEventListener("input", () => { settle(); focus(field); schedule(); });
-	group.addEventListener("focusin", () => focus(field));
+	field.group = h("div.feature", { role: "group", "aria-label": name, "data-feature": name },
+		{ oninput: () => { settle(); focus(field); schedule(); } },
+		h("label", { for: own.id }, bdi(name)), main, other, slider, scale, unknown && h("label.null", unknown, "not known"), was, message);
+	field.group.addEventListener("focusin", () => focus(field));
 	return field;
 }
 
 // Tells at its control what is said of each value, and gives what is said of none.
 function mark(problems, areMistakes) {
 	const told = new Map(problems.map(({ pointer, detail }) => [pointer, detail]));
-	for (const field of fields) {
-		const pointer = `/data/${field.name.replace(/~/g, "~0").replace(/\//g, "~1")}`, detail = told.get(pointer);
-		field.mark(detail ?? "", areMistakes && detail != null);
+	for (const { name, group, main, message } of fields) {
+		const pointer = `/data/${name.replace(/~/g, "~0").replace(/\//g, "~1")}`, isBad = areMistakes && told.has(pointer);
+		message.textContent = told.get(pointer) ?? "";
+		group.classList.toggle("bad", isBad);
+		main.setAttribute("aria-invalid", isBad);
 		told.delete(pointer);
 	}
 	filter();
@@ -182,11 +173,8 @@ print(answer.json())\n`;
 	}
 	if (/link/.test(language)) return address();
 	return `const data = ${written((name) => (name === "__proto__" ? '["__proto__"]' : json(name)))};
-const answer = await fetch("${url}", {
-  method: "POST",
-  headers: { "Content-Type": "application/json"${given(', "X-API-Key": "YOUR_KEY"')} },
-  body: JSON.stringify({ data }),
-});
+const headers = { "Content-Type": "application/json"${given(', "X-API-Key": "YOUR_KEY"')} };
+const answer = await fetch("${url}", { method: "POST", headers, body: JSON.stringify({ data }) });
 console.log(await answer.json());\n`;
 }
 
@@ -238,27 +226,23 @@ function bars(rows, write, ends, rest = 0) {
 	rest > 0 && h("li.soft", `and ${rest} more`));
 }
 
-function told(got) {
-	return views(got).map(({ target, several, label, each, name, shares, score, predicted }) => {
-		let rows = Object.entries(each ?? {}).map(([own, x]) =>
-			({ name: own, x, strong: own === name, seen: shares && shareOf(predicted, own) }));
-		const rest = rows.length - SHOWN, isNumber = info.task === "regression";
-		if (rest > 0) rows = rows.sort((a, b) => b.x - a.x).slice(0, SHOWN);
-		return h("div", several && h("p.soft", bdi(target)),
-			h("p.big", h("data", { value: keyOf(label) }, bdi(isNumber ? num(label) : keyOf(label))), shares && name && h("small", pct(each[name]))),
-			each ? [bars(rows, shares ? pct : num, shares && [0, 1], rest),
-				h("small", !shares ? "Scores, not probabilities." : predicted ? "The line in a bar: the share in training." : "")]
-			: isNumber ? among(label, predicted?.edges ?? [])
-			: h("small", score != null ? ["Score ", h("data", { value: score }, num(score)), ": below zero for outliers."]
-				: predicted ? `So are ${pct(shareOf(predicted, keyOf(label)) ?? 0)} in training.` : "This model tells no probabilities."));
-	});
-}
+const told = (got) => views(got).map(({ target, several, label, each, name, shares, score, predicted }) => {
+	let rows = Object.entries(each ?? {}).map(([own, x]) => ({ name: own, x, strong: own === name, seen: shares && shareOf(predicted, own) }));
+	const rest = rows.length - SHOWN, isNumber = info.task === "regression";
+	if (rest > 0) rows = rows.sort((a, b) => b.x - a.x).slice(0, SHOWN);
+	return h("div", several && h("p.soft", bdi(target)),
+		h("p.big", h("data", { value: keyOf(label) }, bdi(isNumber ? num(label) : keyOf(label))), shares && name && h("small", pct(each[name]))),
+		isNumber ? among(label, predicted?.edges ?? [])
+		: each ? [bars(rows, shares ? pct : num, shares && [0, 1], rest),
+			h("small", !shares ? "Scores, not probabilities." : predicted ? "The line in a bar: the share in training." : "")]
+		: h("small", score != null ? ["Score ", h("data", { value: score }, num(score)), ": below zero for outliers."]
+			: predicted ? `So are ${pct(shareOf(predicted, keyOf(label)) ?? 0)} in training.` : "This model tells no probabilities."));
+});
 
 // A number within what is usual of training.
 function among(x, edges) {
-	const first = edges[0], last = edges[edges.length - 1], at = 20 + (60 * (x - first)) / (last - first);
-	return edges.length > 1 && [
-		h("div.track range", { "aria-hidden": "true" }, h("i", { style: "left:20%;width:60%" }), h("b", { style: `left:${Math.min(100, Math.max(0, at))}%` })),
+	const first = edges[0], last = edges.at(-1), at = Math.min(100, Math.max(0, 20 + (60 * (x - first)) / (last - first)));
+	return edges.length > 1 && [h("div.track", { "aria-hidden": "true" }, h("i", { style: "left:20%;width:60%" }), h("b", { style: `left:${at}%` })),
 		h("small", `Most of training lies between ${num(first)} and ${num(last)}, the middle at ${num(edges[edges.length >> 1])}.`)];
 }
 
@@ -282,19 +266,19 @@ const OUTPUTS = {
 };
 
 function explain(all, notes) {
-	if (!all.length && whyNot) notes.push(`Not explained: ${whyNot}.`);
+	if (!all.length && explains !== true) notes.push(`Not explained: ${explains}.`);
 	$("why").hidden = !all.length && !notes.length;
 	$("why").replaceChildren(h("h2", "Why"), ...all.flatMap(contributions), ...notes.map((note) => h("p.soft", note)));
 }
 
 function contributions({ target, of, output, base, contributions, exact, standard_error: errors }) {
-	const tokens = new Map(fields.map(({ name, token }) => [name, ` = ${plain(token).slice(0, 50)}`]));
-	const all = Object.entries(contributions).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])), rest = all.slice(SHOWN);
-	const rows = all.slice(0, SHOWN).map(([name, x]) => ({ name: name + (tokens.get(name) ?? ""), x, error: errors?.[name] }));
-	if (rest.length) rows.push({ name: count(rest.length, "other"), x: sum(rest.map(([, x]) => x)) });
-	const isShare = output === "probability", digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(all[0][1]) || 1)));
-	const amount = (x) => (isShare ? `${(100 * x).toFixed(1)} %` : digits > 6 ? x.toExponential(1) : x.toFixed(digits));
-	const signed = (x) => (x < 0 ? "−" : "+") + amount(Math.abs(x)), total = sum(all.map(([, x]) => x));
+	const values = new Map(fields.map(({ name, token }) => [name, plain(token).slice(0, 50)]));
+	const all = Object.entries(contributions).map(([name, x]) => ({ name: `${name} = ${values.get(name)}`, x, error: errors?.[name] }));
+	const rows = all.sort((a, b) => Math.abs(b.x) - Math.abs(a.x)).splice(0, SHOWN), total = sum([...rows, ...all].map(({ x }) => x));
+	if (all.length) rows.push({ name: count(all.length, "other"), x: sum(all.map(({ x }) => x)) });
+	const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(rows[0].x) || 1)));
+	const amount = (x) => (output === "probability" ? `${(100 * x).toFixed(1)} %` : digits > 6 ? x.toExponential(1) : x.toFixed(digits));
+	const signed = (x) => (x < 0 ? "−" : "+") + amount(Math.abs(x));
 	return [bars(rows, signed), h("small", `On average ${amount(base)}; all contributions, ${signed(total)}, make it ${amount(base + total)}: the ${OUTPUTS[output] ?? output}`,
 		/value|score/.test(output) ? "" : [" of ", bdi(keyOf(of))], target && [" (", bdi(target), ")"], ".",
 		exact ? "" : " Estimated; the thin lines are one standard error to each side.")];
@@ -346,9 +330,8 @@ function draw() {
 	const { field, points, predictions } = curve;
 	whatIf(views(answer.got).slice(0, 4).map((view, at) => {
 		const ys = predictions.map((each) => drawn(views(each)[at], view.name)), now = drawn(view, view.name);
-		const of = view.shares ? `Probability of ${keyOf(view.label)}` : typeof now === "string" ? "Label"
-			: info.task === "regression" ? view.target || "Prediction" : "Score";
-		return (field.range && !field.spec.domain.values && typeof now === "number" ? line : columns)(field, points, ys, now, of, view.shares && [0, 1]);
+		const of = view.shares ? `Probability of ${keyOf(view.label)}` : view.target || "Score";
+		return (field.isCurve && typeof now === "number" ? line : columns)(field, points, ys, now, of, view.shares && [0, 1]);
 	}));
 }
 
@@ -361,21 +344,21 @@ function columns({ spec: { trained }, token }, points, ys, now, of, ends) {
 	return [bars(each, ends ? pct : num, ends, counts.length - POINTS + 1), h("small", `${of}; beside each value its share in training.`)];
 }
 
-function line({ name, spec, range: [low, high], token }, points, ys, now, of, ends) {
+function line({ name, spec: { trained, quantiles }, token }, points, ys, now, of, ends) {
+	const { minimum: low, maximum: high } = trained, x = +token, isThere = token !== "null" && x >= low && x <= high;
 	const W = $("use").clientWidth, H = 150, L = 54, R = W - 6, B = H + 40, write = ends ? pct : num;
 	let [least, most] = ends ?? [Math.min(now, ...ys), Math.max(now, ...ys)];
 	if (least === most) [least, most] = [least - 1, most + 1];
 	const X = (x) => L + ((R - L) * (x - low)) / (high - low), Y = (y) => 8 + ((H - 12) * (most - y)) / (most - least);
-	const edges = [[0, low], ...Object.entries(spec.quantiles).sort((a, b) => a[0] - b[0]), [1, high]];
+	const edges = [[0, low], ...Object.entries(quantiles).sort((a, b) => a[0] - b[0]), [1, high]];
 	// As many rows everywhere would be 10 high.
 	const rows = edges.slice(1).map(([share, to], at) => {
 		const [before, from] = edges[at], tall = Math.min(30, 10 * Math.sqrt(((share - before) * (high - low)) / (to - from)));
 		return `M${X(from)} ${B}v${-tall}H${Math.max(X(from) + 1.5, X(to) - 1)}V${B}`;
 	});
-	const x = Number(token), isThere = token !== "null" && x >= low && x <= high;
 	const put = (x, y, text, anchor = "end") => h("text", { x, y, "text-anchor": anchor }, text);
 	return [h("svg", { viewBox: `0 0 ${W} ${B + 16}`, role: "img",
-		"aria-label": `${of} over ${name}, ${num(low)} to ${num(high)}: from ${write(ys[0])} to ${write(ys[ys.length - 1])}` },
+		"aria-label": `${of} over ${name}, ${num(low)} to ${num(high)}: from ${write(ys[0])} to ${write(ys.at(-1))}` },
 	[most, (most + least) / 2, least].map((y) =>
 		[h("line.grid", { x1: L, x2: R, y1: Y(y), y2: Y(y) }), put(L - 6, Y(y) + 4, write(y))]),
 	h("path.seen", { d: rows.join("") }),
@@ -411,14 +394,14 @@ async function ask() {
 	const own = (asking = new AbortController());
 	try { history.replaceState(null, "", address()); } catch { /* too often */ }
 	try {
-		const got = await call(`${base}predict${explains ? "?explain=true" : ""}`, `{"data": ${written()}}`, own.signal);
+		const got = await call(`${base}predict${explains === true ? "?explain=true" : ""}`, `{"data": ${written()}}`, own.signal);
 		if (own.signal.aborted) return;
 		settled(got);
 		imagine();
 	} catch (error) {
 		if (own.signal.aborted) return;
 		if (!/not-explained$/.test(error.type)) return failed(error, ask);
-		[explains, whyNot] = [false, error.message];
+		explains = error.message;
 		ask();
 	}
 }
@@ -432,13 +415,12 @@ async function choose(name, data) {
 	asking?.abort();
 	info = await call(model.default ? "model/info" : `${path}info`);
 	base = model.default ? "" : path;
-	[explains, whyNot] = [!!info.explained?.method, info.explained?.why_not];
+	explains = !info.explained ? "it is not known how" : info.explained.why_not ?? true;
 	pinned = answer = imagining = focused = null;
 	$("model").value = model.name;
 	$("card").href = model.default ? "model/card" : `${path}card`;
 	$("name").textContent = document.title = info.name;
-	$("about").textContent = [info.task, `version ${info.version}`, count(info.features.length, "feature"),
-		info.training && `trained on ${count(info.training.rows, "row")}`].filter(Boolean).join(" · ");
+	$("about").textContent = `${info.task} · version ${info.version} · ${count(info.features.length, "feature")}`;
 	fields = info.features.map(control);
 	$("features").replaceChildren(...fields.map(({ group }) => group));
 	$("filter").hidden = fields.length <= FILTER_FROM;
