@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 SOURCES := service.py train.py score.py serving training examples deploy tests benchmarks
 # One process for each core, so that none needs more threads. (-n auto would leave out hyperthreads.)
 PYTEST_ON_ALL_CORES = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8
+# A file's tests share servers. Which file begins first, tests/conftest.py says.
+BY_FILES = --dist loadfile --no-loadscope-reorder
 # Tests of servers wait for much of their time.
 ONE_MORE = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 # Where CI is set, as .ci/run does. It more than doubles the time of the tests; so property tests, which it
@@ -60,7 +62,7 @@ unit: $(VENV)/dev
 
 test: check
 	$(PYTEST_ON_ALL_CORES) --dist worksteal tests/unit -m "$(SLOW)"
-	$(PYTEST_ON_ALL_CORES) -n $(ONE_MORE) --dist loadfile tests/wire -m "not alone"  # a file's tests share servers
+	$(PYTEST_ON_ALL_CORES) -n $(ONE_MORE) $(BY_FILES) tests/wire -m "not alone"
 	$(BIN)/pytest tests/wire -m alone
 
 packages:
@@ -69,7 +71,7 @@ packages:
 tools: packages $(VENV)/dev $(VENV)/audit/installed $(VENV)/browser/installed $(CLIENTS) $(JUDGES) $(WRITERS) $(ENGINES)  ## what test-system needs beside
 
 system: tools
-	$(PYTEST_ON_ALL_CORES) --dist loadfile tests/system -m "not alone"
+	$(PYTEST_ON_ALL_CORES) $(BY_FILES) tests/system -m "not alone"
 
 test-system: system
 	$(BIN)/pytest tests/system -m alone
