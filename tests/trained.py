@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
-from tests.server import ROOT
+from tests.server import ROOT, run_python
 
 CACHE = ROOT / ".pytest_cache" / "d" / "trained"  # `pytest --cache-clear` and `make clean` empty it
 _CODE = ("train.py", "serving/**/*.py", "training/**/*", "examples/**/*")
@@ -74,3 +74,14 @@ def copy_of(make: Callable[[Path], object], name: str, folder: Path, *parts: str
             finally:
                 shutil.rmtree(half, ignore_errors=True)
         return Path(shutil.copytree(made, folder / name, symlinks=True))
+
+
+def train_iris(home: Path) -> None:
+    """Leave the default model in a folder's store, trained as a user does, once for all tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        trained = copy_of(_train, "iris", Path(folder))
+        shutil.copytree(trained, home, symlinks=True, dirs_exist_ok=True)
+
+
+def _train(home: Path) -> None:
+    run_python(home, "train.py")

@@ -12,8 +12,8 @@ import pytest
 
 from deploy.image.engine import find_engine
 from tests.image.container import Container, ready
-from tests.server import ROOT, environment, run_python
-from tests.trained import copy_of
+from tests.server import ROOT, environment
+from tests.trained import copy_of, train_iris
 from tests.travelling import NAME, bring
 
 reported: list[str] = []
@@ -55,11 +55,6 @@ def build(home: Path, folder: Path, name: str, model: str) -> Image:
     return Image(name, home, folder)
 
 
-def train(home: Path) -> None:
-    """Train the default model."""
-    run_python(home, "train.py")
-
-
 @pytest.fixture(scope="session")
 def engine() -> str:
     """Give the container engine; its absence is a failure."""
@@ -75,7 +70,8 @@ def _images(
     folders = [tmp_path_factory.mktemp(name) for name in ("image", "larger")]
 
     def default(folder: Path) -> Image:
-        return build(copy_of(train, "iris", folder), folder, "model-api-test", "iris")
+        train_iris(folder)
+        return build(folder, folder, "model-api-test", "iris")
 
     def larger(folder: Path) -> Image:
         home = copy_of(partial(bring, last="lightgbm"), "larger", folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.server import Server, run_python, serving
-from tests.trained import copy_of
+from tests.trained import copy_of, train_iris
 
 
 @pytest.fixture(scope="session")
@@ -16,11 +16,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(folder: Path) -> None:
-    """Train the poorer version and the default model, and save the slow one beside them."""
+    """Train the poorer version, older than the default model, and save the slow one beside."""
     run_python(
         folder, "train.py", "--estimator", "DecisionTreeClassifier", "--param", "max_depth=1"
     )
-    run_python(folder, "train.py")
+    train_iris(folder)
     run_python(folder, "-c", "from tests.system.slow import save_slow; save_slow()")
 
 

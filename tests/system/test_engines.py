@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.adopted import known_penguins
+from tests.examples import example
 from tests.server import BIN, ROOT, environment, run_python
-from tests.trained import copy_of
 
 ENVIRONMENTS = BIN.parent / "engines"
 FILES, ROWS = 4, 30_000  # of some megabytes, so that each engine has several parts to give out
@@ -24,15 +24,6 @@ PROGRAMS = {
     "ray": ("python", "-m", "tests.system.engines.two_nodes", "examples/score_ray.py"),
     "spark": (*SPARK, "examples/score_spark.py"),
 }
-
-
-def train(folder: Path) -> None:
-    """Train a model with categories and gaps, and export it."""
-    known_penguins().to_csv(folder / "penguins.csv", index=False)
-    command = ("train.py", "--data", str(folder / "penguins.csv"), "--target", "species")
-    run_python(folder, *command)
-    exported = "import bentoml, sys; bentoml.models.export_model('penguins:latest', sys.argv[1])"
-    run_python(folder, "-c", exported, str(folder / "penguins.bentomodel"))
 
 
 def table(number: int) -> pa.Table:
@@ -54,7 +45,9 @@ def rows(scored: pa.Table) -> pa.Table:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder that all nodes see, with a model and a table in several files."""
-    folder = copy_of(train, "engines", tmp_path_factory.mktemp("engines"))
+    folder = example("penguins", tmp_path_factory.mktemp("engines"))
+    exported = "import bentoml, sys; bentoml.models.export_model('penguins:latest', sys.argv[1])"
+    run_python(folder, "-c", exported, str(folder / "penguins.bentomodel"))
     (folder / "table").mkdir()
     for number in range(FILES):
         pq.write_table(table(number), folder / "table" / f"{number}.parquet")

@@ -20,11 +20,11 @@ Thing: TypeAlias = tuple[str, str]  # a counter, and the feature or target
 Counts: TypeAlias = dict[Thing, dict[str, int]]
 
 
-def tallied(server: Server) -> Counts:
-    """Give the rows by bin of all that is watched."""
+def tallied(server: Server, **labels: str) -> Counts:
+    """Give the rows by bin of all that is watched; of several models, labels choose one."""
     found: Counts = defaultdict(dict)
     for sample in server.metrics():
-        if sample.name in COUNTERS:
+        if sample.name in COUNTERS and labels.items() <= sample.labels.items():
             thing = sample.name, sample.labels[COUNTERS[sample.name]]
             assert sample.labels["bin"] not in found[thing]
             found[thing][sample.labels["bin"]] = round(sample.value)
@@ -44,11 +44,11 @@ def grown(counts: Counts, before: Counts) -> Counts:
     }
 
 
-def counts_of(server: Server, rows: int, before: Counts) -> Counts:
+def counts_of(server: Server, rows: int, before: Counts, **labels: str) -> Counts:
     """Wait until so many rows are counted that were not before, of each thing; give them."""
 
     def all_counted() -> Counts | None:
-        more = grown(tallied(server), before)
+        more = grown(tallied(server, **labels), before)
         assert max(sums(more).values()) <= rows
         return more if set(sums(more).values()) == {rows} else None
 

@@ -5,6 +5,7 @@ answer (`tests/unit/training/test_every_estimator.py`).
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,29 +32,32 @@ def fit(home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """Save the sample; give the model store, and what each says in process."""
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, Any]]]:
+    """Serve the sample; give the server, and what each says in process."""
     home = copy_of(fit, "zoo", tmp_path_factory.mktemp("zoo"))
-    return home, json.loads((home / "told.json").read_text())
+    told = json.loads((home / "told.json").read_text())
+    models = ",".join(told[name]["model"] for name in SAMPLE)
+    with serving(home, home / "output", SERVING_MODELS=models) as server:
+        yield server, told
 
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_it_answers_over_the_wire_as_in_process(
-    zoo: tuple[Path, dict[str, Any]], name: str, tmp_path: Path
+    zoo: tuple[Server, dict[str, Any]], name: str
 ) -> None:
-    home, told = zoo
-    rows, answers = told[name]["rows"], told[name]["answers"]
-    with serving(home, tmp_path / "output", SERVING_MODEL=told[name]["model"]) as server:
-        before = tallied(server)
-        batch = server.ask(rows, BATCH).raise_for_status().json()
-        for row, together, wanted in zip(rows, batch["predictions"], answers, strict=True):
-            assert_alike(together, wanted)
-            alone = server.ask(row).raise_for_status().json()
-            assert_alike({member: alone[member] for member in wanted}, wanted)
-            assert alone.keys() - wanted.keys() == {"model", "request_id"}
-        assert_tensors_alike(server, told[name]["model"], rows, batch["predictions"])
-        assert len(before) == len(rows[0]) + WATCHED[name]
-        counts_of(server, 4 * len(rows), before)  # in a batch, alone, and as tensors twice
+    server, told = zoo
+    model, rows, answers = (told[name][member] for member in ("model", "rows", "answers"))
+    before = tallied(server, model_name=model)
+    batch = server.ask(rows, f"/models/{model}{BATCH}").raise_for_status().json()
+    for row, together, wanted in zip(rows, batch["predictions"], answers, strict=True):
+        assert_alike(together, wanted)
+        alone = server.ask(row, f"/models/{model}/predict").raise_for_status().json()
+        assert_alike({member: alone[member] for member in wanted}, wanted)
+        assert alone.keys() - wanted.keys() == {"model", "request_id"}
+    assert_tensors_alike(server, model, rows, batch["predictions"])
+    assert len(before) == len(rows[0]) + WATCHED[name]
+    # In a batch, alone, and as tensors twice.
+    counts_of(server, 4 * len(rows), before, model_name=model)
 
 
 def assert_tensors_alike(

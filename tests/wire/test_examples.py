@@ -1,12 +1,8 @@
 """The examples, word for word, from the table to answers over the wire."""
 
 import json
-import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import bentoml.sklearn
@@ -15,15 +11,10 @@ import pandas as pd
 import pytest
 from bentoml._internal.models.model import ModelStore
 
-from tests.server import BATCH, ROOT, Server, run_python, serving
-from tests.trained import copy_of
+from tests import examples
+from tests.server import BATCH, Server, serving
 
 CLOSE = 1e-12
-SECTIONS = dict(
-    re.findall(
-        r"^## (\w+): .*?$(.*?)(?=^## |\Z)", (ROOT / "examples/README.md").read_text(), re.M | re.S
-    )
-)
 ROWS = 60
 
 
@@ -38,27 +29,13 @@ class Example:
     table: pd.DataFrame
 
 
-def run(name: str, home: Path) -> None:
-    """Run the commands of an example in a folder, and note what it says to set for the service."""
-    settings = {}
-    for command in re.findall(r"^(?:python|SERVING).*$", SECTIONS[name], re.M):
-        first, *words = shlex.split(command)
-        if first == "python":
-            run_python(home, str(ROOT / words[0]), *words[1:], folder=home)
-        else:
-            assert words == ["bentoml", "serve"]
-            variable, _, value = first.partition("=")
-            settings[variable] = value
-    (home / "settings.json").write_text(json.dumps(settings))
-
-
-@pytest.fixture(scope="module", params=SECTIONS)
+@pytest.fixture(scope="module", params=examples.SECTIONS)
 def example(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Example]:
     """Train and serve an example."""
     name = request.param
-    home = copy_of(partial(run, name), f"example-{name}", tmp_path_factory.mktemp(name))
+    home = examples.example(name, tmp_path_factory.mktemp(name))
     settings = json.loads((home / "settings.json").read_text())
     with serving(home, home / "output", **settings) as server:
         stored = ModelStore(str(home / "models")).get(settings["SERVING_MODEL"])

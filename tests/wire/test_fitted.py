@@ -104,7 +104,7 @@ def adopt_booster(home: Path) -> None:
 def test_categories_of_numbers_are_asked_for_as_such_and_unseen_ones_are_told(
     tmp_path: Path,
 ) -> None:
-    home = copy_of(adopt_booster, "flats", tmp_path)
+    home = copy_of(adopt_booster, "boosted", tmp_path)
     booster, frame = joblib.load(home / "flats.joblib"), flats()
     features = frame[["rooms", "x"]].astype({"rooms": "category"})
     rows = frame[["rooms", "x"]].to_numpy(object).tolist()

@@ -1,6 +1,7 @@
 """Several models in one server: each reached by its name, and harmed by none of its neighbours."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from tests.server import BATCH, Server, eventually, refused, run_python, serving
+from tests.server import BATCH, Server, eventually, refused, serving
 from tests.tensors import LENGTH_HEADER, outputs_of
 from tests.trained import copy_of
+from tests.wire import test_every_kind
 from tests.wire.estimators import FAILS_ABOVE
 from tests.wire.gate import Gate
 from tests.wire.problems import assert_problem
@@ -28,17 +30,12 @@ DEADLINE_S = 1.0
 IRIS_ROW = [5.2, 3.5, 1.4, 0.2]  # for models of the same data that misbehave
 
 
-def fit(home: Path) -> None:
-    """Save a model of each task and those that misbehave, and what the first say in process."""
-    told = run_python(home, "-m", "tests.wire.zoo_models", *OF_EACH_TASK)
-    (home / "told.json").write_text(told)
-    run_python(home, "-m", "tests.wire.models")
-
-
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the model store."""
-    return copy_of(fit, "several", tmp_path_factory.mktemp("several"))
+def store(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a store with a model of each task, what these say in process, and the bad models."""
+    zoo = copy_of(test_every_kind.fit, "zoo", tmp_path_factory.mktemp("several"))
+    shutil.copytree(home / "models", zoo / "models", dirs_exist_ok=True, symlinks=True)
+    return zoo
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,10 @@ import pytest
 
 from serving.dialects.tables import named_cells
 from serving.model.description import Description
+from tests.examples import example
 from tests.server import PATIENCE_S, Server, eventually, serving
 from tests.trained import copy_of
-from tests.wire import test_every_kind, test_examples
+from tests.wire import test_every_kind
 from tests.wire.disks import make_room, small_disk
 from tests.wire.scoring import Row, rows_for, score, started, write
 
@@ -31,10 +32,7 @@ def store(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a store with models of several kinds."""
     folder = tmp_path_factory.mktemp("scoring")
     zoo = copy_of(test_every_kind.fit, "zoo", folder)
-    examples = [
-        copy_of(partial(test_examples.run, name), f"example-{name}", folder)
-        for name in ("penguins", "diabetes")
-    ]
+    examples = [example(name, folder) for name in ("penguins", "diabetes")]
     for each in (home, zoo, *examples):
         shutil.copytree(each / "models", folder / "models", dirs_exist_ok=True, symlinks=True)
     several = json.loads((zoo / "told.json").read_text())[SEVERAL]["model"]

@@ -13,6 +13,7 @@ import bentoml
 from serving.model.store import ServedModel, save
 from serving.model.stored import ARTIFACT, EXPLANATION, GRAPH, verify
 from tests.server import run_python
+from tests.trained import train_iris
 from tests.wire.estimators import Exiting, Gated, Other, Unloadable
 
 NAME = "iris"
@@ -39,8 +40,8 @@ class Versions(NamedTuple):
 
 
 def make(home: Path) -> None:
-    """Train one, and save the others as if they had been trained too."""
-    run_python(home, "train.py")
+    """Save others beside the default model, as if they had been trained too."""
+    train_iris(home)
     (old,) = (file.parent.name for file in (home / "models" / NAME).glob("*/model.yaml"))
     roles = {"old": old} | json.loads(run_python(home, "-m", "tests.wire.versions", old))
     (home / "models" / NAME / roles["damaged"] / ARTIFACT).write_bytes(b"no pickle")

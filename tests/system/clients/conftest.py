@@ -1,12 +1,12 @@
 """The models that clients ask about, a server for each, and what each client has to tell."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,13 @@ import pytest
 from palmerpenguins import load_penguins
 from sklearn.datasets import load_diabetes, load_iris
 
-from tests.server import BIN, ROOT, Server, run_python, serving
+from tests.examples import example
+from tests.server import BIN, ROOT, Server, serving
 from tests.system.clients.asking import Model, Row, Told, handed
-from tests.trained import copy_of
 
 ENVIRONMENTS = BIN.parent / "clients"
 ROWS = 6
-TARGETS = {"penguins": "species", "diabetes": "progression"}
+BESIDE = ("penguins", "diabetes")  # models that have strings and gaps, and a number to predict
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +94,17 @@ def blanked(complete: list[Row], places: list[int]) -> list[Row]:
     ]
 
 
-def train(folder: Path) -> None:
-    """Train the models of the examples that have strings and gaps, and a number to predict."""
-    for name, target in TARGETS.items():
-        run_python(folder, str(ROOT / "examples/tables.py"), name, folder=folder)
-        table = folder / f"{name}.csv"
-        run_python(folder, "train.py", "--data", str(table), "--target", target)
-
-
 @pytest.fixture(scope="session")
 def served(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Served]]:
     """Serve each model as a server's default: the first alone, the others beside each other."""
-    home = copy_of(train, "clients", tmp_path_factory.mktemp("clients"))
+    home = tmp_path_factory.mktemp("clients")
+    for name in BESIDE:
+        made = example(name, home)
+        shutil.copytree(made / "models", home / "models", dirs_exist_ok=True, symlinks=True)
     with ExitStack() as stack:
         servers = {"iris": server}
-        for name in TARGETS:
-            models = ",".join([name, *(TARGETS.keys() - {name})])
+        for name in BESIDE:
+            models = ",".join(sorted(BESIDE, key=name.__ne__))
             started = serving(home, home / f"{name}.log", SERVING_MODELS=models)
             servers[name] = stack.enter_context(started)
         yield {name: Served(known(name, each), each) for name, each in servers.items()}
