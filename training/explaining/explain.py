@@ -20,7 +20,7 @@ from serving.model.description import Description, Explained, ExplainingMethod
 from serving.model.estimator import Estimator
 from serving.model.features import Row
 from serving.model.outputs import Array
-from training.explaining.case import BUDGET_S, MAX_BACKGROUND, TOO_LONG, Case
+from training.explaining.case import BUDGET_S, MAX_BACKGROUND, Case
 from training.explaining.images import Built, CannotExplainError, Images, images_of
 from training.explaining.leaves import build as as_leaves
 from training.explaining.linear import build as as_lines
@@ -30,6 +30,8 @@ Builder: TypeAlias = Callable[[Images, Sequence[Row], Description], Built]
 
 BUILDERS: Mapping[ExplainingMethod, Builder] = {"linear": as_lines, "trees": as_leaves}
 
+FAILS = "it fails on rows by which its explanations would be proven"
+TOO_LONG = "the model takes too long to be asked so often"
 TOO_MANY = "it has too many columns to be asked about"
 BACKGROUND_ROWS = (MAX_BACKGROUND, 50, 20, 10)  # to compare with, as time allows
 FEWEST_ROWS = 5  # where columns are many
@@ -65,7 +67,7 @@ def explain(
     except CannotExplainError as exc:
         return str(exc), None
     except Exception:  # estimators raise anything
-        return "it fails on rows by which its explanations would be proven", None
+        return FAILS, None
 
 
 def _explained(case: Case) -> tuple[Explained, bytes]:
@@ -80,6 +82,9 @@ def _explained(case: Case) -> tuple[Explained, bytes]:
             rows, largest = prove(case, candidate)
         except CannotExplainError as exc:
             why_not = exc
+            continue
+        except Exception:  # as above
+            why_not = CannotExplainError(FAILS)
             continue
         packed = candidate.built.kept.packed()
         explained = Explained(
