@@ -17,7 +17,7 @@ WINGS = {
     "code stored facts store state named changes",
     "drift": "ranges bins watch comparison words report page",
     "explaining": "kept numbers places attribution linear conditions leaves coalitions explanation",
-    "prediction": "lanes batching explaining cache sinks log history tally drift predictor loaded",
+    "prediction": "lanes batching explaining cache sinks log history tally drift predictor loaded "
     "shelf frames findings waiting companion shadow",
     "files": "source fit formats inputs arrow texts footers written partials journal "
     "output batches decoding columnar delimiter transcoded records splitting head cells "

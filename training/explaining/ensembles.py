@@ -19,9 +19,9 @@ from sklearn.ensemble import (
 from serving.model.description import Description, ExplainedOutput
 from serving.model.estimator import Estimator
 from serving.model.outputs import Array
-from training.compiling import lightgbm
 from training.compiling.boosters import library_of
 from training.compiling.graph import CannotConvertError
+from training.compiling.lightgbm import SAME, objective_of, read, sigmoid_of
 from training.compiling.tree import CategoricalSplit, CategoricalSplits, Tree
 from training.compiling.trees import FORESTS, LOGISTIC, of_histogram, start_of, steps_of, tree_of
 from training.explaining.images import CannotExplainError
@@ -118,8 +118,8 @@ def _histogram_boosting(part: Estimator, is_classifier: bool) -> Ensemble:
 
 def _lightgbm(part: Estimator, is_classifier: bool) -> Ensemble:
     """Take one of LightGBM's estimators, or what holds its booster."""
-    head, columns, trees = lightgbm.read(part)
-    name, told = lightgbm.objective_of(head)
+    head, columns, trees = read(part)
+    name, told = objective_of(head)
     if columns.has_zeros:
         raise CannotExplainError("its trees take zeros for missing values")
     classes = int(head["num_tree_per_iteration"])
@@ -128,8 +128,8 @@ def _lightgbm(part: Estimator, is_classifier: bool) -> Ensemble:
         trees = [replace(tree, value=tree.value / steps) for tree in trees]
     raw = replace(_raw(trees, np.zeros(classes)), splits=columns.splits.all)
     if is_classifier and name in {"binary", "multiclass"}:
-        return _of_classes(raw, lightgbm.sigmoid_of(told))
-    if is_classifier or name not in lightgbm.SAME or "sqrt" in told:
+        return _of_classes(raw, sigmoid_of(told))
+    if is_classifier or name not in SAME or "sqrt" in told:
         raise CannotExplainError(NOT_ITS_RAW)
     return raw
 

@@ -41,7 +41,7 @@ class _Patterns(NamedTuple):
     met: Array
 
 
-def leaves(images: Images, background: Sequence[Row], description: Description) -> Built:
+def build(images: Images, background: Sequence[Row], description: Description) -> Built:
     """Take what explains an estimator that is a sum of trees.
 
     If leaves would have too many patterns, it compares with fewer rows: see `thinned`.

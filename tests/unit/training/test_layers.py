@@ -20,8 +20,8 @@ WINGS = {
     "around",
     "compiling": "company graph rounding tree trees floats preparation lightgbm xgboost boosters "
     "converters conversion hostile proof shortcut",
-    "explaining": "tried owners images ensembles linear cuts conditions paths leaves background case "
-    "proof explain",
+    "explaining": "tried owners images ensembles linear cuts conditions paths leaves background "
+    "case proof explain",
     "card": "numbers drawing plots importance contributions findings card",
 }
 TOP = ("options", "expected", "publish", "learn", "sampled", "adopt", "train")
@@ -36,8 +36,7 @@ KNOWN_BY = {
     "compiling": "describing.asking describing.batches describing.boundary describing.comparing "
     "describing.tellers fitting.pipeline",
     "explaining": "compiling.boosters compiling.graph compiling.hostile compiling.lightgbm "
-    "compiling.preparation compiling.tree compiling.trees describing.asking "
-    "fitting.pipeline",
+    "compiling.preparation compiling.tree compiling.trees describing.asking",
     "card": "fitting.evaluation",
 }
 

@@ -132,14 +132,16 @@ def _whatever_the_machine() -> Iterator[None]:
 )
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Give each estimator on each table."""
-    return case_of(*request.param, tmp_path_factory.mktemp("case"))
+    table, estimator = request.param
+    return case_of(table, estimator, tmp_path_factory.mktemp("case"))
 
 
 def test_it_is_explained_in_the_first_way_that_is_for_it(case: Case) -> None:
     few = len(case.rows[0]) <= MAX_COLUMNS
     asked: ExplainingMethod = "enumeration" if few else "sampled"
     ways: dict[str, ExplainingMethod] = dict.fromkeys(CLASSIFIERS, "trees")
-    ways |= dict.fromkeys(SUMS, "linear") | dict.fromkeys(ASKED, asked)
+    ways.update(dict.fromkeys(SUMS, "linear"))
+    ways.update(dict.fromkeys(ASKED, asked))
     if few and len(case.model.description.classes or ()) > 2:
         ways |= dict.fromkeys(SOFTMAX, "enumeration")  # of probabilities, rather than of scores
     assert case.explained.method == ways[case.estimator]
@@ -161,6 +163,7 @@ def test_a_row_in_a_batch_is_explained_as_alone(case: Case) -> None:
         alone = case.found[at].contributions
         np.testing.assert_allclose(together.contributions, alone, EXACT, EXACT)
         told = case.explanation.told(together, prediction, of_all=True)
+        assert isinstance(told, list)
         assert [set(each["contributions"]) for each in told] == [names] * len(together.base)
 
 
