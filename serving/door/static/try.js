@@ -7,10 +7,10 @@ const $ = (id) => document.getElementById(id);
 const json = (value) => JSON.stringify(value);
 
 let models, info, base, fields = [], explains;
-let key, needsKey, again, waiting, timer, asking, imagining;
+let key, again, waiting, timer, asking, imagining;
 let answer, pinned, focused, curve;
 
-// h("p.soft", {id: "a"}, "text", child): an element with class, attributes, listeners, children.
+// An element: h("p.soft", {id: "a"}, "text", child).
 function h(what, ...parts) {
 	const [tag, name] = what.split("."), space = /^(svg|path|line|circle|text)$/.test(tag) ? "2000/svg" : "1999/xhtml";
 	const made = document.createElementNS(`http://www.w3.org/${space}`, tag);
@@ -29,11 +29,10 @@ const button = (text, onclick) => h("button", { type: "button", onclick }, text)
 
 function num(x) {
 	const size = Math.abs(x);
-	if (!size) return String(x); // or it is none
+	if (!size) return String(x);
 	return size >= 1e12 || size < 1e-4 ? x.toExponential(2) : String(+(size < 1000 ? x.toPrecision(5) : x.toFixed(1)));
 }
 const pct = (p) => (p > 0 && p < 5e-4 ? "< 0.1 %" : p < 1 && p >= 0.9995 ? "> 99.9 %" : `${(100 * p).toFixed(1)} %`);
-const count = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 const keyOf = (label) => (typeof label === "string" ? label : json(label));
 const plain = (token) => (token === "null" ? "not known" : token.startsWith('"') ? JSON.parse(token) : token);
 const sum = (xs) => xs.reduce((a, b) => a + b, 0);
@@ -47,33 +46,30 @@ async function call(path, body, signal) {
 	const of = (name, part) => part.exec(got.headers.get(name))?.[1];
 	const left = of("ratelimit", /;r=(\d+)/);
 	if (left) $("quota").textContent = `${left} of ${of("ratelimit-policy", /;q=(\d+)/)} requests left`;
-	const told = await got.json().catch(() => ({})); // a proxy may answer
+	const told = await got.json().catch(() => ({}));
 	if (got.ok) return told;
 	throw { status: got.status, message: told.detail ?? `status ${got.status}`, type: told.type, errors: told.errors,
 		after: of("retry-after", /^(\d+)$/) };
 }
 
 const tell = (...parts) => $("status").replaceChildren(...parts);
-const stale = (isStale) => $("told").classList.toggle("stale", isStale);
 
-// Tells what went wrong, and greys what was answered before.
 function failed(error, retry) {
 	const { status, message, after, errors } = error;
 	again = retry;
-	stale(true);
-	needsKey ||= status === 401;
+	$("told").className = "stale";
 	$("ask").hidden = status !== 401;
-	if (status === 401) tell(key ? "The service does not know this key." : "The service asks for an API key.");
+	if (status === 401) tell(key ? "Unknown API key." : "The service asks for an API key.");
 	else if (after) {
 		tell(`Not answered: ${message}. Asking again in ${after} s.`);
 		waiting ??= setTimeout(() => { waiting = null; again(); }, 1000 * after);
-	} else if (errors) tell(`${count(errors.length, "value")} not accepted.`, ...mark(errors, true));
-	else tell(status ? `Not answered: ${message}. ` : "The service can’t be reached. ", button("Try again", () => again()));
+	} else if (errors) tell(`Not accepted: ${errors.length} of the values.`, ...mark(errors, true));
+	else tell(status ? `Not answered: ${message}. ` : "The service can’t be reached. ", button("Try again", retry));
 }
 
 // Controls
 
-// What is no number goes out as a text: the service says what is wrong with that.
+// What is no number goes out as a text, and the service says what is wrong.
 const numeral = (text) => (NUMBER.test(text) ? text : text && isFinite(text) ? String(+text) : json(text));
 
 function control(spec, at) {
@@ -135,7 +131,7 @@ function control(spec, at) {
 function mark(problems, areMistakes) {
 	const told = new Map(problems.map(({ pointer, detail }) => [pointer, detail]));
 	for (const { name, group, main, message } of fields) {
-		const pointer = `/data/${name.replace(/~/g, "~0").replace(/\//g, "~1")}`, isBad = areMistakes && told.has(pointer);
+		const pointer = `/data/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, isBad = areMistakes && told.has(pointer);
 		message.textContent = told.get(pointer) ?? "";
 		group.classList.toggle("bad", isBad);
 		main.setAttribute("aria-invalid", isBad);
@@ -152,13 +148,13 @@ function filter() {
 
 // The address, and code
 
-const address = () => new URL(`#model=${encodeURIComponent(info.name)}&data=${encodeURIComponent(written())}`, location).href;
+const address = () => new URL(`#${new URLSearchParams({ model: info.name, data: written() })}`, location).href;
 const written = (name = json, value = String) =>
 	`{${fields.map((field) => `${name(field.name)}: ${value(field.token)}`).join(", ")}}`;
 
 function codeFor(language) {
 	const url = new URL(`${base}predict`, location).href, shell = (text) => `'${text.replace(/'/g, "'\\''")}'`;
-	const given = (text) => (needsKey ? text : "");
+	const given = (text) => (key ? text : "");
 	if (/curl/.test(language))
 		return `curl -X POST ${shell(url)} -H 'Content-Type: application/json'${given(" -H 'X-API-Key: YOUR_KEY'")} \\
   -d ${shell(`{"data": ${written()}}`)}\n`;
@@ -168,7 +164,6 @@ function codeFor(language) {
 
 data = ${data}
 answer = requests.post("${url}", json={"data": data}${given(', headers={"X-API-Key": "YOUR_KEY"}')})
-answer.raise_for_status()
 print(answer.json())\n`;
 	}
 	if (/link/.test(language)) return address();
@@ -179,11 +174,10 @@ console.log(await answer.json());\n`;
 }
 
 async function copy(language) {
-	const code = $("code");
-	code.hidden = false;
-	code.value = codeFor(language);
-	try { await navigator.clipboard.writeText(code.value); } catch {
-		code.select(); // without HTTPS there is no clipboard
+	$("code").hidden = false;
+	$("code").value = codeFor(language);
+	try { await navigator.clipboard.writeText($("code").value); } catch {
+		$("code").select(); // without HTTPS there is no clipboard
 		document.execCommand("copy");
 	}
 	$("copied").textContent = "Copied";
@@ -198,13 +192,13 @@ function views(got) {
 		const of = (member) => (several && member ? member[at] : member);
 		const label = of(got.prediction), shares = of(got.probabilities);
 		const each = shares ?? got.scores;
-		// As a key, JSON has 1.0 for what is 1 here.
+		// 1.0 as a key is 1 as a label.
 		const name = Object.keys(each ?? {}).find((name) => name === keyOf(label) || +name === label);
 		return { target, several, label, each, name, shares, score: got.score, predicted: info.predicted?.find((one) => one.target === target) };
 	});
 }
 
-// What is drawn of a prediction: the number of a class, its only number, or its label.
+// What is drawn: the number of a class, the only number, or the label.
 const drawn = ({ each, score, label }, name) => each?.[name] ?? score ?? (info.task === "regression" ? label : keyOf(label));
 
 function shareOf(predicted, name) {
@@ -219,7 +213,7 @@ function bars(rows, write, ends, rest = 0) {
 	const place = (x) => (100 * (x - low)) / (high - low || 1);
 	const box = (tag, from, to) => h(tag, { style: `left:${place(from)}%;${from < to ? `width:${place(to) - place(from)}%` : ""}` });
 	return h("ol.bars", { "aria-live": "off" }, rows.map(({ name, x, seen, strong, error }) => h(strong ? "li.strong" : "li", h("span", bdi(name)),
-		h("div.track", { "aria-hidden": "true" }, typeof x === "number" && [
+		h("div.track", typeof x === "number" && [
 			box(x < 0 ? "i.minus" : "i", Math.min(0, x), Math.max(0, x)), low < 0 && box("s", 0, 0),
 			error && box("u", x - error, x + error), seen != null && box("b", seen, seen)]),
 		h("data", { value: x }, write(x), seen != null && h("span.said", `, ${pct(seen)} in training`)))),
@@ -242,15 +236,15 @@ const told = (got) => views(got).map(({ target, several, label, each, name, shar
 // A number within what is usual of training.
 function among(x, edges) {
 	const first = edges[0], last = edges.at(-1), at = Math.min(100, Math.max(0, 20 + (60 * (x - first)) / (last - first)));
-	return edges.length > 1 && [h("div.track", { "aria-hidden": "true" }, h("i", { style: "left:20%;width:60%" }), h("b", { style: `left:${at}%` })),
-		h("small", `Most of training lies between ${num(first)} and ${num(last)}, the middle at ${num(edges[edges.length >> 1])}.`)];
+	return edges.length > 1 && [h("div.track", h("i", { style: "left:20%;width:60%" }), h("b", { style: `left:${at}%` })),
+		h("small", `Most of training: ${num(first)} to ${num(last)}; its middle: ${num(edges[edges.length >> 1])}.`)];
 }
 
 function settled(got) {
-	answer = { got, tokens: fields.map((field) => field.token) };
+	answer = { got, tokens: fields.map(({ token }) => token) };
 	again = ask;
 	tell();
-	stale(false);
+	$("told").className = "";
 	$("ask").hidden = true;
 	$("told").replaceChildren(...told(got));
 	$("pin").disabled = false;
@@ -261,8 +255,8 @@ function settled(got) {
 // Why
 
 const OUTPUTS = {
-	value: "prediction", "log-odds": "log-odds (ln p − ln(1 − p), where p is the probability)",
-	"log-ratio": "log-ratio (ln p less its mean over all classes, where p is the probability)",
+	value: "prediction", "log-odds": "log-odds (of the probability p: ln p − ln(1 − p))",
+	"log-ratio": "log-ratio (of the probability p: ln p less its mean over the classes)",
 };
 
 function explain(all, notes) {
@@ -275,22 +269,20 @@ function contributions({ target, of, output, base, contributions, exact, standar
 	const values = new Map(fields.map(({ name, token }) => [name, plain(token).slice(0, 50)]));
 	const all = Object.entries(contributions).map(([name, x]) => ({ name: `${name} = ${values.get(name)}`, x, error: errors?.[name] }));
 	const rows = all.sort((a, b) => Math.abs(b.x) - Math.abs(a.x)).splice(0, SHOWN), total = sum([...rows, ...all].map(({ x }) => x));
-	if (all.length) rows.push({ name: count(all.length, "other"), x: sum(all.map(({ x }) => x)) });
+	if (all.length) rows.push({ name: `${all.length} more`, x: sum(all.map(({ x }) => x)) });
 	const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(rows[0].x) || 1)));
 	const amount = (x) => (output === "probability" ? `${(100 * x).toFixed(1)} %` : digits > 6 ? x.toExponential(1) : x.toFixed(digits));
 	const signed = (x) => (x < 0 ? "−" : "+") + amount(Math.abs(x));
 	return [bars(rows, signed), h("small", `On average ${amount(base)}; all contributions, ${signed(total)}, make it ${amount(base + total)}: the ${OUTPUTS[output] ?? output}`,
 		/value|score/.test(output) ? "" : [" of ", bdi(keyOf(of))], target && [" (", bdi(target), ")"], ".",
-		exact ? "" : " Estimated; the thin lines are one standard error to each side.")];
+		exact ? "" : " Estimated; thin lines: ± one standard error.")];
 }
 
 // What if
 
 function focus(field) {
 	if (focused === field) return;
-	focused?.group.classList.remove("on");
 	focused = field;
-	field.group.classList.add("on");
 	clearTimeout(imagine.timer);
 	imagine.timer = setTimeout(imagine, PAUSE_MS);
 }
@@ -304,19 +296,19 @@ function whatIf(...parts) {
 async function imagine() {
 	const field = focused, { points, at } = field, own = new AbortController();
 	clearTimeout(imagine.timer);
-	if (!answer || waiting || $("told").matches(".stale")) return;
-	const row = (point) => `[${fields.map((each) => (each === field ? point : each.token))}]`;
+	if (!answer || waiting || $("told").className) return;
+	const row = (point) => `[${fields.map(({ token }, own) => (own === at ? point : token))}]`;
 	own.known = base + at + row("");
 	if (own.known === imagining?.known) return curve && draw();
 	imagining?.abort();
 	imagining = own;
 	curve = null;
-	if (points.length < 2) return whatIf(h("small", "There is no curve over this feature."));
+	if (points.length < 2) return whatIf(h("small", "No curve over this feature."));
 	$("whatif").lastChild?.classList.add("stale");
 	try {
 		const { predictions } = await call(`${base}predict/batch`, `{"data":[${points.map(row)}]}`, own.signal);
 		if (own.signal.aborted) return;
-		curve = { field, points, predictions };
+		curve = { field, predictions };
 		draw();
 	} catch (error) {
 		if (own.signal.aborted) return;
@@ -327,15 +319,15 @@ async function imagine() {
 }
 
 function draw() {
-	const { field, points, predictions } = curve;
+	const { field, predictions } = curve;
 	whatIf(views(answer.got).slice(0, 4).map((view, at) => {
 		const ys = predictions.map((each) => drawn(views(each)[at], view.name)), now = drawn(view, view.name);
 		const of = view.shares ? `Probability of ${keyOf(view.label)}` : view.target || "Score";
-		return (field.isCurve && typeof now === "number" ? line : columns)(field, points, ys, now, of, view.shares && [0, 1]);
+		return (field.isCurve && typeof now === "number" ? line : columns)(field, ys, now, of, view.shares && [0, 1]);
 	}));
 }
 
-function columns({ spec: { trained }, token }, points, ys, now, of, ends) {
+function columns({ spec: { trained }, token, points }, ys, now, of, ends) {
 	const counts = Object.entries(trained?.categories ?? {}), rows = sum(counts.map((each) => each[1])) + (trained?.rare_rows ?? 0);
 	const each = points.map((point, at) => {
 		const seen = counts.find(([name]) => name === plain(point));
@@ -344,7 +336,7 @@ function columns({ spec: { trained }, token }, points, ys, now, of, ends) {
 	return [bars(each, ends ? pct : num, ends, counts.length - POINTS + 1), h("small", `${of}; beside each value its share in training.`)];
 }
 
-function line({ name, spec: { trained, quantiles }, token }, points, ys, now, of, ends) {
+function line({ name, spec: { trained, quantiles }, token, points }, ys, now, of, ends) {
 	const { minimum: low, maximum: high } = trained, x = +token, isThere = token !== "null" && x >= low && x <= high;
 	const W = $("use").clientWidth, H = 150, L = 54, R = W - 6, B = H + 40, write = ends ? pct : num;
 	let [least, most] = ends ?? [Math.min(now, ...ys), Math.max(now, ...ys)];
@@ -371,19 +363,25 @@ function line({ name, spec: { trained, quantiles }, token }, points, ys, now, of
 // Compare
 
 function compare() {
-	for (const { at, token, was } of fields)
-		was.textContent = pinned && pinned.tokens[at] !== token ? `pinned: ${plain(pinned.tokens[at])}` : "";
+	const then = pinned?.tokens, differ = then ? fields.filter(({ at, token }) => then[at] !== token) : [];
+	for (const { was } of fields) was.textContent = "";
+	for (const { at, was } of differ) was.textContent = `pinned: ${plain(then[at])}`;
 	$("pinned").hidden = !pinned;
-	const unpin = () => { pinned = null; compare(); $("pin").focus(); };
-	if (pinned) $("pinned").replaceChildren(h("div.row apart", h("h2", "Pinned"), button("Unpin", unpin)), ...told(pinned.got),
-		h("small", "Values that differ say so at their features."));
+	if (pinned) $("pinned").replaceChildren(h("div.row apart", h("h2", "Pinned"), button("Unpin", () => pin(null))), ...told(pinned.got),
+		...differ.slice(0, SHOWN).map(({ name, token, was }) => h("small", bdi(name), `, ${was.textContent}, now: ${plain(token)}`)));
+}
+
+function pin(what) {
+	pinned = what;
+	compare();
+	$("pin").focus();
 }
 
 // Start, choose a model, ask whenever something has changed
 
 function schedule() {
 	asking?.abort();
-	stale(true);
+	$("told").className = "stale";
 	clearTimeout(timer);
 	timer = setTimeout(ask, PAUSE_MS);
 }
@@ -411,16 +409,16 @@ function set(data) {
 }
 
 async function choose(name, data) {
-	const model = models.find((each) => each.name === name) ?? models[0], path = `models/${encodeURIComponent(model.name)}/`;
+	const model = models.find((each) => each.name === name) ?? models[0], path = model.default ? "model/" : `models/${encodeURIComponent(model.name)}/`;
 	asking?.abort();
-	info = await call(model.default ? "model/info" : `${path}info`);
+	info = await call(`${path}info`);
 	base = model.default ? "" : path;
 	explains = !info.explained ? "it is not known how" : info.explained.why_not ?? true;
 	pinned = answer = imagining = focused = null;
 	$("model").value = model.name;
-	$("card").href = model.default ? "model/card" : `${path}card`;
+	$("card").href = `${path}card`;
 	$("name").textContent = document.title = info.name;
-	$("about").textContent = `${info.task} · version ${info.version} · ${count(info.features.length, "feature")}`;
+	$("about").textContent = `${info.task} · version ${info.version} · features: ${info.features.length}`;
 	fields = info.features.map(control);
 	$("features").replaceChildren(...fields.map(({ group }) => group));
 	$("filter").hidden = fields.length <= FILTER_FROM;
@@ -442,7 +440,7 @@ async function start() {
 		$("models").hidden = models.length < 2;
 		$("model").replaceChildren(...models.map(({ name }) => h("option", { value: name }, name)));
 		await choose(name, Object(data));
-		if (name && name !== info.name) tell(`There is no model ${name} here: this is ${info.name}.`);
+		if (name && name !== info.name) tell(`There is no model ${name}.`);
 	} catch (error) {
 		failed(error, start);
 	}
@@ -451,7 +449,7 @@ async function start() {
 $("model").onchange = () => choose($("model").value, {}).catch((error) => failed(error, start));
 $("filter").oninput = filter;
 $("reset").onclick = () => { set({}); schedule(); };
-$("pin").onclick = () => { pinned = answer; compare(); };
+$("pin").onclick = () => pin(answer);
 $("ask").onsubmit = (event) => {
 	event.preventDefault();
 	key = $("key").value.replace(/[^!-~]/g, "?"); // as no header can have it

@@ -11,7 +11,8 @@ from serving.door.trying import try_page
 from tests.unit.door.doors import api_key, door, get
 from tests.unit.door.test_pages import ANYWHERE, read
 
-NAMESPACE = "http://www.w3.org/2000/svg"  # which is no place
+MOST_BYTES = 30_000  # of both: they come over slow lines, and are read by people
+NAMESPACE = "http://www.w3.org/"  # which is asked for nothing
 KEPT = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Storage|cookie")
 
 
@@ -29,6 +30,10 @@ def test_the_page_is_whole_and_open_to_who_has_no_key_yet(edge: Edge) -> None:
     assert not ANYWHERE.search(page)
     assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=", page)
     assert get(edge, "/try.js").headers["content-type"].startswith("text/javascript")
+
+
+def test_the_page_and_its_script_are_small(edge: Edge) -> None:
+    assert len(get(edge, "/try").body) + len(get(edge, "/try.js").body) < MOST_BYTES
 
 
 def test_the_script_makes_no_markup_of_texts_keeps_nothing_and_asks_no_other_host(
