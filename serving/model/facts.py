@@ -100,6 +100,8 @@ def _explained(proof: Explained | str) -> dict[str, Any]:
     """Tell how predictions are explained, and what was proven about that; or why they are not."""
     if isinstance(proof, str):
         return {"why_not": proof}
+    largest = proof.largest_difference
+    within = f"within {largest:.1g}" if largest else "to the last bit"
     errors = "" if proof.exact else "; contributions come with their standard errors"
     return {
         "method": proof.method,
@@ -108,7 +110,7 @@ def _explained(proof: Explained | str) -> dict[str, Any]:
         "background_rows": proof.background_rows,
         "background": proof.background,
         "proven": f"for {proof.rows} rows of the table, base and contributions added up to what "
-        f"the model answers, within {proof.largest_difference:.1g}{errors}",
+        f"the model answers, {within}{errors}",
     }
 
 

@@ -168,5 +168,6 @@ def test_it_is_told_how_predictions_are_explained_or_why_they_are_not(folder: Pa
     sampled = told(explained_by(b"", method="sampled", exact=False, background="published"))
     assert (sampled["exact"], sampled["background"]) == (False, "published")
     assert sampled["proven"] == f"{proven}; contributions come with their standard errors"
+    assert "answers, to the last bit" in told(explained_by(b"", largest_difference=0.0))["proven"]
     assert told("a cluster is no number") == {"why_not": "a cluster is no number"}
     assert told(explained_by(b""), "it is off") == {"why_not": "it is off"}
