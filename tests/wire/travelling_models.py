@@ -32,10 +32,11 @@ def main(old: str) -> None:
         text = (changed / SHAPES).read_text("utf-8").replace("SCALE = 1", "SCALE = -1")
         (changed / SHAPES).write_text(text, "utf-8")
         code = {**code, SHAPES: sha256(changed / SHAPES)}
+        why_not = "it was with other code that it was explained"
         tags = [
             save(
                 estimator,
-                description.model_copy(update={"name": name, "code": code}),
+                description.model_copy(update={"name": name, "code": code, "explained": why_not}),
                 card="",
                 code=changed,
             )
