@@ -1,44 +1,18 @@
 """Ten tables and eight estimators: what each answers is explained, and by brute force alike."""
 
-import math
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-from serving.explaining.attribution import Attribution
-from serving.explaining.explanation import Explanation
-from serving.explaining.kept import read
-from serving.model.description import Explained, ExplainingMethod
-from serving.model.estimator import FittedEstimator
-from serving.model.features import Row
-from serving.model.outputs import Array, Prediction
-from tests.explained import (
-    CLASSIFIERS,
-    Numbers,
-    explained_numbers,
-    fitted,
-    fitted_alike,
-    fitted_on_some,
-    odd_rows,
-    tables,
-)
+from serving.model.description import ExplainingMethod
+from tests.explained import TABLES, Case, case_of, whatever_the_machine
+from tests.explained_tables import CLASSIFIERS
 from tests.shapley import shapley
-from training.describing.describe import rows_of
-from training.explaining.explain import explain
 
 pytestmark = pytest.mark.slow
 
-TABLES = tables()
-FITTED = {"ignored columns": fitted_on_some, "symmetric columns": fitted_alike}
 EXACT = 1e-9
-SAMPLED_ROWS = 2560  # asked along permutations
-PROVEN_ROWS = 20
 MAX_COLUMNS = 8  # of all coalitions of which brute force asks
 ALIKE = (0.4, 0.4, -0.7)  # a row that is symmetric in its first two columns
 SUMS = ("linear", "ridge")
@@ -46,82 +20,10 @@ SOFTMAX = ("linear", "boosting", "histogram boosting")
 ASKED = ("support vectors", "neighbours")
 
 
-@dataclass(frozen=True)
-class Case:
-    """A model of a table, and how it explains itself."""
-
-    table: str
-    estimator: str
-    model: FittedEstimator
-    explained: Explained
-    explanation: Explanation
-    numbers: Numbers
-    rows: Sequence[Row]
-    background: Sequence[Row]
-
-    def answered(self, rows: Sequence[Row]) -> list[Prediction]:
-        """Answer rows together, but for those that have to be asked alone."""
-        told = zip(self.model.predict(rows), rows, strict=True)
-        return [found or self.model.predict([row])[0] for found, row in told]  # type: ignore[misc]
-
-    def of(self, row: Row) -> Attribution:
-        """Explain the answer to a row that is asked for alone."""
-        results = [part() for part in self.explanation.parts(row)]
-        return self.explanation.attribution(row, self.answered([row])[0], results)
-
-    @cached_property
-    def asked(self) -> list[Row]:
-        """Rows of the table, and such as it has none."""
-        return [*self.rows[:2], *odd_rows(self.model.description, self.rows[2])]
-
-    @cached_property
-    def results(self) -> list[list[Array]]:
-        """What is computed to explain these, whatever is answered."""
-        return [[part() for part in self.explanation.parts(row)] for row in self.asked]
-
-    @cached_property
-    def found(self) -> list[Attribution]:
-        """Explanations of these, each asked for alone; what does not add up is refused."""
-        return [
-            self.explanation.attribution(row, self.answered([row])[0], results)
-            for row, results in zip(self.asked, self.results, strict=True)
-        ]
-
-
-def case_of(table: str, estimator: str, folder: Path) -> Case:
-    """Fit an estimator on a table, and have it explained as training does."""
-    rows = rows_of(TABLES[table])
-    model, description = FITTED.get(table, fitted)(estimator, TABLES[table])
-    explained, packed = explain(model, description, rows, keeps_background=True, seed=0)
-    assert isinstance(explained, Explained), explained
-    assert packed is not None
-    file = folder / "explanation.npz"
-    file.write_bytes(packed)
-    asked = FittedEstimator(model, description)
-    kept = read(file)
-    explanation = Explanation(kept, explained, description, asked)
-    numbers = explained_numbers(model, description, explained.output)
-    background = kept.told.get("rows", rows)  # those that there was time for
-    assert len(background) == explained.background_rows
-    return Case(table, estimator, asked, explained, explanation, numbers, rows, background)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _whatever_the_machine() -> Iterator[None]:
-    """Let no clock decide how models are explained, and start no threads for so few rows.
-
-    Estimators may warn of odd rows.
-    """
-    with (
-        threadpool_limits(limits=1),
-        pytest.MonkeyPatch.context() as patch,
-        warnings.catch_warnings(),
-    ):
-        patch.setattr("training.explaining.explain.BUDGET_S", math.inf)
-        patch.setattr("training.explaining.explain.ASKED_ROWS", (SAMPLED_ROWS,))
-        patch.setattr("training.explaining.proof.PROVEN_ROWS", PROVEN_ROWS)
-        patch.setattr("training.explaining.proof.PROVEN_BY_ASKING", 2)
-        warnings.simplefilter("ignore")
+    """Explain alike everywhere."""
+    with whatever_the_machine():
         yield
 
 
@@ -139,12 +41,11 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_it_is_explained_in_the_first_way_that_is_for_it(case: Case) -> None:
     few = len(case.rows[0]) <= MAX_COLUMNS
     asked: ExplainingMethod = "enumeration" if few else "sampled"
-    ways: dict[str, ExplainingMethod] = dict.fromkeys(CLASSIFIERS, "trees")
-    ways.update(dict.fromkeys(SUMS, "linear"))
-    ways.update(dict.fromkeys(ASKED, asked))
-    if few and len(case.model.description.classes or ()) > 2:
-        ways |= dict.fromkeys(SOFTMAX, "enumeration")  # of probabilities, rather than of scores
-    assert case.explained.method == ways[case.estimator]
+    way: ExplainingMethod = "linear" if case.estimator in SUMS else "trees"
+    has_many_classes = len(case.model.description.classes or ()) > 2
+    if case.estimator in ASKED or (case.estimator in SOFTMAX and few and has_many_classes):
+        way = asked  # for probabilities, rather than for what is behind them
+    assert case.explained.method == way
     assert case.explained.exact == (case.explained.method != "sampled")
 
 
