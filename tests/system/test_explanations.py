@@ -60,9 +60,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Ju
     for name, case in cases.items():
         file = folder / f"{'-'.join(name)}.joblib"
         joblib.dump(case.fitted, file)
-        given = {"background": matrix(case.background), "rows": matrix(case.rows[:ROWS])}
-        np.savez(file.with_suffix(".npz"), **given)
-    command = [JUDGE, "-m", "tests.system.judges.shap", folder]
+        background, rows = matrix(case.background), matrix(case.rows[:ROWS])
+        np.savez(file.with_suffix(".npz"), background=background, rows=rows)
+    command = [str(JUDGE), "-m", "tests.system.judges.shap", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = {}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from serving.model.description import ExplainingMethod
 from tests.explained import TABLES, Case, case_of, whatever_the_machine
 from tests.explained_tables import CLASSIFIERS
