@@ -165,6 +165,7 @@ def _steps_of(model: FittedEstimator, estimator: Estimator) -> _Steps:
 
 def _flat(estimator: Estimator) -> list[Estimator]:
     estimator = unwrapped(estimator)
+    estimator = getattr(estimator, "best_estimator_", estimator)  # of what has searched for it
     if isinstance(estimator, Pipeline) and type(estimator).__module__ in PIPELINES:
         return [part for _, step in estimator.steps for part in _flat(step)]
     return [estimator]
@@ -211,7 +212,7 @@ def _image(steps: _Steps, at: int, column: Tried, owned: Array) -> Image:
         return Image(feature, owned, column.known, of, feature.example)
     others = of(column.others)
     if not alike(others, others[0]).all():
-        raise CannotExplainError(f"values of {feature.name!r} can't be told apart: any are other")
+        raise CannotExplainError(f"unseen values of {feature.name!r} are not all treated alike")
     values: list[Value] = []
     for start in range(0, len(column.known), MAX_AT_ONCE):
         known = column.known[start : start + MAX_AT_ONCE]

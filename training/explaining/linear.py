@@ -160,17 +160,17 @@ def _line(
     if not len(numbers):
         raise CannotExplainError(f"{feature.name!r} has larger whole numbers than doubles tell")
     low, high = numbers.min(), numbers.max()
-    first, of_low, of_high = image.of([reference, low, high])
-    slope = (of_high - of_low) @ weights / (high - low or 1.0)
     points = np.unique([*numbers, *ends])
-    made = image.of(points.tolist())
+    first, of_low, of_high, of_missing, *rest = image.of([reference, low, high, None, *points])
+    slope = (of_high - of_low) @ weights / (high - low or 1.0)
+    made = np.array(rest)
     with np.errstate(over="ignore"):  # far out, where all is allowed
         allowed = LINE * np.abs(made - first) + ROUNDING * (np.abs(made) + np.abs(first))
         allowed = allowed @ np.abs(weights)
     away = np.abs((made - first) @ weights - np.outer(points - reference, slope))
     if not (away <= allowed).all():
         raise CannotExplainError(f"what is made of {feature.name!r} is no line")
-    missing = (image.of([None])[0] - first) @ weights
+    missing = (of_missing - first) @ weights
     known = _doubles(own)
     of_known = slope * (known - reference).sum()
     mean = (of_known + missing * (len(own) - len(known))) / len(own)

@@ -40,11 +40,9 @@ def _moved_by(
     encoded: Callable[[Sequence[Row]], Array], bases: Sequence[Row], at: int, column: Tried
 ) -> Array:
     moves: list[Array] = []
-    for base in bases:
-        before, after = base[:at], base[at + 1 :]
-        first = encoded([base])
-        for start in range(0, len(column.all), AT_ONCE):
-            values: Sequence[Value] = column.all[start : start + AT_ONCE]
-            matrix = encoded([(*before, value, *after) for value in values])
-            moves.append(np.any(~alike(matrix, first), axis=0, keepdims=True))
-    return np.asarray(np.concatenate(moves).any(axis=0))
+    for start in range(0, len(column.all), AT_ONCE):
+        values: Sequence[Value] = column.all[start : start + AT_ONCE]
+        rows = [(*b[:at], value, *b[at + 1 :]) for b in bases for value in (b[at], *values)]
+        by_base = encoded(rows).reshape(len(bases), len(values) + 1, -1)
+        moves.append(np.asarray(~alike(by_base, by_base[:, :1]).all(axis=(0, 1))))
+    return np.asarray(np.any(moves, axis=0))

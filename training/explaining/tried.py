@@ -10,7 +10,7 @@ from serving.model.description import Categories, Description
 from serving.model.features import Boolean, Category, Feature, Number, Row, Text, Value
 from training.describing.asking import UNSEEN
 
-MAX_NUMBERS = 200  # of a column
+MAX_NUMBERS = 100  # of a column
 FAR = 10.0  # times as far as training's numbers
 
 
