@@ -38,7 +38,7 @@ FEWEST_ROWS = 5  # where columns are many
 MAX_ENUMERATED = 10  # columns, of which all coalitions are asked about
 ASKED_ROWS = tuple(20_480 >> power for power in range(8))  # along permutations, as time allows
 MAX_NUMBERS = 1 << 20  # answered, that are kept in memory meanwhile
-MIN_DEGREES = 20  # of freedom, with which it is estimated how sure that is
+MIN_DEGREES = 15  # of freedom, with which it is estimated how sure that is
 
 
 def explain(

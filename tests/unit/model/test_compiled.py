@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.model.columns import by_columns
 from serving.model.compiled import AT_ONCE_ROWS, CompiledEstimator, CompiledGraph, Doubles
 from serving.model.description import Description
 from serving.model.estimator import FittedEstimator
@@ -89,6 +90,21 @@ def test_such_a_row_alone_is_answered_by_the_estimator(row: Row) -> None:
     assert model.at_once([row]) == [None]  # the estimator could hang
 
 
+def test_for_numbers_alone_the_estimator_is_asked_once_and_not_for_ties() -> None:
+    class Counting(ProbaEstimator):
+        counts: list[int] = []  # noqa: RUF012 (of this class alone)
+
+        def predict_proba(self, features: np.ndarray) -> np.ndarray:
+            self.counts.append(len(features))
+            return super().predict_proba(features)
+
+    model = compiled(Counting(BY_ESTIMATOR))
+    rows = [SURE, FAR, TIED, MISSING]
+    numbers = model.numbers(by_columns(model.description.features, rows))
+    assert numbers.tolist() == [list(SURE), BY_ESTIMATOR, list(TIED), BY_ESTIMATOR]
+    assert Counting.counts == [2]
+
+
 def test_only_numbers_can_be_far() -> None:
     described = description(
         features=(category("c", known=("red",)), number("x")), asked=PROBABILITIES
@@ -110,6 +126,8 @@ def test_an_exact_graph_answers_all_rows_and_needs_no_estimator() -> None:
     for rows in ([MISSING], [SURE, MISSING]):
         with pytest.raises(WrongOutputError, match="not finite"):
             model.predict(rows)
+        with pytest.raises(WrongOutputError, match="not finite"):
+            model.numbers(by_columns(described.features, rows))
 
 
 # What it takes

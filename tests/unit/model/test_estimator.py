@@ -9,6 +9,7 @@ import pytest
 import sklearn
 from sklearn.linear_model import LogisticRegression
 
+from serving.model.columns import by_columns
 from serving.model.description import Categories, Description
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Feature, Row
@@ -295,3 +296,41 @@ def test_no_estimator_is_asked_where_it_could_hold_up_all_others() -> None:
     model = FittedEstimator(SignEstimator(), description())
     model.warm_up()
     assert model.max_at_once == 0
+
+
+# Numbers alone
+
+
+@pytest.mark.parametrize(("batching", "counts"), [("tolerant", [3]), ("alone", [1, 1, 1])])
+def test_numbers_are_asked_for_together_and_without_labels(
+    batching: str, counts: list[int]
+) -> None:
+    class Scoring(Counting):
+        def predict_proba(self, features: np.ndarray) -> np.ndarray:
+            self.counts.append(len(features))
+            return np.tile([0.5, 0.5], (len(features), 1))
+
+        def predict(self, features: np.ndarray) -> np.ndarray:
+            raise AssertionError("it was asked for labels")
+
+    estimator = Scoring()
+    scored = asked(scored_by="predict_proba", label_by="predict_proba", batching=batching)
+    described = description(asked=scored)
+    numbers = FittedEstimator(estimator, described).numbers(by_columns(described.features, ROWS))
+    assert numbers.tolist() == [[0.5, 0.5]] * 3
+    assert estimator.counts == counts
+
+
+def test_numbers_of_a_model_without_scores_are_what_it_predicts() -> None:
+    described = regression("price", "weight")
+    estimator = FixedEstimator([[1, 2], [3, 4], [5, 6]])
+    numbers = FittedEstimator(estimator, described).numbers(by_columns(described.features, ROWS))
+    assert numbers.dtype == np.float64
+    assert numbers.tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+def test_numbers_that_are_none_are_refused() -> None:
+    described = description(asked=PROBABILITIES)
+    model = FittedEstimator(ProbaEstimator([0.5, NAN]), described)
+    with pytest.raises(WrongOutputError, match="not finite"):
+        model.numbers(by_columns(described.features, ROWS))
