@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,21 +35,20 @@ PATTERN_NS, CONDITION_NS = 2.5, 3.0  # measured; so a part has less than 2**16 l
 class _Block:
     """Some leaves, and the patterns of the background, leaf after leaf.
 
-    ``conditions`` has the shape (leaves, size), ``values`` (leaves, outputs). A pattern has a bit
-    for each of its leaf's conditions. ``columns`` are those of the conditions; None, where each
-    place is a column's.
+    ``conditions`` has the shape (leaves, size), and ``values``, of those ``outputs`` to which these
+    leaves add anything, (outputs, leaves). A pattern has a bit for each condition of its leaf.
     """
 
     conditions: Array
-    columns: Array | None
-    width: int  # how many columns there are
+    columns: "_Own | _All"
+    outputs: Array
     values: Array
     patterns: Array  # how many of them each leaf has
     masks: Array
     counts: Array
 
     def shares(self, failed: Array) -> Array:
-        """Give what these leaves add to each column: an array (columns, outputs)."""
+        """Give what these leaves add to each column: an array (outputs, columns)."""
         leaves, size = self.conditions.shape
         lost = failed.take(self.conditions)
         mask = np.packbits(lost, bitorder="little").view(self.masks.dtype)
@@ -69,15 +69,44 @@ class _Block:
         gained = np.bincount(places, given, leaves * size).reshape(leaves, size)
         # ... and each by which only others do.
         spent = np.bincount(leaf, by_other.take(kinds) * counts, leaves)
-        return self._by_column(gained - lost * spent[:, np.newaxis])
+        return self.columns.sums(gained - lost * spent[:, np.newaxis], self.values)
 
-    def _by_column(self, net: Array) -> Array:
-        """Add up what all leaves give to their columns, times their values."""
-        if self.columns is None:
-            return np.asarray(net.T[: self.width] @ self.values)
-        columns = self.columns.ravel()
-        by_output = [(net * values[:, np.newaxis]).ravel() for values in self.values.T]
-        return np.array([np.bincount(columns, each, self.width) for each in by_output]).T
+
+class _All(NamedTuple):
+    """Each leaf has a place for each column, of so many."""
+
+    width: int
+
+    def sums(self, net: Array, values: Array) -> Array:
+        """Add up by columns what leaves give at each of their places, times their values."""
+        return np.asarray((values @ net)[:, : self.width])
+
+
+class _Own(NamedTuple):
+    """Each leaf has places for the columns about which it asks: here in the order of these."""
+
+    places: Array
+    leaf: Array
+    columns: Array  # that are asked about, of all
+    starts: Array
+    width: int
+
+    @classmethod
+    def of(cls, columns: Array, conditions: Array, width: int) -> "_Own":
+        """Take the columns of all conditions, and the conditions of leaves."""
+        (places,) = np.nonzero(conditions.ravel())
+        found = columns.take(conditions.ravel().take(places))
+        order = np.argsort(found, kind="stable")
+        places, (own, starts) = places[order], np.unique(found[order], return_index=True)
+        leaf = places // conditions.shape[1]
+        return cls(places.astype(np.int32), leaf.astype(np.uint16), own, starts, width)
+
+    def sums(self, net: Array, values: Array) -> Array:
+        """Add up by columns what leaves give at each of their places, times their values."""
+        products = values.take(self.leaf, axis=1) * net.ravel().take(self.places)
+        sums = np.zeros((len(values), self.width))
+        sums[:, self.columns] = np.add.reduceat(products, self.starts, axis=1)
+        return sums
 
 
 def _blocks(kept: Kept, columns: Array) -> Iterator[_Block]:
@@ -90,17 +119,20 @@ def _blocks(kept: Kept, columns: Array) -> Iterator[_Block]:
             kept.arrays[f"{name}{size}"]
             for name in ("conditions", "values", "patterns", "masks", "counts")
         )
-        costs = PATTERN_NS * patterns + size * (CONDITION_NS + values.shape[1])
+        outputs = np.count_nonzero(values, axis=1)
+        costs = PATTERN_NS * patterns + size * (CONDITION_NS + outputs)
         part = (np.cumsum(costs) // PART_NS).astype(np.intp)
         starts = [*np.flatnonzero(np.diff(part, prepend=-1)), len(part)]
         at = np.concatenate([[0], np.cumsum(patterns, dtype=np.intp)])
         for start, end in pairwise(starts):
             leaves, their = slice(start, end), slice(at[start], at[end])
+            (held,) = np.nonzero(values[leaves].any(axis=0))
+            asked = conditions[leaves]
             yield _Block(
-                conditions[leaves],
-                columns.take(conditions[leaves]) if width > FEW else None,
-                width,
-                values[leaves] / rows,
+                asked,
+                _All(width) if width <= FEW else _Own.of(columns, asked, width),
+                held,
+                np.ascontiguousarray(values[leaves][:, held].T) / rows,
                 patterns[leaves].astype(np.intp),
                 masks[their],
                 counts[their],
@@ -125,9 +157,11 @@ class Leaves:
 
     def joined(self, row: Row, numbers: Array, results: Sequence[Array]) -> Attribution:
         """Explain a row."""
+        shares = np.zeros((len(self._mix), len(self._features)))
+        for block, result in zip(self._blocks, results, strict=True):
+            shares[block.outputs] += result
         contributions = np.zeros((self._count, len(self._base)))
-        if results:
-            contributions[self._features] += np.sum(results, axis=0) @ self._mix
+        contributions[self._features] += shares.T @ self._mix
         return Attribution(self._base, contributions)
 
 

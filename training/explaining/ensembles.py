@@ -76,9 +76,13 @@ def _forest(part: Estimator, is_classifier: bool) -> Ensemble:
     width = values[0].shape[1]
     start, mix = np.zeros(width), np.eye(width)
     if is_classifier and part.n_outputs_ == 1 and width > 1 and _are_whole(values):
-        # Of one class it is known from the others.
-        values = [value[:, 1:] for value in values]
-        start, mix = mix[0], np.hstack([-np.ones((width - 1, 1)), np.eye(width - 1)])
+        # Of one class it is known from the others: where a leaf holds it alone, that is nothing.
+        pure = sum(
+            (np.abs(value).sum(axis=1, keepdims=True) == value).sum(axis=0) for value in values
+        )
+        most = int(np.argmax(pure))
+        values = [np.delete(value, most, axis=1) for value in values]
+        start, mix = mix[most], np.delete(mix, most, axis=0) - mix[most]
     trees = [tree_of(tree, value) for tree, value in zip(estimators, values, strict=True)]
     return Ensemble(output, trees, start, mix, rounded=True)
 

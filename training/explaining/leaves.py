@@ -15,7 +15,7 @@ from training.explaining.ensembles import ensemble_of
 from training.explaining.images import Built, CannotExplainError, Images
 from training.explaining.paths import Paths, paths_of
 
-MAX_PATTERNS = 2_000_000  # of all leaves together: they take megabytes, and milliseconds a row
+MAX_PATTERNS = 4_000_000  # of all leaves together: two or three bytes each, and nanoseconds a row
 MAX_VALUES = 4_000_000  # that leaves hold
 MIN_ROWS = 10  # of a background
 TOGETHER = 4096  # leaves of which patterns are found at once
@@ -118,14 +118,18 @@ def _by_size(paths: Paths, numbers: Sequence[Array]) -> tuple[list[_Leaves], Arr
         raise CannotExplainError(f"its leaves ask for more than {SIZES[-1]} columns")
     dtype = np.min_scalar_type(number.max(initial=0))
     parts = []
+    # Those that add to the same output stand together, so that others need not be thought of.
+    order = np.argsort((paths.values != 0).argmax(axis=1), kind="stable")
+    row = np.empty(len(order), dtype=np.intp)
     for size, smaller in zip(SIZES, (0, *SIZES), strict=False):
-        own = (needed > smaller) & (needed <= size)
-        if not own.any():
+        is_own = (needed > smaller) & (needed <= size)
+        own = order[is_own[order]]
+        if not len(own):
             continue
-        conditions = np.zeros((np.count_nonzero(own), size), dtype=dtype)
-        row = (np.cumsum(own) - 1)[leaf]
-        theirs = own[leaf]
-        conditions[row[theirs], places[theirs]] = number[theirs]
+        row[own] = np.arange(len(own))
+        conditions = np.zeros((len(own), size), dtype=dtype)
+        theirs = is_own[leaf]
+        conditions[row[leaf[theirs]], places[theirs]] = number[theirs]
         parts.append(_Leaves(size, conditions, paths.values[own]))
     return parts, paths.values[needed == 0].sum(axis=0)
 

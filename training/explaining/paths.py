@@ -26,7 +26,7 @@ class On(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """What leaves hold (leaves, n), of all that can be reached, and their conditions."""
+    """What leaves hold (leaves, n), of all that add anything to some row, and their conditions."""
 
     values: Array
     conditions: Sequence[On]
@@ -121,14 +121,14 @@ def _restricted(
 def _ends(
     nodes: _Nodes, asked: Sequence[Restricted]
 ) -> Iterator[tuple[Array, Sequence[tuple[Array, Array]]]]:
-    """Give leaves that can be reached, and of each column which of these ask, and what is left."""
+    """Give leaves that add anything, and of each column which of these ask, and what is left."""
     widest = max(1, sum(restricted.start(1).nbytes for restricted in asked))
     sizes = np.diff(np.append(nodes.roots, len(nodes.left)))
     part = np.cumsum(sizes) * widest // MAX_STATE
     for number in np.unique(part):
         for found, states in _walk(nodes, asked, nodes.roots[part == number]):
             empty = [r.is_empty(state) for r, state in zip(asked, states, strict=True)]
-            there = ~np.any(empty, axis=0) if empty else np.ones(len(found), dtype=bool)
+            there = nodes.value[found].any(axis=1) & ~np.any(empty, axis=0)
             kept = []
             for restricted, state in zip(asked, states, strict=True):
                 own = ~restricted.is_whole(state[there])
