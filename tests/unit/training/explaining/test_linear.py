@@ -50,6 +50,7 @@ class Explained:
     """A fitted model, and its explanations in closed form."""
 
     def __init__(self, estimator: Estimator, description: Description, table: Table) -> None:
+        """Explain a model by what training makes of it."""
         self.model = FittedEstimator(estimator, description)
         self.outputs = Outputs(description)
         self.rows = rows_of(table)
@@ -74,7 +75,7 @@ class Explained:
         ask = getattr(part, "decision_function", part.predict)
         raw = np.asarray(ask(self.images.encoded(rows))).reshape(len(rows), -1)
         if self.output == "log-ratio":
-            return raw - raw.mean(axis=1, keepdims=True)
+            return np.asarray(raw - raw.mean(axis=1, keepdims=True))
         return np.hstack((-raw, raw)) if len(self.outputs.all) > raw.shape[1] else raw
 
 
@@ -202,7 +203,7 @@ def test_what_is_no_weighted_sum_is_told(
 @pytest.mark.parametrize("scaler", [SplineTransformer(), MinMaxScaler(clip=True)], ids=str)
 def test_a_number_of_which_no_line_is_made_is_told(scaler: Estimator) -> None:
     estimator = make_pipeline(clone(scaler), LogisticRegression())
-    with pytest.raises(CannotExplainError, match="what is made of 'sepal.*' is no line"):
+    with pytest.raises(CannotExplainError, match=r"what is made of 'sepal.*' is no line"):
         Explained(*described(estimator, flowers()), flowers())
 
 
