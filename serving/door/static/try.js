@@ -93,7 +93,7 @@ function control(spec, at) {
 	const unknown = nullable && h("input", { type: "checkbox" });
 	let slider = null, scale = [];
 	if (isRange) {
-		// Numbers that a person would type; but the ends as they are.
+		// Short numbers, but the ends as they are.
 		const digit = 10 ** Math.floor(Math.log10((high - low) / 200));
 		const typed = (x) => (isWhole || x === low || x === high ? x : +(Math.round(x / digit) * digit).toPrecision(12));
 		slider = h("input", { type: "range", min: low, max: high, step: isWhole ? 1 : "any", "aria-label": name,
@@ -228,7 +228,7 @@ const told = (got) => views(got).map(({ target, several, label, each, name, shar
 		h("p.big", h("data", { value: keyOf(label) }, bdi(isNumber ? num(label) : keyOf(label))), shares && name && h("small", pct(each[name]))),
 		isNumber ? among(label, predicted?.edges ?? [])
 		: each ? [bars(rows, shares ? pct : num, shares && [0, 1], rest),
-			h("small", !shares ? "Scores, not probabilities." : predicted ? "The line in a bar: the share in training." : "")]
+			h("small", !shares ? "Scores, not probabilities." : predicted ? "Line in a bar: share in training." : "")]
 		: h("small", score != null ? ["Score ", h("data", { value: score }, num(score)), ": below zero for outliers."]
 			: predicted ? `So are ${pct(shareOf(predicted, keyOf(label)) ?? 0)} in training.` : "This model tells no probabilities."));
 });
@@ -237,7 +237,7 @@ const told = (got) => views(got).map(({ target, several, label, each, name, shar
 function among(x, edges) {
 	const first = edges[0], last = edges.at(-1), at = Math.min(100, Math.max(0, 20 + (60 * (x - first)) / (last - first)));
 	return edges.length > 1 && [h("div.track", h("i", { style: "left:20%;width:60%" }), h("b", { style: `left:${at}%` })),
-		h("small", `Most of training: ${num(first)} to ${num(last)}; its middle: ${num(edges[edges.length >> 1])}.`)];
+		h("small", `Most of training: ${num(first)} to ${num(last)}, median ${num(edges[edges.length >> 1])}.`)];
 }
 
 function settled(got) {
@@ -338,7 +338,7 @@ function columns({ spec: { trained }, token, points }, ys, now, of, ends) {
 
 function line({ name, spec: { trained, quantiles }, token, points }, ys, now, of, ends) {
 	const { minimum: low, maximum: high } = trained, x = +token, isThere = token !== "null" && x >= low && x <= high;
-	const W = $("use").clientWidth, H = 150, L = 54, R = W - 6, B = H + 40, write = ends ? pct : num;
+	const W = $("told").clientWidth, H = 150, L = 54, R = W - 6, B = H + 40, write = ends ? pct : num;
 	let [least, most] = ends ?? [Math.min(now, ...ys), Math.max(now, ...ys)];
 	if (least === most) [least, most] = [least - 1, most + 1];
 	const X = (x) => L + ((R - L) * (x - low)) / (high - low), Y = (y) => 8 + ((H - 12) * (most - y)) / (most - least);
