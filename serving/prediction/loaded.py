@@ -17,6 +17,8 @@ from serving.prediction.predictor import Predictor, compute
 from serving.settings import Settings
 from serving.telemetry import Listeners, log
 
+OFF = "SERVING_EXPLAIN=off"
+
 
 class Loaded:
     """Reads rows for it, predicts them, and knows what is public about it."""
@@ -33,7 +35,8 @@ class Loaded:
         description = verified.description
         self.about = About(description, str(verified.tag.version))
         counts = metrics.of(self.about)
-        self.info = model_info(verified, settings.runtime)
+        why_unexplained = "" if settings.explain else OFF
+        self.info = model_info(verified, settings.runtime, why_unexplained)
         self.card = verified.card
         self.rows = Rows(description.features, settings.max_batch_rows, description.ignored)
         self.compute = partial(compute, model.predict)
@@ -83,7 +86,7 @@ class Loaded:
         """
         explained = verified.description.explained
         if not settings.explain:
-            return "SERVING_EXPLAIN=off"
+            return OFF
         if isinstance(explained, str):
             return explained
         try:
@@ -99,7 +102,7 @@ class Loaded:
         except Exception as exc:
             raise ModelError(
                 f"model {verified.tag} can't explain its example: {exc!r}; train it again, or set "
-                "SERVING_EXPLAIN=off"
+                f"{OFF}"
             ) from exc
         return explaining
 

@@ -379,6 +379,7 @@ async def test_as_many_rows_are_explained_as_the_settings_say(
         await loaded.predictor.ask(replace(EXPLAINED_HAM, rows=[HAM, HAM]))
     with loading(explainable, metrics, explain=False) as loaded:
         assert not loaded.explains
+        assert loaded.info["explained"] == {"why_not": "SERVING_EXPLAIN=off"}
         with pytest.raises(Problem, match="not explained: SERVING_EXPLAIN=off"):
             await loaded.predictor.ask(EXPLAINED_HAM)
 
