@@ -80,7 +80,7 @@ REGRESSORS: Mapping[str, Estimator] = {
 def tables() -> dict[str, Table]:
     """Make the tables."""
     rng = np.random.default_rng(0)
-    numbers = frame_of(rng.normal(5, 2, (ROWS, 8)).round(2))
+    numbers = frame_of(rng.normal(5, 2, (ROWS, 8)))
     whole = frame_of(rng.integers(-3, 9, (ROWS, 4)))
     whole["c3"] *= 10**12
     flags = frame_of(rng.random((ROWS, 4)) < 0.4)

@@ -20,20 +20,13 @@ from tests.server import BIN, ROOT
 JUDGE = BIN.parent / "judges" / "shap" / "bin" / "python"
 ALIKE = 1e-6
 ROWS = 5
-# Of whole numbers and of gaps there are two classes, of numbers three: each output is among them.
+# Of sixty columns there are two classes, of numbers three: each output is among them. No number is
+# at a threshold, where shap, which has these in 32 bits, takes the other side now and then.
 MODELS = (
-    ("whole numbers", "linear"),
-    ("whole numbers", "ridge"),
-    ("numbers", "ridge"),
-    ("numbers", "forest"),
-    ("whole numbers", "forest"),
-    ("numbers", "extra trees"),
-    ("whole numbers", "boosting"),
-    ("whole numbers", "histogram boosting"),
-    ("gaps", "histogram boosting"),
-    ("numbers", "support vectors"),
-    ("whole numbers", "support vectors"),
-    ("numbers", "neighbours"),
+    *(("sixty columns", name) for name in ("linear", "ridge", "forest", "boosting")),
+    *(("numbers", name) for name in ("ridge", "forest", "extra trees")),
+    *(("numbers", name) for name in ("support vectors", "neighbours")),
+    *((table, "histogram boosting") for table in ("sixty columns", "gaps")),
 )
 
 

@@ -17,13 +17,11 @@ from typing import Any
 import joblib
 import numpy as np
 import shap
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 LINEAR = (LogisticRegression, RidgeClassifier)
-BINNING = (HistGradientBoostingClassifier,)  # which compare doubles
 BY_ASKING = (KNeighborsClassifier, SVC)
 
 
@@ -41,9 +39,6 @@ def explained(pipeline: Any, background: Any, rows: Any) -> tuple[Any, Any]:  # 
         masker = shap.maskers.Independent(background, max_samples=len(background))
         explainer = shap.LinearExplainer(part, masker)
         return explainer.expected_value, explainer.shap_values(rows)
-    if not isinstance(part, BINNING):
-        # Trees of scikit-learn see floats of 32 bits; shap makes the rows such, and not these.
-        background = background.astype(np.float32)
     explainer = shap.TreeExplainer(part, background, feature_perturbation="interventional")
     return explainer.expected_value, explainer.shap_values(rows, check_additivity=False)
 
