@@ -13,7 +13,8 @@ neighbours are asked for again, alone. Jobs that nobody waits for any more, beca
 has passed or their client has gone, are dropped before the model sees them.
 
 Other work with the model, such as explaining, is brought in short parts. They wait in a lane of
-their own, which runs one of them when each other lane has had its turn.
+their own, which runs one of them when each other lane has had its turn. What is quick does not even
+wait for that one.
 
 No job waits in vain. One that would wait for longer than callers have patience, or for more items
 than there is room for, is refused at once with 503.
@@ -88,6 +89,7 @@ class Batcher(Generic[Item, Result]):
         # What found all idle, and starts unless others join it first.
         self._first: Job[Item, Result] | None = None
         self._told_waiting = 0
+        self._looks = False  # soon, whether something is quick while a part keeps the thread busy
         # True from the moment a batch is due until the model is found idle with nothing waiting.
         self._active = False
         self._started_s: float | None = None
@@ -135,6 +137,8 @@ class Batcher(Generic[Item, Result]):
         lane.add([job])
         if not self._active:
             self._begin()
+        elif self._runs_a_part:
+            self._look_beside()
         self._tell(0)
         return job
 
@@ -240,6 +244,35 @@ class Batcher(Generic[Item, Result]):
         else:
             self._start([job], self._lane_for(job))
 
+    @property
+    def _runs_a_part(self) -> bool:
+        return self._running is self._parts and self._started_s is not None
+
+    def _look_beside(self) -> None:
+        """Look one turn later, as `_begin` does, for what is quick while a part runs."""
+        if self._max_at_once and not self._looks:
+            self._looks = True
+            self._loop.call_soon(self._loop.call_soon, self._run_beside)
+
+    def _run_beside(self) -> None:
+        """Run what waits, if it is quick, while the thread is busy with a part."""
+        self._looks = False
+        is_quick = 0 < self._few.waiting_items <= self._max_at_once
+        if not (is_quick and self._runs_a_part and self._run_at_once):
+            return
+        began_s = self._loop.time()
+        batch = self._few.take()
+        count = sum([len(job.items) for job in batch])
+        results = _results(self._run_at_once, batch)
+        if isinstance(results, Exception) or None in results:
+            self._few.add(batch)  # it is for the thread, or to be halved there
+            return
+        self._few.learn(count, 0, self._loop.time() - began_s)
+        self._tell(count)
+        for job in batch:
+            job.future.set_result(results[: len(job.items)])  # type: ignore[arg-type]
+            results = results[len(job.items) :]
+
     def _start_next(self) -> None:
         """Start a batch of the next lane that has one."""
         waiting = self.waiting_items
@@ -261,6 +294,8 @@ class Batcher(Generic[Item, Result]):
         self._running_items = count
         if lane is self._parts:
             self._batches.put((_done, batch))
+            if self._few.waiting_items:
+                self._look_beside()
             return
         self._tell(count)
         is_quick = count <= self._max_at_once and lane is not self._apart

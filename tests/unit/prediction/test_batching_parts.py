@@ -2,15 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from tests.unit.prediction.stories import (
     PATIENCE_S,
+    POISON,
     Desk,
     StillLoop,
     double,
+    fussy,
+    shy,
     still_story,
     story,
     turns,
@@ -104,16 +107,44 @@ async def test_a_part_waits_while_each_other_lane_has_its_turn_and_no_longer() -
 
 
 @story
-async def test_rows_that_are_quick_run_at_once_between_parts() -> None:
-    with Desk(at_once=double, max_at_once=1) as desk:
+async def test_rows_that_are_quick_run_at_once_beside_a_part() -> None:
+    with Desk(at_once=shy, max_at_once=2) as desk:
         parts = Parts(desk, is_open=False)
         waiting = [parts.submit(1), parts.submit(2)]
         await parts.busy()
-        job = await desk.accepted(5)
+        for _ in range(2):
+            assert await asyncio.gather(*(desk.submit(each) for each in (4, 6))) == [[8], [12]]
+        assert await desk.submit(3) == [6]
+        assert desk.batcher.running_s > 0
+        assert not any(part.done() for part in waiting)
         parts.gate.set()
-        assert await job == [10]
         assert await asyncio.gather(*waiting) == [1, 2]
     assert desk.batches == [[-1], [-2]]
+    assert [count for count, _ in desk.observed if count] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("items", [(4, 5), (1, 2, 3), (POISON,)], ids=["shy", "many", "failing"])
+@story
+async def test_what_is_not_quick_waits_for_the_part(items: tuple[int, ...]) -> None:
+    def run(items: list[int]) -> Sequence[int | None]:
+        fussy(items)
+        return shy(items)
+
+    with Desk(run, is_open=True, at_once=run, max_at_once=2) as desk:
+        parts = Parts(desk, is_open=False)
+        part = parts.submit(1)
+        await parts.busy()
+        jobs = [await desk.accepted(item) for item in items]
+        await turns()
+        assert desk.batcher.waiting_items == len(items)
+        parts.gate.set()
+        told = await asyncio.gather(*jobs, return_exceptions=True)
+        assert await part == 1
+        if POISON in items:
+            assert isinstance(told[0], ArithmeticError)
+        else:
+            assert told == [[2 * item] for item in items]
+        assert desk.batcher.waiting_items == 0
 
 
 @story
