@@ -11,12 +11,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from serving.console import show
 from serving.model.about import About
 from serving.model.code import module_of
-from serving.model.compiled import CompiledEstimator, CompiledGraph
 from serving.model.description import Compiled, Description, Explained, ExplainingMethod, Metrics
 from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Row
 from serving.model.state import StateError, read_state
-from serving.model.store import LoadedModel, save
+from serving.model.store import save
 from serving.model.wrapped import unwrapped
 from serving.settings import load_settings
 from training.card.card import card
@@ -31,6 +30,7 @@ from training.describing.evidence import Evidence
 from training.describing.packages import needed_by
 from training.errors import TrainingError
 from training.expected import expected, part_of
+from training.explaining.case import served
 from training.explaining.explain import explain
 from training.fitting.evaluation import Evaluation
 from training.fitting.pipeline import one_job
@@ -106,12 +106,13 @@ def publish(
             graph=graph,
         )
     description = description.model_copy(update={"explained": explained})
-    example = FittedEstimator(estimator, description).warm_up()
+    fitted = FittedEstimator(estimator, description)
+    example = fitted.warm_up()
     answer = About(description, version="").document(example)
     steps = steps_of(estimator)
     with progress("writing the model card"), threadpool_limits(limits=1):
-        model = served(estimator, description, graph)
         rows = scored_rows(estimator, description, table, evaluation)
+        model = served(fitted, graph)
         contributions = contributions_of(model, description, kept, rows, options.seed)
         found = find(description, evaluation, options.seed, contributions)
         page = card(description, evaluation, found, steps, answer, table.notes)
@@ -122,14 +123,6 @@ def publish(
     show(summary(str(tag), description, steps))
     warn_of_scores(evaluation)
     return description
-
-
-def served(estimator: Estimator, description: Description, graph: bytes | None) -> LoadedModel:
-    """Give what will answer, as `serving.model.store.load` makes it of what is saved."""
-    fitted = FittedEstimator(estimator, description)
-    if graph is None:
-        return fitted
-    return CompiledEstimator(CompiledGraph(graph), description, fitted)
 
 
 def scored_rows(

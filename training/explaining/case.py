@@ -41,6 +41,13 @@ class Pace(NamedTuple):
         return -(-rows // self.rows) * self.part_s
 
 
+def served(fitted: FittedEstimator, graph: bytes | None) -> FittedEstimator | CompiledEstimator:
+    """Give what will answer, as `serving.model.store.load` makes it of what is saved."""
+    if graph is None or isinstance(fitted.description.compiled, str):
+        return fitted
+    return CompiledEstimator(CompiledGraph(graph), fitted.description, fitted)
+
+
 @dataclass(frozen=True)
 class Case:
     """A model that is to be explained, and the rows by which that is found out."""
@@ -60,9 +67,7 @@ class Case:
     @cached_property
     def model(self) -> FittedEstimator | CompiledEstimator:
         """The model as it will be served."""
-        if self.graph is None or isinstance(self.description.compiled, str):
-            return self.fitted
-        return CompiledEstimator(CompiledGraph(self.graph), self.description, self.fitted)
+        return served(self.fitted, self.graph)
 
     @cached_property
     def outputs(self) -> Outputs:
