@@ -297,7 +297,7 @@ def test_a_model_that_takes_too_long_is_not_explained(
 
 @pytest.mark.usefixtures("by_asking")
 def test_a_model_of_very_many_columns_is_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "ASKED_ROWS", (40 * 11,))  # of 12 columns
+    monkeypatch.setattr(room, "ASKED_ROWS", (15 * 22,))  # a pair of permutations of 12 columns: 22
     model = model_of(LinearRegression(), wide())
     assert reason(model) == "it has too many columns to be asked about"
 
