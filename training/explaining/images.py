@@ -112,9 +112,11 @@ def images_of(
         _image(steps, at, column, np.flatnonzero(owned))
         for at, (column, owned) in enumerate(zip(columns, owners, strict=True))
     ]
-    shown = [*own, *hybrids(columns, MAX_ROWS, rng)]
-    _prove(steps, images, shown)
-    return Images(steps.part, owners.shape[1], images, steps.encoded, shown)
+    others = hybrids(columns, MAX_ROWS, rng)
+    # Not together, as what is made of a row might depend on its company.
+    matrix = np.concatenate((steps.encoded(own), steps.encoded(others)))
+    _prove(images, [*own, *others], matrix)
+    return Images(steps.part, owners.shape[1], images, steps.encoded, [*own, *others])
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +259,8 @@ class _Asked:
         return Column(numbers, missing if feature.nullable and missing.any() else None)
 
 
-def _prove(steps: _Steps, images: Sequence[Image], rows: Sequence[Row]) -> None:
-    """See that rows are made of nothing but what is made of each column, bit for bit."""
-    matrix = steps.encoded(rows)
+def _prove(images: Sequence[Image], rows: Sequence[Row], matrix: Array) -> None:
+    """See that a matrix of rows has nothing but what is made of each column, bit for bit."""
     for at, image in enumerate(images):
         values = [row[at] for row in rows]
         own = image.of(values)
@@ -268,5 +269,5 @@ def _prove(steps: _Steps, images: Sequence[Image], rows: Sequence[Row]) -> None:
             own = np.stack((own, image.table()[[places.of(value) for value in values]]))
         if not alike(own, matrix[:, image.columns]).all():
             raise CannotExplainError(
-                f"what is made of {image.feature.name!r} depends on other columns"
+                f"what is made of {image.feature.name!r} depends on other columns or rows"
             )

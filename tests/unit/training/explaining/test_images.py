@@ -15,25 +15,28 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
-    KBinsDiscretizer,
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
+    SplineTransformer,
     StandardScaler,
 )
 
-from serving.model.estimator import FittedEstimator
-from tests.unit.training.compiling.compiled import described, fitted, flowers, mixed
-from tests.unit.training.mixed import penguins
+from serving.model.description import Description
+from serving.model.estimator import Estimator, FittedEstimator
+from tests.unit.samples import regression, text
+from tests.unit.training.compiling.compiled import described, fitted, mixed, patients
 from training.describing.asking import UNSEEN
 from training.describing.describe import rows_of
 from training.explaining.images import CannotExplainError, Image, Images, images_of
 from training.table.table import Table, to_table
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 COUNT = 80
 
 
-def found(estimator: Any, description: Any, table: Table) -> Images:  # noqa: ANN401 (as `fitted` gives them)
+def found(estimator: Estimator, description: Description, table: Table) -> Images:
     model = FittedEstimator(estimator, description)
     return images_of(model, estimator, rows_of(table), np.random.default_rng(0))
 
@@ -44,11 +47,11 @@ def by_name(images: Images) -> dict[str, Image]:
 
 def sizes() -> Table:
     rng = np.random.default_rng(0)
-    size = rng.choice(["S", "M", "L"], COUNT).astype(object)
+    size = rng.choice(["small", "middle", "large"], COUNT).astype(object)
     frame = pd.DataFrame(
         {"size": size, "weight": rng.normal(size=COUNT), "ripe": rng.random(COUNT) < 0.5}
     )
-    frame["y"] = (size == "S") * 3.0 + frame["weight"]
+    frame["y"] = (size == "small") * 3.0 + frame["weight"]
     frame.loc[rng.random(COUNT) < 0.2, "weight"] = np.nan
     return to_table(frame, ["y"])
 
@@ -64,12 +67,14 @@ def test_each_column_decides_of_its_own_columns_of_the_matrix() -> None:
     assert len(image["width"].columns) == 2  # it, and whether it is missing
     colours = image["colour"]
     assert (colours.of(["rare"]) == colours.of([UNSEEN])).all()
-    assert (colours.of([None]) != colours.of([UNSEEN])).any()
     assert (colours.table() == colours.of(["blue", "green", "red", UNSEEN, None])).all()
     rows = rows_of(table)
     matrix = images.encoded(rows)
     for at, one in enumerate(images.all):
         assert (one.of([row[at] for row in rows]) == matrix[:, one.columns]).all()
+    count = image["count"]
+    assert (count.of([2, 2.0, 2.5]) == count.of([2])).all()  # a whole number
+    assert np.isfinite(count.of([2**70, -(2**70)])).all()
     shown = {row[at] for row in images.shown for at in (0, 1, 3)}
     assert {None, UNSEEN} < shown  # what is missing and unseen was looked at, too
 
@@ -80,23 +85,23 @@ def test_each_column_decides_of_its_own_columns_of_the_matrix() -> None:
     ids=["pipeline", "search"],
 )
 def test_a_pipeline_is_found_within_another(wrap: Callable[[Any], Any]) -> None:
-    inner = make_pipeline(StandardScaler(), make_pipeline(KBinsDiscretizer(3), Ridge()))
-    images = found(*described(wrap(inner), flowers()), flowers())
+    inner = make_pipeline(StandardScaler(), make_pipeline(SplineTransformer(3, degree=1), Ridge()))
+    images = found(*described(wrap(inner), patients()), patients())
     assert isinstance(images.part, Ridge)
-    assert [len(image.columns) for image in images.all] == [3] * 4
+    assert [len(image.columns) for image in images.all] == [3] * 10
 
 
 def test_a_bare_estimator_is_given_the_columns_themselves() -> None:
-    images = found(*described(Ridge(), flowers()), flowers())
-    assert [image.columns.tolist() for image in images.all] == [[0], [1], [2], [3]]
+    images = found(*described(Ridge(), patients()), patients())
+    assert [image.columns.tolist() for image in images.all] == [[at] for at in range(10)]
     numbers = [0.1, np.nextafter(0.1, 1), -1e300]
     assert images.all[2].of(numbers)[:, 0].tolist() == numbers
 
 
 def test_what_never_moves_belongs_to_the_first_column() -> None:
     constant = FunctionTransformer(lambda rows: np.column_stack((rows, np.ones(len(rows)))))
-    images = found(*described(make_pipeline(constant, Ridge()), flowers()), flowers())
-    assert images.all[0].columns.tolist() == [0, 4]
+    images = found(*described(make_pipeline(constant, Ridge()), patients()), patients())
+    assert images.all[0].columns.tolist() == [0, 10]
     assert images.all[0].of([7.5]).tolist() == [[7.5, 1.0]]
 
 
@@ -105,7 +110,7 @@ def test_what_no_request_may_have_is_not_asked_for() -> None:
     columns = make_column_transformer((OneHotEncoder(), [0]), (SimpleImputer(), [1, 2]))
     images = found(*described(make_pipeline(columns, Ridge()), table), table)
     size = by_name(images)["size"]
-    assert size.values == ("L", "M", "S")
+    assert size.values == ("large", "middle", "small")
     assert size.other == size.feature.example
     assert (size.of(["none of them", None]) == size.of([size.other])).all()
 
@@ -113,22 +118,14 @@ def test_what_no_request_may_have_is_not_asked_for() -> None:
 def test_categories_that_the_table_lacks_are_told_apart() -> None:
     table = sizes()
     known = OrdinalEncoder(
-        categories=[["XS", "S", "M", "L", "XL"]],
+        categories=[["tiny", "small", "middle", "large", "huge"]],
         handle_unknown="use_encoded_value",
         unknown_value=-1,
     )
     columns = make_column_transformer((known, [0]), (SimpleImputer(), [1, 2]))
     images = found(*described(make_pipeline(columns, Ridge()), table), table)
-    assert by_name(images)["size"].values == ("L", "M", "S", "XL", "XS")
-    assert by_name(images)["size"].table().ravel().tolist()[:-1] == [3, 2, 1, 4, 0, -1]
-
-
-def test_whole_numbers_are_given_as_such() -> None:
-    table = mixed()
-    images = found(*fitted(Ridge(), table), table)
-    count = by_name(images)["count"]
-    assert (count.of([2, 2.0, 2.5]) == count.of([2])).all()
-    assert np.isfinite(count.of([2**70, -(2**70)])).all()
+    assert by_name(images)["size"].values == ("huge", "large", "middle", "small", "tiny")
+    assert by_name(images)["size"].table().ravel().tolist()[:-1] == [4, 3, 2, 1, 0, -1]
 
 
 def test_codes_of_categories_are_those_that_trees_compare() -> None:
@@ -153,17 +150,20 @@ def test_codes_of_categories_are_those_that_trees_compare() -> None:
             make_column_transformer((PCA(2), [0, 1]), remainder="passthrough"),
             "'pca' of ColumnTransformer mixes columns",
         ),
-        (FunctionTransformer(lambda rows: rows - rows.mean(axis=0)), "depends on other columns"),
-        (FunctionTransformer(lambda rows: rows.astype(str)), "takes other than numbers"),
+        (
+            FunctionTransformer(lambda rows: rows - rows.mean(axis=0)),
+            "depends on other columns or rows",
+        ),
+        (FunctionTransformer(lambda rows: np.full(rows.shape, "text")), "takes other than numbers"),
     ],
     ids=["PCA", "products", "a part", "its company", "strings"],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_step_that_mixes_columns_is_named(step: Any, why: str) -> None:  # noqa: ANN401
-    estimator, description = described(make_pipeline(StandardScaler(), Ridge()), flowers())
-    estimator.steps.insert(1, ("step", step.fit(flowers().frame.to_numpy())))
+    estimator, description = described(make_pipeline(StandardScaler(), Ridge()), patients())
+    estimator.steps.insert(1, ("step", step.fit(patients().frame.to_numpy())))
     with pytest.raises(CannotExplainError, match=why):
-        found(estimator, description, flowers())
+        found(estimator, description, patients())
 
 
 def test_gaps_that_are_filled_by_other_columns_are_seen() -> None:
@@ -171,7 +171,7 @@ def test_gaps_that_are_filled_by_other_columns_are_seen() -> None:
     columns = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore"), [0]), (KNNImputer(), [1, 2])
     )
-    with pytest.raises(CannotExplainError, match="'knnimputer' of ColumnTransformer mixes"):
+    with pytest.raises(CannotExplainError, match="'weight' depends on other columns"):
         found(*described(make_pipeline(columns, Ridge()), table), table)
 
 
@@ -185,6 +185,6 @@ def test_unseen_strings_that_are_not_alike_are_seen() -> None:
 
 
 def test_texts_are_not_told_apart() -> None:
-    table = penguins(100, 0)
+    model = FittedEstimator(Ridge(), regression("y", features=(text("note"),)))
     with pytest.raises(CannotExplainError, match="texts"):
-        found(*fitted(LogisticRegression(), table), table)
+        images_of(model, Ridge(), [("a note",)], np.random.default_rng(0))
