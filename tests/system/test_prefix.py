@@ -48,6 +48,14 @@ TRY_IT_OUT = """(async () => {
     return [(await find(".request-url pre")).textContent, parseInt(status.textContent)];
 })()"""
 
+ANSWERED = """(async () => {
+    for (;;) {
+        const answer = document.querySelector("#answer data");
+        if (answer) return [location.href, answer.value];
+        await new Promise((done) => setTimeout(done, 50));
+    }
+})()"""
+
 
 @pytest.fixture(scope="module")
 def below(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -122,6 +130,13 @@ def test_what_a_person_tries_out_on_the_page_reaches_the_service(
     with devtools(tmp_path) as browser:
         tried = asyncio.run(run_in(browser, f"{below}/", TRY_IT_OUT))
     assert tried == [f"{below}/predict", 200]
+
+
+def test_the_page_to_try_a_model_finds_it_from_the_model_card(below: str, tmp_path: Path) -> None:
+    with devtools(tmp_path) as browser:
+        tried = asyncio.run(run_in(browser, f"{below}/models/iris/try", ANSWERED))
+    assert tried[0].startswith(f"{below}/try#model=iris&data=")
+    assert tried[1] == "versicolor"
 
 
 async def run_in(browser: str, url: str, script: str) -> Any:  # noqa: ANN401 (any JSON)

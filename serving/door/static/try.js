@@ -192,7 +192,6 @@ function views(got) {
 		const of = (member) => (several && member ? member[at] : member);
 		const label = of(got.prediction), shares = of(got.probabilities);
 		const each = shares ?? got.scores;
-		// 1.0 as a key is 1 as a label.
 		const name = Object.keys(each ?? {}).find((name) => name === keyOf(label) || +name === label);
 		return { target, several, label, each, name, shares, score: got.score, predicted: info.predicted?.find((one) => one.target === target) };
 	});
@@ -228,7 +227,7 @@ const told = (got) => views(got).map(({ target, several, label, each, name, shar
 		h("p.big", h("data", { value: keyOf(label) }, bdi(isNumber ? num(label) : keyOf(label))), shares && name && h("small", pct(each[name]))),
 		isNumber ? among(label, predicted?.edges ?? [])
 		: each ? [bars(rows, shares ? pct : num, shares && [0, 1], rest),
-			h("small", !shares ? "Scores, not probabilities." : predicted ? "Line in a bar: share in training." : "")]
+			h("small", !shares ? "Scores, not probabilities." : predicted ? "Line in a bar: training share." : "")]
 		: h("small", score != null ? ["Score ", h("data", { value: score }, num(score)), ": below zero for outliers."]
 			: predicted ? `So are ${pct(shareOf(predicted, keyOf(label)) ?? 0)} in training.` : "This model tells no probabilities."));
 });
