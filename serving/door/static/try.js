@@ -29,7 +29,7 @@ const button = (text, onclick) => h("button", { type: "button", onclick }, text)
 
 function num(x) {
 	const size = Math.abs(x);
-	if (!size) return String(x);
+	if (!size || typeof x === "string") return String(x);
 	return size >= 1e12 || size < 1e-4 ? x.toExponential(2) : String(+(size < 1000 ? x.toPrecision(5) : x.toFixed(1)));
 }
 const pct = (p) => (p > 0 && p < 5e-4 ? "< 0.1 %" : p < 1 && p >= 0.9995 ? "> 99.9 %" : `${(100 * p).toFixed(1)} %`);
@@ -63,13 +63,13 @@ function failed(error, retry) {
 	else if (after) {
 		tell(`Not answered: ${message}. Asking again in ${after} s.`);
 		waiting ??= setTimeout(() => { waiting = null; again(); }, 1000 * after);
-	} else if (errors) tell(`Not accepted: ${errors.length} of the values.`, ...mark(errors, true));
+	} else if (errors) tell(`Not accepted: ${errors.length}.`, ...mark(errors, true));
 	else tell(status ? `Not answered: ${message}. ` : "The service can’t be reached. ", button("Try again", retry));
 }
 
 // Controls
 
-// What is no number goes out as a text, and the service says what is wrong.
+// What is no number goes out as text; the service says what is wrong.
 const numeral = (text) => (NUMBER.test(text) ? text : text && isFinite(text) ? String(+text) : json(text));
 
 function control(spec, at) {
@@ -93,7 +93,7 @@ function control(spec, at) {
 	const unknown = nullable && h("input", { type: "checkbox" });
 	let slider = null, scale = [];
 	if (isRange) {
-		// Short numbers, but the ends as they are.
+		// Short numbers, but exact ends.
 		const digit = 10 ** Math.floor(Math.log10((high - low) / 200));
 		const typed = (x) => (isWhole || x === low || x === high ? x : +(Math.round(x / digit) * digit).toPrecision(12));
 		slider = h("input", { type: "range", min: low, max: high, step: isWhole ? 1 : "any", "aria-label": name,
@@ -273,7 +273,7 @@ function contributions({ target, of, output, base, contributions, exact, standar
 	const amount = (x) => (output === "probability" ? `${(100 * x).toFixed(1)} %` : digits > 6 ? x.toExponential(1) : x.toFixed(digits));
 	const signed = (x) => (x < 0 ? "−" : "+") + amount(Math.abs(x));
 	return [bars(rows, signed), h("small", `On average ${amount(base)}; all contributions, ${signed(total)}, make it ${amount(base + total)}: the ${OUTPUTS[output] ?? output}`,
-		/value|score/.test(output) ? "" : [" of ", bdi(keyOf(of))], target && [" (", bdi(target), ")"], ".",
+		output === "value" || of === "score" ? "" : [" of ", bdi(keyOf(of))], target && [" (", bdi(target), ")"], ".",
 		exact ? "" : " Estimated; thin lines: ± one standard error.")];
 }
 
@@ -321,23 +321,23 @@ function draw() {
 	const { field, predictions } = curve;
 	whatIf(views(answer.got).slice(0, 4).map((view, at) => {
 		const ys = predictions.map((each) => drawn(views(each)[at], view.name)), now = drawn(view, view.name);
-		const of = view.shares ? `Probability of ${keyOf(view.label)}` : view.target || "Score";
+		const of = view.each ? `${view.shares ? "Probability" : "Score"} of ${view.name}` : view.target || "Score";
 		return (field.isCurve && typeof now === "number" ? line : columns)(field, ys, now, of, view.shares && [0, 1]);
 	}));
 }
 
-function columns({ spec: { trained }, token, points }, ys, now, of, ends) {
+function columns({ spec: { trained }, token, points, isCurve }, ys, now, of, ends) {
 	const counts = Object.entries(trained?.categories ?? {}), rows = sum(counts.map((each) => each[1])) + (trained?.rare_rows ?? 0);
 	const each = points.map((point, at) => {
 		const seen = counts.find(([name]) => name === plain(point));
-		return { name: plain(point) + (seen ? ` · ${pct(seen[1] / rows)}` : ""), x: ys[at], strong: point === token };
+		return { name: (isCurve ? num(+point) : plain(point)) + (seen ? ` · ${pct(seen[1] / rows)}` : ""), x: ys[at], strong: point === token };
 	});
 	return [bars(each, ends ? pct : num, ends, counts.length - POINTS + 1), h("small", `${of}; beside each value its share in training.`)];
 }
 
 function line({ name, spec: { trained, quantiles }, token, points }, ys, now, of, ends) {
 	const { minimum: low, maximum: high } = trained, x = +token, isThere = token !== "null" && x >= low && x <= high;
-	const W = $("told").clientWidth, H = 150, L = 54, R = W - 6, B = H + 40, write = ends ? pct : num;
+	const W = $("told").clientWidth, H = 150, L = 60, R = W - 6, B = H + 40, write = ends ? pct : num;
 	let [least, most] = ends ?? [Math.min(now, ...ys), Math.max(now, ...ys)];
 	if (least === most) [least, most] = [least - 1, most + 1];
 	const X = (x) => L + ((R - L) * (x - low)) / (high - low), Y = (y) => 8 + ((H - 12) * (most - y)) / (most - least);
