@@ -17,7 +17,7 @@ import pytest
 from serving.door.auth import new_key
 from tests.server import BATCH, BIN, PATIENCE_S, ROOT, Server, run_python, serving
 from tests.system.browsing import CONTROL, LOOKED_S, Page, devtools, page_in
-from tests.trained import copy_of
+from tests.trained import copy_of, train_iris
 
 AXE = BIN.parent / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE_PX, DESK_PX = 360, 1200
@@ -35,7 +35,7 @@ Steps = Callable[[Page], Awaitable[None]]
 
 def train(folder: Path) -> None:
     """Train the default model, and one whose columns and categories a page has to escape."""
-    run_python(folder, "train.py", "--name", "iris")
+    train_iris(folder)
     rng = np.random.default_rng(0)
     rooms, rows = rng.integers(1, 9, 200).astype(float), 200
     rooms[rng.random(rows) < 0.2] = np.nan
