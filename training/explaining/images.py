@@ -44,9 +44,9 @@ class Image:
     category (`Places`: others, and a missing one, come on top), None where it is a number. What
     always is the same belongs to the first column.
 
-    ``of`` gives what is made of values: an array (values, columns). It never fails: of what no
-    request may have (None, where none may be missing) it gives something, as of the example.
-    ``other`` is one that is none of ``values``, or the example, if no request may have others.
+    ``of`` gives what is made of values: an array (values, columns). Of what no request may have, as
+    None where none may be missing, it gives what is made of the example; only numbers are asked for
+    as they are. ``other`` is none of ``values``, or the example, if no request may have others.
     """
 
     feature: Feature

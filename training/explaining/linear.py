@@ -83,10 +83,10 @@ def build(images: Images, background: Sequence[Row], description: Description) -
 
 def _asks(part: Estimator, description: Description) -> tuple[Ask, ExplainedOutput]:
     """Give what asks an estimator for what may be a sum, and what that is of its answers."""
+    if why_none := Outputs(description).why_none:
+        raise CannotExplainError(why_none)
     if description.task == "regression":
         return part.predict, "value"
-    if description.task not in {"classification", "outlier-detection"}:
-        raise CannotExplainError("it has no number to explain")
     name = type(part).__name__
     if not hasattr(part, "decision_function"):
         raise CannotExplainError(f"{name} is no weighted sum of its columns")
@@ -98,7 +98,7 @@ def _asks(part: Estimator, description: Description) -> tuple[Ask, ExplainedOutp
 
 
 def _sum_of(ask: Ask, shown: Array, name: str) -> _Sum:
-    """Find out the weights of a weighted sum, and that it is none but that."""
+    """Find out the weights of a weighted sum, and that it is nothing but that."""
     width = shown.shape[1]
     sizes = np.abs(shown).max(axis=0, initial=0.0)
     steps = np.exp2(np.ceil(np.log2(np.where(sizes > 0, sizes, 1.0))))  # so that products are exact
@@ -108,10 +108,14 @@ def _sum_of(ask: Ask, shown: Array, name: str) -> _Sum:
         at = np.arange(first, min(first + MAX_AT_ONCE, width))
         matrix = np.zeros((len(at), width))
         matrix[np.arange(len(at)), at] = steps[at]
-        weights[at] = (_asked(ask, matrix, name) - start) / steps[at, np.newaxis]
+        weights[at] = _asked(ask, matrix, name)
     total = _Sum(weights, start)
-    parts = np.abs(shown) @ np.abs(weights) + np.abs(start)
-    if not (np.abs(_asked(ask, shown, name) - total.of(shown)) <= SUM * parts).all():
+    with np.errstate(all="ignore"):  # what is no sum may be anything
+        weights -= start
+        weights /= steps[:, np.newaxis]
+        parts = np.abs(shown) @ np.abs(weights) + np.abs(start)
+        away = np.abs(_asked(ask, shown, name) - total.of(shown))
+    if not (away <= SUM * parts).all():
         raise CannotExplainError(f"{name} is no weighted sum of its columns")
     return total
 
@@ -175,7 +179,7 @@ def _line(
     of_known = slope * (known - reference).sum()
     mean = (of_known + missing * (len(own) - len(known))) / len(own)
     # Nothing less zero is zero: no contribution is to be -0.
-    return _Line(reference, slope, 0.0 - mean, missing - mean)
+    return _Line(reference, slope, 0.0 - mean, missing - mean + 0.0)
 
 
 def _doubles(values: Sequence[Value]) -> Array:

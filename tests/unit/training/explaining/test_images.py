@@ -128,6 +128,17 @@ def test_categories_that_the_table_lacks_are_told_apart() -> None:
     assert by_name(images)["size"].table().ravel().tolist()[:-1] == [4, 3, 2, 1, 0, -1]
 
 
+def test_numbers_that_are_taken_for_categories_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"code": rng.choice([10, 20, 40], COUNT), "x": rng.normal(size=COUNT)})
+    table = to_table(frame.assign(y=frame["code"] + rng.normal(size=COUNT)), ["y"])
+    columns = make_column_transformer((OneHotEncoder(), [0]), remainder="passthrough")
+    images = found(*described(make_pipeline(columns, Ridge()), table), table)
+    code = by_name(images)["code"]
+    assert code.values == (10, 20, 40)
+    assert code.of([10, 40]).tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
 def test_codes_of_categories_are_those_that_trees_compare() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.normal(size=COUNT), "code": rng.integers(2, 5, COUNT)})
