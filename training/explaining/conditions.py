@@ -72,11 +72,10 @@ class Ranges:
         )
         places = places.ravel()
         line = Line(image, feature, seen)
-        their = pairs[:, 0].astype(np.intp)
-        cuts, rises = line.cuts(their, pairs[:, 1])
+        cuts, rises = line.cuts(pairs[:, 0].astype(np.intp), pairs[:, 1])
         self.cuts = np.unique(cuts[np.isfinite(cuts)])
         ranks = np.where(cuts == -np.inf, -1, np.searchsorted(self.cuts, cuts))
-        self._ranks, self._rises = ranks[places], rises[their][places]
+        self._ranks, self._rises = ranks[places], rises[places]
         gap = image.of([None])[0][columns]
         self._gaps = np.where(np.isnan(gap), splits.missing_left, gap <= splits.threshold)
 

@@ -1,6 +1,7 @@
 """Models of trees, their explanations by leaves, and what brute force finds."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from serving.explaining.attribution import Attribution, adds_up
 from serving.explaining.leaves import Leaves
 from serving.explaining.numbers import Outputs
+from serving.model.columns import by_columns
 from serving.model.description import Description
 from serving.model.estimator import FittedEstimator
 from serving.model.features import Number, Row, Value
@@ -15,7 +17,7 @@ from serving.model.outputs import Array
 from tests.shapley import shapley
 from training.describing.describe import rows_of
 from training.explaining.images import images_of
-from training.explaining.leaves import build
+from training.explaining.leaves import build, thinned
 from training.table.table import Table
 
 Estimator = Any  # scikit-learn has no type for it
@@ -32,14 +34,12 @@ class Explained:
         self.outputs = Outputs(description)
         self.rows = rows_of(table)
         self.images = images_of(self.model, estimator, self.rows, np.random.default_rng(0))
-        self.background = self.images.shown[-BACKGROUND:]  # with gaps, and unseen categories
-        self.built = build(self.images, self.background, description)
-        self.way = Leaves(self.built.kept, description, self.numbers)
+        self.compare_with(self.images.shown[-BACKGROUND:])  # with gaps, and unseen categories
 
-    def numbers(self, rows: Sequence[Any]) -> Array:
+    def numbers(self, rows: Sequence[Row]) -> Array:
         """Give what the model answers to rows."""
-        predictions = self.model.predict(rows)
-        return np.array([self.outputs.of_prediction(p) for p in predictions if p is not None])
+        columns = by_columns(self.model.description.features, rows)
+        return self.outputs.of_answers(self.model.answers(columns))
 
     def outputs_of(self, rows: Sequence[Row]) -> Array:
         """Give what is explained of it."""
@@ -50,32 +50,40 @@ class Explained:
             return np.asarray(np.log(numbers) - np.log(numbers).mean(axis=1, keepdims=True))
         return numbers
 
-    def of(self, row: Row) -> Attribution:
-        """Explain a row, and see that it adds up to what the model answers."""
-        numbers = self.numbers([row])[0]
-        results = [part() for part in self.way.parts(row)]
-        attribution = self.way.joined(row, numbers, results)
-        assert adds_up(attribution, self.built.output, numbers), row
-        return attribution
+    def of(self, rows: Sequence[Row]) -> list[Attribution]:
+        """Explain rows, and see that it adds up to what the model answers."""
+        found = []
+        for row, numbers in zip(rows, self.numbers(rows), strict=True):
+            results = [part() for part in self.way.parts(row)]
+            found.append(self.way.joined(row, numbers, results))
+            assert adds_up(found[-1], self.built.output, numbers), row
+        return found
 
-    def assert_as_defined(self, row: Row, background: Sequence[Row] | None = None) -> None:
+    def compare_with(self, background: Sequence[Row]) -> None:
+        """Take others than are there to compare with."""
+        self.background = background
+        description = self.model.description
+        self.built = build(self.images, background, description)
+        self.way = Leaves(self.built.kept, description, lambda _: np.empty(0))
+
+    def assert_as_defined(self, rows: Sequence[Row]) -> None:
         """Compare with brute force."""
-        attribution = self.of(row)
-        base, contributions = shapley(self.outputs_of, row, background or self.background)
-        np.testing.assert_allclose(attribution.base, base, rtol=0, atol=1e-9)
-        np.testing.assert_allclose(attribution.contributions, contributions, rtol=0, atol=1e-9)
+        background = thinned(self.background, self.built.background_rows)
+        for row, attribution in zip(rows, self.of(rows), strict=True):
+            base, contributions = shapley(self.outputs_of, row, background)
+            np.testing.assert_allclose(attribution.base, base, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(attribution.contributions, contributions, rtol=0, atol=1e-9)
 
     def at_cuts(self) -> Iterator[Row]:
         """Make rows with numbers at which trees split, and their neighbours."""
         cuts = iter(self.built.kept.arrays.get("cuts", np.empty(0)).tolist())
         for told in self.built.kept.told["columns"]:
-            feature, place = self.images.all[told["feature"]].feature, told["feature"]
-            for number, cut in enumerate(next(cuts) for _ in range(told["cuts"])):
-                if number < CUTS and isinstance(feature, Number):
-                    for value in _beside(feature, cut):
-                        row = list(self.rows[number % len(self.rows)])
-                        row[place] = value
-                        yield tuple(row)
+            place, own = told["feature"], list(islice(cuts, told["cuts"]))
+            feature = self.images.all[place].feature
+            for row, cut in zip(self.rows, own[:: 1 + len(own) // CUTS], strict=False):
+                assert isinstance(feature, Number)
+                for value in _beside(feature, cut):
+                    yield (*row[:place], value, *row[place + 1 :])
 
 
 def _beside(feature: Number, cut: float) -> Iterator[Value]:
