@@ -140,13 +140,24 @@ def test_categories_may_be_codes_that_trees_compare() -> None:
 
 
 def test_histogram_boosting_may_split_by_categories_itself() -> None:
-    codes = np.arange(COUNT) * 7 % 11
-    table = lengths(code=codes, y=codes % 3 + np.arange(COUNT) / COUNT)
-    estimator = HistGradientBoostingRegressor(categorical_features=[3], **HISTOGRAM)
+    at = np.arange(COUNT) * 7 % 4
+    table = lengths(colour=[list("abcd")[i] for i in at], y=at % 2 + np.arange(COUNT) / COUNT)
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+    estimator = make_pipeline(
+        make_column_transformer(("passthrough", [0, 1, 2]), (codes, [3])),
+        HistGradientBoostingRegressor(categorical_features=[3], **HISTOGRAM),
+    )
     explained = Explained(*described(estimator, table), table)
     assert any(told["values"] for told in explained.built.kept.told["columns"])
-    explained.assert_as_defined([*explained.rows[:ROWS], (0.1, 0.2, 0.3, 4)])
-    explained.of([row for row in explained.images.shown if row[3] not in codes])
+    explained.assert_as_defined([*explained.rows[:ROWS], (0.1, 0.2, 0.3, "never seen")])
+
+
+def test_categories_among_plain_numbers_are_not_looked_for() -> None:
+    at = np.arange(COUNT) * 7 % 4
+    table = lengths(code=at, y=at % 2 + np.arange(COUNT) / COUNT)
+    estimator = HistGradientBoostingRegressor(categorical_features=[3], **HISTOGRAM)
+    with pytest.raises(CannotExplainError, match="its trees split by categories of 'code'"):
+        Explained(*described(estimator, table), table)
 
 
 def test_curves_and_steps_that_fall_and_rise_are_found_by_their_cuts() -> None:
