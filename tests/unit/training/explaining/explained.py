@@ -39,7 +39,7 @@ class Explained:
     def numbers(self, rows: Sequence[Row]) -> Array:
         """Give what the model answers to rows."""
         columns = by_columns(self.model.description.features, rows)
-        return self.outputs.of_answers(self.model.answers(columns))
+        return self.model.numbers(columns)
 
     def outputs_of(self, rows: Sequence[Row]) -> Array:
         """Give what is explained of it."""
