@@ -406,6 +406,7 @@ def test_the_document_is_valid_and_tells_of_all_that_is_served_but_what_its_page
         "GET /model/info",
         "GET /readyz",
         "GET /schema.json",
+        "GET /try",
         "GET /models",
         *(f"GET /models/iris/{part}" for part in ("card", "drift", "info")),
         *(f"POST /models/iris/predict{part}" for part in ("", "/batch")),
