@@ -16,7 +16,7 @@ from serving.model.features import Row
 from serving.model.outputs import Array
 from training.describing.asking import answers, some
 from training.explaining.background import published_rows, rows_of_training
-from training.explaining.images import CannotExplainError
+from training.explaining.built import CannotExplainError
 
 MAX_ROWS = 2000  # of the table, that are looked at
 MAX_ALONE = 200  # where each has to be asked by itself

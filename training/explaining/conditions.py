@@ -12,8 +12,9 @@ import numpy as np
 from serving.model.features import Number
 from serving.model.outputs import Array
 from training.compiling.tree import CategoricalSplit
+from training.explaining.built import CannotExplainError
 from training.explaining.cuts import Line
-from training.explaining.images import CannotExplainError, Image
+from training.explaining.images import Image
 
 
 class Splits(NamedTuple):

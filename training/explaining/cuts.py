@@ -12,7 +12,8 @@ import numpy as np
 
 from serving.model.features import Number
 from serving.model.outputs import Array
-from training.explaining.images import CannotExplainError, Image
+from training.explaining.built import CannotExplainError
+from training.explaining.images import Image
 
 GRID = 256  # numbers in the range of training, and as many up to the bounds
 NEAR = 64  # so few numbers are halved

@@ -24,7 +24,7 @@ from training.compiling.graph import CannotConvertError
 from training.compiling.lightgbm import SAME, objective_of, read, sigmoid_of
 from training.compiling.tree import CategoricalSplit, CategoricalSplits, Tree
 from training.compiling.trees import FORESTS, LOGISTIC, of_histogram, start_of, steps_of, tree_of
-from training.explaining.images import CannotExplainError
+from training.explaining.built import CannotExplainError
 
 NOT_ITS_RAW = "what its trees add up is not what it answers"
 

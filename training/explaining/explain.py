@@ -20,8 +20,9 @@ from serving.model.description import Description, Explained, ExplainingMethod
 from serving.model.estimator import Estimator
 from serving.model.features import Row
 from serving.model.outputs import Array
+from training.explaining.built import Built, CannotExplainError
 from training.explaining.case import BUDGET_S, MAX_BACKGROUND, Case
-from training.explaining.images import Built, CannotExplainError, Images, images_of
+from training.explaining.images import Images, images_of
 from training.explaining.leaves import build as as_leaves
 from training.explaining.linear import build as as_lines
 from training.explaining.proof import Candidate, prove

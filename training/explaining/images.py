@@ -8,15 +8,12 @@ own are alike, as long as they look at each column by itself.
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from serving.explaining.kept import Kept
 from serving.explaining.places import Places
 from serving.model.columns import Column, by_columns
-from serving.model.description import ExplainedOutput
 from serving.model.estimator import Estimator, FittedEstimator, TableLike
 from serving.model.features import Feature, Number, Row, Text, Value
 from serving.model.outputs import Array, dense
@@ -24,16 +21,13 @@ from serving.model.shortcut import PIPELINES
 from serving.model.wrapped import unwrapped
 from training.compiling.preparation import MAX_TABLE, vocabulary_of
 from training.describing.asking import some
+from training.explaining.built import CannotExplainError
 from training.explaining.owners import alike, hybrids, moved
 from training.explaining.tried import Tried, may_come, values_of
 
 MAX_ROWS = 200  # of the table, and as many that are put together of its values
 MAX_AT_ONCE = 4096  # rows that are prepared together
 MAX_EXACT = 2.0**53  # up to which doubles have all whole numbers
-
-
-class CannotExplainError(Exception):
-    """A way of explaining is not for this estimator; the message says why, in words for a user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +69,6 @@ class Images:
     all: Sequence[Image]
     encoded: Callable[[Sequence[Row]], Array]
     shown: Sequence[Row] = ()
-
-
-class Built(NamedTuple):
-    """What a way of explaining keeps, with how many rows of the background, and of which output."""
-
-    output: ExplainedOutput
-    kept: Kept
-    background_rows: int
 
 
 def images_of(

@@ -11,8 +11,9 @@ from serving.explaining.leaves import FEW, SIZES
 from serving.model.description import Description
 from serving.model.features import Row
 from serving.model.outputs import Array
+from training.explaining.built import Built, CannotExplainError
 from training.explaining.ensembles import ensemble_of
-from training.explaining.images import Built, CannotExplainError, Images
+from training.explaining.images import Images
 from training.explaining.paths import Paths, paths_of
 
 MAX_PATTERNS = 4_000_000  # of all leaves together: two or three bytes each, and nanoseconds a row

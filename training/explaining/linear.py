@@ -18,7 +18,8 @@ from serving.model.description import Description, ExplainedOutput
 from serving.model.estimator import Estimator
 from serving.model.features import Number, Row, Value
 from serving.model.outputs import Array, dense
-from training.explaining.images import MAX_EXACT, Built, CannotExplainError, Image, Images
+from training.explaining.built import Built, CannotExplainError
+from training.explaining.images import MAX_EXACT, Image, Images
 
 Ask: TypeAlias = Callable[[Array], Any]  # an estimator's own method
 

@@ -8,10 +8,11 @@ import numpy as np
 from serving.model.features import Row
 from serving.model.outputs import Array
 from training.compiling.tree import MAX_LEAVES
+from training.explaining.built import CannotExplainError
 from training.explaining.conditions import Ranges, Restricted, Sets, Splits
 from training.explaining.cuts import rounded
 from training.explaining.ensembles import Ensemble
-from training.explaining.images import CannotExplainError, Images
+from training.explaining.images import Images
 
 MAX_STATE = 2**26  # bytes for what is known of nodes that are looked at together
 

@@ -20,8 +20,8 @@ from serving.model.features import Row
 from serving.model.outputs import Array
 from training.compiling.hostile import hostile
 from training.describing.asking import some
+from training.explaining.built import Built, CannotExplainError
 from training.explaining.case import ROWS_AT_ONCE, Case
-from training.explaining.images import Built, CannotExplainError
 
 PROVEN_ROWS = 200  # half of them of the table
 PROVEN_BY_ASKING = 6  # as each takes a while

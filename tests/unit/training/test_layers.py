@@ -20,8 +20,8 @@ WINGS = {
     "around",
     "compiling": "company graph rounding tree trees floats preparation lightgbm xgboost boosters "
     "converters conversion hostile proof shortcut",
-    "explaining": "tried owners images ensembles linear cuts conditions paths leaves background "
-    "case proof explain",
+    "explaining": "built tried owners images ensembles linear cuts conditions paths leaves "
+    "background case proof explain",
     "card": "numbers drawing plots importance contributions findings card",
 }
 TOP = ("options", "expected", "publish", "learn", "sampled", "adopt", "train")
@@ -47,7 +47,8 @@ OF_SERVING = {
     "table.header": {"serving.files.delimiter"},
     "card.contributions": {"serving.explaining.explanation", "serving.explaining.kept"},
     "describing.reference": {"serving.drift.bins", "serving.drift.watch"},
-    "explaining.images": {"serving.explaining.kept", "serving.explaining.places"},
+    "explaining.built": {"serving.explaining.kept"},
+    "explaining.images": {"serving.explaining.places"},
     "explaining.linear": {
         "serving.explaining.kept",
         "serving.explaining.numbers",

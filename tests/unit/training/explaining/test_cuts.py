@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from serving.model.outputs import Array
 from tests.unit.samples import integer, number
+from training.explaining.built import CannotExplainError
 from training.explaining.cuts import Line, rounded
-from training.explaining.images import CannotExplainError, Image
+from training.explaining.images import Image
 
 FLOATS = st.floats(-1e6, 1e6)
 MAKES: dict[str, Callable[[Array], Array]] = {

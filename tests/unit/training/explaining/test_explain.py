@@ -30,9 +30,9 @@ from training.describing.describe import before_asking, rows_of
 from training.explaining import case as case_room
 from training.explaining import explain as room
 from training.explaining import proof
+from training.explaining.built import Built
 from training.explaining.case import BUDGET_S, Case, Pace
 from training.explaining.explain import explain
-from training.explaining.images import Built
 from training.fitting.evaluation import truth_of
 from training.fitting.pipeline import build_pipeline
 from training.table.table import Table

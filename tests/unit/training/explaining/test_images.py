@@ -28,7 +28,8 @@ from tests.unit.samples import regression, text
 from tests.unit.training.compiling.compiled import described, fitted, mixed, patients
 from training.describing.asking import UNSEEN
 from training.describing.describe import rows_of
-from training.explaining.images import CannotExplainError, Image, Images, images_of
+from training.explaining.built import CannotExplainError
+from training.explaining.images import Image, Images, images_of
 from training.table.table import Table, to_table
 
 pytestmark = pytest.mark.usefixtures("quick")

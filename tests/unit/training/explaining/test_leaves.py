@@ -35,8 +35,8 @@ from tests.unit.training.compiling.compiled import (
 )
 from tests.unit.training.explaining.explained import Explained
 from training.explaining import leaves
+from training.explaining.built import CannotExplainError
 from training.explaining.ensembles import ensemble_of
-from training.explaining.images import CannotExplainError
 from training.table.table import Table, to_table
 
 Estimator = Any  # scikit-learn has no type for it

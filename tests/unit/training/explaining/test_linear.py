@@ -37,7 +37,8 @@ from serving.model.outputs import Array
 from tests.shapley import shapley
 from tests.unit.training.compiling.compiled import described, fitted, flowers, mixed
 from training.describing.describe import rows_of
-from training.explaining.images import CannotExplainError, images_of
+from training.explaining.built import CannotExplainError
+from training.explaining.images import images_of
 from training.explaining.linear import build
 from training.table.table import Table, to_table
 
