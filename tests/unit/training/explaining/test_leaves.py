@@ -39,6 +39,8 @@ from training.explaining.built import CannotExplainError
 from training.explaining.ensembles import ensemble_of
 from training.table.table import Table, to_table
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 Estimator = Any  # scikit-learn has no type for it
 ROWS = 4  # that are compared with brute force
 COUNT = 60
