@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
-from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
@@ -120,7 +120,6 @@ def attribution(explanation: Explanation, model: Model, row: Row) -> Attribution
 ASKED: dict[str, tuple[Estimator, str | None, ExplainedOutput]] = {
     "neighbours": (KNeighborsClassifier(), "predict_proba", "probability"),
     "support vectors": (SVC(), "decision_function", "score"),
-    "forest": (RandomForestClassifier(10, random_state=0), "predict_proba", "probability"),
 }
 
 

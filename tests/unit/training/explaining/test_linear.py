@@ -145,20 +145,6 @@ def test_a_column_that_the_model_ignores_adds_exactly_nothing() -> None:
         assert contributions[3] != 0
 
 
-def test_columns_that_are_alike_to_the_model_get_the_same() -> None:
-    rng = np.random.default_rng(0)
-    one, other = rng.normal(size=(2, COUNT))
-    frame = pd.DataFrame({"a": [*one, *other], "b": [*other, *one]})
-    frame["y"] = 3 * frame["a"] + 3 * frame["b"]
-    estimator, description = fitted(Ridge(), to_table(frame, ["y"]))
-    explained = Explained(estimator, description, to_table(frame, ["y"]))
-    both = [(a, b) for a, b in explained.background] + [(b, a) for a, b in explained.background]
-    built = build(explained.images, both, description)
-    way = Linear(built.kept, description, lambda _: np.empty(0))
-    a, b = way.joined((0.7, 0.7), np.zeros(1), ()).contributions
-    assert a == pytest.approx(b, abs=1e-12)
-
-
 @pytest.mark.parametrize(
     "estimator",
     [
