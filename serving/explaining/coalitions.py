@@ -98,7 +98,7 @@ class _Hybrids:
 
 
 class Enumeration(_Hybrids):
-    """Asks about all coalitions of columns: of few."""
+    """Asks about all coalitions of columns, as Shapley's definition does: of few."""
 
     def __init__(self, kept: Kept, description: Description, ask: Ask) -> None:
         """Take what training has kept."""
@@ -160,10 +160,11 @@ class Sampled(_Hybrids):
     """Asks along permutations of columns, and tells how sure that is.
 
     A permutation, and the same from its end, lead from a background row to the row that is
-    explained, a column at a time. Each background row is used equally often, so that what all
-    columns add is what the row's numbers differ by from the background's mean. ``ranks`` has the
-    place of each column in each permutation: an array of shape (permutations, columns); those of a
-    background row follow one another. They are the same for all rows.
+    explained, a column at a time (antithetic sampling: Mitchell et al., "Sampling Permutations for
+    Shapley Value Estimation", JMLR 23, 2022). Each background row is used equally often, so that
+    what all columns add is what the row's numbers differ by from the background's mean. ``ranks``
+    has the place of each column in each permutation: an array of shape (permutations, columns);
+    those of a background row follow one another. They are the same for all rows.
     """
 
     def __init__(self, kept: Kept, description: Description, ask: Ask) -> None:

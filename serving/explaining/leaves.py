@@ -4,7 +4,8 @@ A leaf is a conjunction of conditions, and all those on one column are one condi
 with a row of the background, a leaf of value v that the two rows would reach by exchanging columns
 gives +v (a-1)! n! / (a+n)! to each of the ``a`` columns by which only the row gets there, and
 -v a! (n-1)! / (a+n)! to each of the ``n`` by which only the other does: what interventional Shapley
-values are of a conjunction. Which conditions rows of the background fail is known since training:
+values are of a conjunction (proven by Laberge and Pequignot, "Understanding Interventional
+TreeSHAP", arXiv 2209.15123). Which conditions rows of the background fail is known since training:
 for each leaf its patterns, and how many rows have each. So of a row it is asked which it fails, and
 which patterns fail none of these.
 """
