@@ -54,13 +54,11 @@ def adds_up(attribution: Attribution, output: ExplainedOutput, numbers: Array) -
 def difference(attribution: Attribution, output: ExplainedOutput, numbers: Array) -> float:
     """Give by how much an explanation differs from what was answered, relative and absolute."""
     totals = attribution.totals
+    sizes = 1 + np.abs(numbers) + np.abs(attribution.contributions).sum(axis=0)
     if output == "log-odds":
         # Of two classes, so that neither side loses digits.
-        totals = 1 / (1 + np.exp(np.clip(-totals, -700, 700)))
+        totals, sizes = 1 / (1 + np.exp(np.clip(-totals, -700, 700))), np.ones_like(totals)
     elif output == "log-ratio":
         powers = np.exp(totals - totals.max())
-        totals = powers / powers.sum()
-    sizes = 1 + np.abs(numbers) + np.abs(attribution.contributions).sum(axis=0)
-    if output in {"log-odds", "log-ratio"}:
-        sizes = np.ones_like(totals)
+        totals, sizes = powers / powers.sum(), np.ones_like(totals)
     return float((np.abs(totals - numbers) / sizes).max())
