@@ -15,8 +15,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeRegressor
 
-from serving.explaining.attribution import Ask, Attribution, Part
-from serving.explaining.explanation import WAYS, Explanation
+from serving.explaining.attribution import Attribution
+from serving.explaining.explanation import Explanation
 from serving.explaining.kept import Kept, read
 from serving.model.compiled import CompiledGraph
 from serving.model.description import Asked, Compiled, Description, Explained, ExplainedOutput
@@ -29,10 +29,11 @@ from training.compiling.proof import compile_estimator
 from training.describing.describe import before_asking, rows_of
 from training.explaining import case as case_room
 from training.explaining import explain as room
-from training.explaining import proof
 from training.explaining.built import Built
 from training.explaining.case import BUDGET_S, Case, Pace
 from training.explaining.explain import explain
+from training.explaining.images import Images
+from training.explaining.linear import build as as_lines
 from training.fitting.evaluation import truth_of
 from training.fitting.pipeline import build_pipeline
 from training.table.table import Table
@@ -89,9 +90,9 @@ def wide(columns: int = 12) -> Table:
     return Table(frame, dict.fromkeys(frame.columns, "number"), target, "regression", ())
 
 
-def found(model: Model, *, keeps_background: bool = True) -> Explained:
+def found(model: Model) -> Explained:
     """Tell how a model is explained."""
-    explained, packed = explain(*model, keeps_background=keeps_background, seed=0)
+    explained, packed = explain(*model, keeps_background=True, seed=0)
     assert isinstance(explained, Explained), explained
     assert packed is not None
     return explained
@@ -324,51 +325,18 @@ def test_a_model_that_fails_on_hybrids_is_not_explained() -> None:
 # Ways that open where an estimator is looked into
 
 
-class Sum:
-    """Explains a sum over columns, as training was told."""
+def looked_into(monkeypatch: pytest.MonkeyPatch, *, add: float = 0.0, shift: float = 0.0) -> None:
+    """Look into linear models alone, and add a number, or give one column what another had."""
 
-    def __init__(self, kept: Kept, described: Description, ask: Ask) -> None:
-        """Take what was kept."""
-        self._arrays = kept.arrays
+    def build(images: Images, background: Sequence[Row], described: Description) -> Built:
+        built = as_lines(images, background, described)
+        offsets = built.kept.arrays["offsets"].copy()
+        offsets[0] += shift
+        offsets[1] -= shift
+        changed = {"base": built.kept.arrays["base"] + add, "offsets": offsets}
+        return built._replace(kept=Kept(built.kept.told, {**built.kept.arrays, **changed}))
 
-    def parts(self, row: Row) -> Sequence[Part]:
-        """Give nothing."""
-        return ()
-
-    def joined(self, row: Row, numbers: Array, results: Sequence[Array]) -> Attribution:
-        """Explain a row."""
-        values, mean = np.array(row, dtype=float), self._arrays["mean"]
-        slopes, order = self._arrays["slopes"], self._arrays["order"]
-        contributions = ((values - mean)[:, np.newaxis] * slopes)[order]
-        return Attribution(mean @ slopes + self._arrays["start"], contributions)
-
-
-def looked_into(
-    monkeypatch: pytest.MonkeyPatch,
-    output: ExplainedOutput,
-    model: Model,
-    *,
-    order: Sequence[int] | None = None,
-    add: float = 0.0,
-) -> None:
-    """Have a linear estimator looked into, and its columns changed places, or a number added."""
-    scaler, linear = model[0][0], model[0][-1]
-    slopes = (np.atleast_2d(linear.coef_) / scaler.scale_).T
-    start = np.atleast_1d(linear.intercept_) - scaler.mean_ @ slopes
-    if output == "log-odds":
-        slopes, start = np.hstack([-slopes, slopes]), np.hstack([-start, start])
-    elif output == "log-ratio":
-        slopes, start = slopes - slopes.mean(axis=1, keepdims=True), start - start.mean()
-    places = np.arange(len(slopes)) if order is None else np.array(order)
-
-    def build(_: object, background: Sequence[Row], __: Description) -> Built:
-        mean = np.array(background, dtype=float).mean(axis=0)
-        arrays = {"mean": mean, "slopes": slopes, "start": start + add, "order": places}
-        return Built(output, Kept({}, arrays), len(background))
-
-    monkeypatch.setattr(room, "images_of", lambda *_: None)
     monkeypatch.setattr(room, "BUILDERS", {"linear": build})
-    monkeypatch.setattr(proof, "WAYS", {**WAYS, "linear": Sum})
 
 
 def two_kinds(columns: int) -> Table:
@@ -381,7 +349,7 @@ def two_kinds(columns: int) -> Table:
 @pytest.mark.parametrize("columns", [4, 12])
 def test_a_sum_that_is_proven_is_taken(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(LinearRegression(), wide(columns))
-    looked_into(monkeypatch, "value", model)
+    looked_into(monkeypatch)
     explained = found(model)
     assert (explained.method, explained.output, explained.exact) == ("linear", "value", True)
     assert explained.background_rows == 100
@@ -389,7 +357,6 @@ def test_a_sum_that_is_proven_is_taken(columns: int, monkeypatch: pytest.MonkeyP
     assert 0 < explained.largest_difference < CLOSE
 
     model = model_of(LogisticRegression(), two_kinds(columns), "predict_proba")
-    looked_into(monkeypatch, "log-odds", model)
     explained = found(model)
     assert (explained.method, explained.output, explained.exact) == ("linear", "log-odds", True)
 
@@ -399,7 +366,7 @@ def test_what_adds_up_to_something_else_is_found_out(
     columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of(LinearRegression(), wide(columns))
-    looked_into(monkeypatch, "value", model, add=1e-7)
+    looked_into(monkeypatch, add=1e-7)
     assert found(model).method == ("enumeration" if columns == 4 else "sampled")
 
 
@@ -411,7 +378,7 @@ def test_contributions_that_add_up_but_are_others_are_found_out(
     model = model_of(LinearRegression(), wide(columns))
     if output == "log-odds":
         model = model_of(LogisticRegression(), two_kinds(columns), "predict_proba")
-    looked_into(monkeypatch, output, model, order=np.roll(np.arange(columns), 1).tolist())
+    looked_into(monkeypatch, shift=1e-6)
     assert found(model).method == ("enumeration" if columns == 4 else "sampled")
 
 
@@ -419,7 +386,7 @@ def test_probabilities_of_many_classes_are_told_rather_than_logarithms_if_there_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = model_of(LogisticRegression(), flowers(), "predict_proba")
-    looked_into(monkeypatch, "log-ratio", model)
+    looked_into(monkeypatch)
     explained = found(model)
     assert (explained.method, explained.output) == ("enumeration", "probability")
     monkeypatch.setattr(Case, "pace", Pace(rows=1, part_s=1.0))
