@@ -46,7 +46,10 @@ from serving.problems import JSON_MEDIA_TYPE, FieldError, pointer
 
 DATA = "data"
 EXPLANATION = "explanation"
-UNEXPLAINED = "could not be explained: what its features contribute does not add up to the answer"
+UNEXPLAINED = (
+    "could not be explained: the model fails on rows that have only some of its values, or what "
+    "its features contribute does not add up to the answer"
+)
 
 
 def read_one(sent: Sent, about: About, rows: Rows) -> Asked:

@@ -2,7 +2,8 @@
 
 Asked by the predictor. Parts of a row run one after another, and so do the rows of a batch, so that
 clients take turns, and a prediction waits for no more than a part. What takes no time is done on
-the event loop. An explanation that does not add up to the answer is told to nobody.
+the event loop. An explanation that does not add up to the answer is told to nobody, and none that
+fails, as where the model does on rows that it is asked about for it, harms the prediction.
 
 It refuses: 413 for more rows than may be explained at once, 503 for more than can be in time.
 """
@@ -22,7 +23,7 @@ from serving.model.rows import Explain
 from serving.prediction.batching import WAIT_SHARE
 from serving.prediction.lanes import Pace
 from serving.problems import BATCH_TOO_LARGE, OVERLOADED, Problem
-from serving.telemetry import current_record, log
+from serving.telemetry import current_record, log, stack_trace
 
 NUMBERS_OF_AN_ENTRY = 50  # which need about as much memory as a prediction with its key
 
@@ -31,7 +32,7 @@ Work: TypeAlias = Callable[[Part], Awaitable[Array]]
 
 
 class Attributed(NamedTuple):
-    """A prediction, and what each column contributed to it; nothing, if that did not add up."""
+    """A prediction, and what each column contributed to it; nothing, if that can't be told."""
 
     prediction: Prediction
     attribution: Attribution | None
@@ -90,7 +91,7 @@ class Explaining:
 
         Raises:
             Problem: 413 for too many, 503 if they would wait for too long.
-            Exception: what the work on a part raised, or ``predict``.
+            Exception: what ``predict`` raised.
         """
         self._refuse_beyond(len(rows))
         left = len(rows)
@@ -98,16 +99,22 @@ class Explaining:
         try:
             predictions = await predict(rows)
             explained: list[Attributed] = []
+            failures: list[Exception] = []
             for row, prediction in zip(rows, predictions, strict=True):
-                explained.append(Attributed(prediction, await self._attribution(row, prediction)))
+                attribution = await self._attribution(row, prediction, failures)
+                explained.append(Attributed(prediction, attribution))
                 self._waiting_rows -= 1
                 left -= 1
         finally:
             self._waiting_rows -= left
-        if missing := sum(each.attribution is None for each in explained):
-            method = self._explanation.method
-            record = current_record()
-            log.error("explanation.wrong", request_id=record.id, method=method, rows=missing)
+        if failures:
+            log.error(
+                "explanation.wrong",
+                request_id=current_record().id,
+                method=self._explanation.method,
+                rows=len(failures),
+                exception=stack_trace(failures[-1]),
+            )
         return explained
 
     def told(self, explained: Sequence[Attributed], explain: Explain) -> list[ExplainedPrediction]:
@@ -136,25 +143,28 @@ class Explaining:
                 headers={"Retry-After": str(max(1, ceil(min(wait_s, self._patience_s))))},
             )
 
-    async def _attribution(self, row: Row, prediction: Prediction) -> Attribution | None:
-        """Explain a row; nothing comes of it, if that does not add up."""
+    async def _attribution(
+        self, row: Row, prediction: Prediction, failures: list[Exception]
+    ) -> Attribution | None:
+        """Explain a row; nothing comes of it, if that fails or does not add up."""
         began_s = self._clock()
         if not self._at_work:
             self._since_s = began_s
         self._at_work += 1
+        attribution = None
         try:
             parts = self._explanation.parts(row)
             results = [await self._work(part) for part in parts]
             if not parts:
                 await asyncio.sleep(0)  # to others, as many rows would take a while
+            attribution = self._explanation.attribution(row, prediction, results)
+        except Exception as exc:  # the prediction is as good as without
+            failures.append(exc)
         finally:
             self._at_work -= 1
-        try:
-            attribution = self._explanation.attribution(row, prediction, results)
-        except NotAdditiveError:
-            return None
         done_s = self._clock()
-        self._observe(self._explanation.method, done_s - began_s)
+        if attribution is not None:
+            self._observe(self._explanation.method, done_s - began_s)
         self._pace.learn(1, 0, done_s - self._since_s)
         self._since_s = done_s
         return attribution

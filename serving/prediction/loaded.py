@@ -93,7 +93,7 @@ class Loaded:
             kept = read(verified.path / EXPLANATION)
             explaining = Explaining(
                 Explanation(kept, explained, verified.description, model),
-                lambda part: self.batcher.work(partial(compute, part)),
+                lambda part: self.batcher.work(part),
                 counts.explained,
                 max_rows=settings.explain_max_rows,
                 patience_s=settings.request_timeout_s,

@@ -22,6 +22,7 @@ from tests.unit.prediction.stories import story, turns
 
 WRONG_NUMBER = 13.0
 WRONG: Row = (WRONG_NUMBER,)  # whose explanation does not add up
+FAILING_NUMBER = 17.0  # of a row with others of which a model fails
 
 
 def predicted(row: Row) -> Prediction:
@@ -46,6 +47,8 @@ class FakeExplanation:
 
         def part(number: int) -> Part:
             def run() -> Array:
+                if row == (FAILING_NUMBER,) and number:
+                    raise ValueError(f"can't compute with {row}")
                 self.done.append((row, number, threading.current_thread().name))
                 return np.array([number])
 
@@ -153,21 +156,25 @@ async def test_what_takes_no_time_lets_others_have_theirs_between_rows() -> None
 
 
 @story
-async def test_an_explanation_that_does_not_add_up_is_none_and_told_to_the_operator_alone(
+async def test_an_explanation_that_does_not_add_up_or_fails_is_none_and_takes_no_prediction_along(
     monkeypatch: pytest.MonkeyPatch, record: RequestRecord
 ) -> None:
     log = recorded(monkeypatch, room)
     desk = Desk()
-    assert contributions(await desk.ask(1.0, WRONG_NUMBER, 2.0)) == [1.0, None, 2.0]
-    assert log.lines == [
-        {
-            "level": "error",
-            "event": "explanation.wrong",
-            "request_id": record.id,
-            "method": "trees",
-            "rows": 1,
-        }
-    ]
+    explained = await desk.ask(1.0, WRONG_NUMBER, FAILING_NUMBER, 2.0)
+    assert contributions(explained) == [1.0, None, None, 2.0]
+    assert [each.prediction.value for each in explained] == [1.0, WRONG_NUMBER, FAILING_NUMBER, 2.0]
+    (line,) = log.lines
+    exception = line.pop("exception")
+    assert line == {
+        "level": "error",
+        "event": "explanation.wrong",
+        "request_id": record.id,
+        "method": "trees",
+        "rows": 2,
+    }
+    assert exception.endswith("ValueError")
+    assert "17" not in exception
     assert len(desk.told) == 2
 
 

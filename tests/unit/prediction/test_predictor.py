@@ -123,7 +123,7 @@ class Service:
             Listeners([self.heard]),
             Explaining(
                 cast("Explanation", FakeExplanation()),
-                lambda part: self.batcher.work(partial(compute, part)),
+                self.batcher.work,
                 lambda method, duration_s: None,
                 max_rows=4,
                 patience_s=600.0,
@@ -365,16 +365,12 @@ async def test_what_can_t_be_explained_is_refused_with_the_reason_and_not_predic
 
 @pytest.mark.parametrize("cached", [True, False])
 @story
-async def test_a_model_that_fails_while_it_explains_has_failed_and_nothing_is_told(
-    *, cached: bool
-) -> None:
+async def test_a_prediction_is_not_lost_to_an_explanation_that_fails(*, cached: bool) -> None:
     with served(cached=cached) as service:
-        request = service.one(FAILING, explain=Explain.PREDICTED)
-        with pytest.raises(EstimatorError) as caught:
-            await request.outcome()
-        assert isinstance(caught.value.__cause__, ZeroDivisionError)
-        assert service.heard.predictions == []
-        assert (await service.one(FAILING).outcome()).predictions == predictions_of(FAILING)
+        outcome = await service.one(FAILING, explain=Explain.PREDICTED).outcome()
+        (prediction,) = predictions_of(FAILING)
+        assert outcome.predictions == [ExplainedPrediction(prediction, None)]
+        assert service.heard.predictions == [("id", ABOUT, [FAILING], [prediction], ())]
 
 
 # Failures, refusals, leaving
