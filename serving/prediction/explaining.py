@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple, TypeAlias
 
@@ -45,6 +46,13 @@ class Attributed(NamedTuple):
         return 1 + ceil(self.attribution.contributions.size / NUMBERS_OF_AN_ENTRY)
 
 
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """What a request under way still waits for."""
+
+    rows_left: int
+
+
 class Explaining:
     """Explains the predictions of a loaded model."""
 
@@ -69,7 +77,7 @@ class Explaining:
         self._patience_s = patience_s
         self._clock = clock
         self._pace = Pace()  # of rows, as if each had the model for itself
-        self._waiting_rows = 0  # of all requests under way
+        self._under_way: list[_Asked] = []
         self._at_work = 0  # rows that take turns
         self._since_s = 0.0  # when the last of them was done, or the first of them began
 
@@ -94,8 +102,8 @@ class Explaining:
             Exception: what ``predict`` raised.
         """
         self._refuse_beyond(len(rows))
-        left = len(rows)
-        self._waiting_rows += left
+        asked = _Asked(len(rows))
+        self._under_way.append(asked)
         try:
             predictions = await predict(rows)
             explained: list[Attributed] = []
@@ -103,10 +111,9 @@ class Explaining:
             for row, prediction in zip(rows, predictions, strict=True):
                 attribution = await self._attribution(row, prediction, failures)
                 explained.append(Attributed(prediction, attribution))
-                self._waiting_rows -= 1
-                left -= 1
+                asked.rows_left -= 1
         finally:
-            self._waiting_rows -= left
+            self._under_way.remove(asked)
         if failures:
             log.error(
                 "explanation.wrong",
@@ -129,13 +136,17 @@ class Explaining:
         ]
 
     def _refuse_beyond(self, count: int) -> None:
-        """Refuse rows that are too many, or come when there are too many."""
+        """Refuse rows that are too many, or come when there are too many.
+
+        As all take turns, of those before no more come first than there are rows.
+        """
         if count > self._max_rows:
             raise Problem(
                 BATCH_TOO_LARGE, f"{count} rows, but at most {self._max_rows} are explained"
             )
-        waiting = self._waiting_rows
-        wait_s = (waiting + count) * self._pace.batch_s
+        waiting = sum(asked.rows_left for asked in self._under_way)
+        turns = sum(min(asked.rows_left, count) for asked in self._under_way)
+        wait_s = (turns + count) * self._pace.batch_s
         if waiting and wait_s > self._patience_s * WAIT_SHARE:
             raise Problem(
                 OVERLOADED,

@@ -223,6 +223,18 @@ async def test_what_would_wait_in_vain_is_refused_by_what_rows_took_of_late() ->
 
 
 @story
+async def test_who_asks_about_a_row_waits_for_no_more_than_a_row_of_a_large_batch() -> None:
+    desk = Desk(part_s=0.5)
+    await desk.ask(1.0)
+    desk.gate.clear()
+    jobs = [desk.ask(*range(5)), desk.ask(1.0), desk.ask(2.0)]
+    await turns()
+    await desk.refused(1.0, 2.0)  # after two rows of the first, and one of each other
+    desk.gate.set()
+    await asyncio.gather(*jobs)
+
+
+@story
 async def test_rows_that_take_turns_are_taken_to_need_no_more_of_the_model_than_one_alone() -> None:
     desk = Desk(part_s=0.5)
     await asyncio.gather(*(desk.ask(1.0) for _ in range(4)))
