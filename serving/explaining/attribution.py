@@ -47,8 +47,12 @@ class Way(Protocol):
 
 
 def adds_up(attribution: Attribution, output: ExplainedOutput, numbers: Array) -> bool:
-    """Tell whether an explanation adds up to the outputs that were answered."""
-    return difference(attribution, output, numbers) <= TOLERANCE
+    """Tell whether an explanation adds up to the outputs that were answered.
+
+    What is not finite does not, though the odds that it comes to may be those of a sure answer.
+    """
+    finite = bool(np.isfinite(attribution.totals).all())
+    return finite and difference(attribution, output, numbers) <= TOLERANCE
 
 
 def difference(attribution: Attribution, output: ExplainedOutput, numbers: Array) -> float:
