@@ -106,8 +106,9 @@ class PredictionCache:
                 waiter.set_exception(exc)
         else:
             (prediction,) = future.result()
-            with suppress(ValueError):  # it counts as more than there is room for
-                self._kept[key] = prediction
+            if not _has_failed(prediction):
+                with suppress(ValueError):  # it counts as more than there is room for
+                    self._kept[key] = prediction
             for waiter in waiters:
                 waiter.set_result(prediction)
 
@@ -118,6 +119,10 @@ def _key(row: Row, apart: str) -> bytes:
     Unlike equality of rows, it tells -0.0 from 0.0, and 1 from True.
     """
     return blake2b(orjson.dumps(row) + apart.encode(), digest_size=32).digest()
+
+
+def _has_failed(computed: Prediction | Attributed) -> bool:
+    return isinstance(computed, Attributed) and computed.attribution is None
 
 
 def _entries(kept: Prediction | Attributed) -> int:

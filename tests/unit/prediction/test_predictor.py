@@ -371,6 +371,8 @@ async def test_a_prediction_is_not_lost_to_an_explanation_that_fails(*, cached: 
         (prediction,) = predictions_of(FAILING)
         assert outcome.predictions == [ExplainedPrediction(prediction, None)]
         assert service.heard.predictions == [("id", ABOUT, [FAILING], [prediction], ())]
+        await service.one(FAILING, explain=Explain.PREDICTED).outcome()
+        assert service.lookups == [Lookup.MISS] * (2 if cached else 0)  # it is not kept
 
 
 # Failures, refusals, leaving
