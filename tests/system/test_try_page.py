@@ -488,3 +488,105 @@ def test_no_value_reaches_a_log_a_path_or_another_host(server: Server, browser: 
     assert not any(str(TYPED) in url for url in urls)
     assert str(TYPED) not in server.text()
     assert server.events("request.finished")
+
+
+async def hooked(page: Page, script: str) -> None:
+    """Have a script see what the page asks for: `path`, `asked`, and `go()`, which asks."""
+    await page.run(
+        "{ const own = fetch; window.fetch = async (path, asked) => "
+        f"{{ const go = () => own(path, asked); {script} }} }} 0"
+    )
+
+
+async def show_model(page: Page, name: str) -> None:
+    """Choose a model."""
+    select = "document.querySelector('#model')"
+    await page.run(f"{select}.value = '{name}'; {select}.dispatchEvent(new Event('change'))")
+
+
+async def opened(page: Page) -> None:
+    """Wait until all that a page shows at first is there."""
+    await page.until("a curve", "!!document.querySelector('#whatif svg')")
+
+
+def test_of_two_models_that_are_chosen_the_later_is_shown_whichever_comes_first(
+    server: Server, browser: str
+) -> None:
+    late = "new Promise((then) => setTimeout(then, 500))"
+
+    async def steps(page: Page) -> None:
+        await opened(page)
+        await hooked(page, f"if (/houses.info/.test(path)) await {late}; return go();")
+        await show_model(page, "houses")
+        await show_model(page, "iris")
+        await asyncio.sleep(0.8)
+        await shows(page, predicted(server, example(server)))
+        assert await page.run("document.querySelector('h1').textContent") == "iris"
+
+    visit(browser, f"{server.url}/try", steps)
+
+
+def test_a_curve_of_the_model_before_is_not_drawn(server: Server, browser: str) -> None:
+    late = "await new Promise((then) => setTimeout(then, 800)); return told;"
+
+    async def steps(page: Page) -> None:
+        await opened(page)
+        hook = (
+            f"const told = await go(); if (/^predict.batch/.test(path)) {{ {late} }} return told;"
+        )
+        await hooked(page, hook)
+        await page.click(control(WIDTH))
+        await asyncio.sleep(0.4)  # so that its curve is asked for
+        await show_model(page, "houses")
+        drawn = "document.querySelector('#whatif svg')?.getAttribute('aria-label')"
+        await page.until("the next curve", f"{drawn}?.includes('onerror')")
+        await asyncio.sleep(0.8)
+        assert "onerror" in await page.run(drawn)
+
+    visit(browser, f"{server.url}/try", steps)
+
+
+def test_that_another_version_answers_or_no_service_at_all_is_told(
+    server: Server, browser: str
+) -> None:
+    other = """const told = await go(), found = await told.json();
+        if (found.model) found.model.version = "later";
+        return Response.json(found);"""
+
+    async def steps(page: Page) -> None:
+        await opened(page)
+        await hooked(page, other)
+        await write(page, LENGTH, "4.5")
+        await page.until("another version", f"{STATUS}.includes('later')")
+        await hooked(page, "return new Response('<h1>Welcome to our WLAN</h1>');")
+        await write(page, LENGTH, "4")
+        await page.until("no answer", f"{STATUS}.includes('Not answered')")
+        assert await page.run("!!document.querySelector('#answer .stale data')")
+
+    visit(browser, f"{server.url}/try", steps)
+
+
+def test_what_of_a_link_is_lost_is_told(server: Server, browser: str) -> None:
+    async def steps(page: Page) -> None:
+        await shows(page, predicted(server, example(server)))
+        await page.until("that it is cut off", f"{STATUS}.includes('cut off')")
+
+    visit(browser, f"{server.url}/try#model=iris&data=%7B%22petal", steps)
+
+
+def test_a_range_too_wide_to_be_divided_has_no_slider_that_writes_nonsense(
+    server: Server, browser: str
+) -> None:
+    wide = """const told = await go(), found = await told.json();
+        const trained = { minimum: -1.7e308, maximum: 1.7e308 };
+        found.features?.forEach((each) => Object.assign(each, { trained }));
+        return Response.json(found);"""
+
+    async def steps(page: Page) -> None:
+        await opened(page)
+        await hooked(page, wide)
+        await show_model(page, "iris")
+        await page.until("no slider", "!document.querySelector('#features [type=range]')")
+        await shows(page, predicted(server, example(server)))
+
+    visit(browser, f"{server.url}/try", steps)

@@ -3,11 +3,13 @@
 
 const PAUSE_MS = 150, POINTS = 21, SHOWN = 10, FILTER_FROM = 20;
 const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+const { abs, max, min } = Math;
 const $ = (id) => document.getElementById(id);
-const json = (value) => JSON.stringify(value);
+const fill = (id, ...parts) => $(id).replaceChildren(...parts);
+const json = JSON.stringify;
 
 let models, info, base, fields = [], explains;
-let key, again, waiting, timer, asking, imagining;
+let key, again, waiting, timer, choosing, asking, imagining;
 let answer, pinned, focused, curve;
 
 // An element: h("p.soft", {id: "a"}, "text", child).
@@ -23,12 +25,12 @@ function h(what, ...parts) {
 	return made;
 }
 const bdi = (text) => h("bdi", { title: text }, text || '""');
-const button = (text, onclick) => h("button", { type: "button", onclick }, text);
+const button = (text, onclick) => h("button", { onclick }, text);
 
 // Words
 
 function num(x) {
-	const size = Math.abs(x);
+	const size = abs(x);
 	if (!size || typeof x === "string") return String(x);
 	return size >= 1e12 || size < 1e-4 ? x.toExponential(2) : String(+(size < 1000 ? x.toPrecision(5) : x.toFixed(1)));
 }
@@ -46,25 +48,24 @@ async function call(path, body, signal) {
 	const of = (name, part) => part.exec(got.headers.get(name))?.[1];
 	const left = of("ratelimit", /;r=(\d+)/);
 	if (left) $("quota").textContent = `${left} of ${of("ratelimit-policy", /;q=(\d+)/)} requests left`;
-	const told = await got.json().catch(() => ({}));
-	if (got.ok) return told;
-	throw { status: got.status, message: told.detail ?? `status ${got.status}`, type: told.type, errors: told.errors,
-		after: of("retry-after", /^(\d+)$/) };
+	const told = await got.json().catch(() => null); // cut off, or of a proxy
+	if (got.ok && told) return told;
+	throw { detail: `status ${got.status}`, ...told, status: got.status, after: of("retry-after", /^(\d+)$/) };
 }
 
-const tell = (...parts) => $("status").replaceChildren(...parts);
+const tell = (...parts) => fill("status", ...parts);
 
 function failed(error, retry) {
-	const { status, message, after, errors } = error;
+	const { status, detail, after, errors } = error;
 	again = retry;
 	$("told").className = "stale";
 	$("ask").hidden = status !== 401;
 	if (status === 401) tell(key ? "Unknown API key." : "The service asks for an API key.");
 	else if (after) {
-		tell(`Not answered: ${message}. Asking again in ${after} s.`);
+		tell(`Not answered: ${detail}. Asking again in ${after} s.`);
 		waiting ??= setTimeout(() => { waiting = null; again(); }, 1000 * after);
 	} else if (errors) tell(`Not accepted: ${errors.length}.`, ...mark(errors, true));
-	else tell(status ? `Not answered: ${message}. ` : "The service can’t be reached. ", button("Try again", retry));
+	else tell(status ? `Not answered: ${detail}. ` : "The service can’t be reached. ", button("Try again", retry));
 }
 
 // Controls
@@ -74,11 +75,12 @@ const numeral = (text) => (NUMBER.test(text) ? text : text && isFinite(text) ? S
 
 function control(spec, at) {
 	const { name, type, nullable, trained, domain } = spec, { minimum: low, maximum: high } = trained ?? {};
-	const isNumber = /number|integer/.test(type), isWhole = type === "integer", isSwitch = type === "boolean", isRange = low < high;
+	const isNumber = /number|integer/.test(type), isWhole = type === "integer", isSwitch = type === "boolean";
+	const span = high - low, isRange = span > 1e-300 && span < Infinity;
 	const choices = [...new Set([...Object.keys(trained?.categories ?? {}), ...(domain?.values ?? [])])];
 	const isChoice = type === "category" && choices.length > 0, isCurve = isRange && !domain.values;
 	// The values of the curve, as JSON.
-	const steps = isWhole ? Math.min(POINTS - 1, high - low) : POINTS - 1, step = (at) => low + ((high - low) * at) / steps;
+	const steps = min(POINTS - 1, isWhole ? span : POINTS), step = (at) => low + (span * at) / steps;
 	const points = isCurve ? Array.from({ length: steps + 1 }, (_, at) => json(isWhole ? Math.round(step(at)) : step(at)))
 		: isSwitch ? ["false", "true"] : choices.slice(0, POINTS - 1).map(json);
 	if (nullable && !isCurve) points.push("null");
@@ -91,15 +93,15 @@ function control(spec, at) {
 		: h("select", own, choices.map((choice) => h("option", choice || '""')), (!domain?.values || domain.rare) && h("option", "other…"));
 	const other = isChoice && h("input", { "aria-label": name, "aria-describedby": message.id });
 	const unknown = nullable && h("input", { type: "checkbox" });
-	let slider = null, scale = [];
+	let slider, scale;
 	if (isRange) {
 		// Short numbers, but exact ends.
-		const digit = 10 ** Math.floor(Math.log10((high - low) / 200));
+		const digit = 10 ** Math.floor(Math.log10(span / 200));
 		const typed = (x) => (isWhole || x === low || x === high ? x : +(Math.round(x / digit) * digit).toPrecision(12));
 		slider = h("input", { type: "range", min: low, max: high, step: isWhole ? 1 : "any", "aria-label": name,
 			oninput: () => { main.value = typed(+slider.value); } });
 		const ticks = Object.values(spec.quantiles).map((x) =>
-			`linear-gradient(var(--edge) 0 0) ${(100 * (x - low)) / (high - low)}% 0/1px 100% no-repeat`);
+			`linear-gradient(var(--edge) 0 0) ${(100 * (x - low)) / span}% 0/1px 100% no-repeat`);
 		scale = [h("div.ticks", { style: `background:${ticks}` }), h("div.ends", h("span", num(low)), h("span", num(high)))];
 	}
 	const field = { name, at, spec, isCurve, points, main, message, was };
@@ -202,20 +204,20 @@ const drawn = ({ each, score, label }, name) => each?.[name] ?? score ?? (info.t
 
 function shareOf(predicted, name) {
 	const bin = /^("|(below|above|missing|rare|unseen)$)/.test(name) ? json(name) : name;
-	const found = Object.entries(predicted?.rows ?? {}).find(([each]) => each === bin);
-	return found && found[1] / sum(Object.values(predicted.rows));
+	const rows = predicted?.rows ?? {};
+	return Object.hasOwn(rows, bin) ? rows[bin] / sum(Object.values(rows)) : null;
 }
 
 function bars(rows, write, ends, rest = 0) {
 	const xs = rows.flatMap(({ x, error = 0 }) => (typeof x === "number" ? [x - error, x + error] : []));
-	const [low, high] = ends ?? [Math.min(0, ...xs), Math.max(0, ...xs)];
+	const [low, high] = ends ?? [min(0, ...xs), max(0, ...xs)];
 	const place = (x) => (100 * (x - low)) / (high - low || 1);
 	const box = (tag, from, to) => h(tag, { style: `left:${place(from)}%;${from < to ? `width:${place(to) - place(from)}%` : ""}` });
 	return h("ol.bars", { "aria-live": "off" }, rows.map(({ name, x, seen, strong, error }) => h(strong ? "li.strong" : "li", h("span", bdi(name)),
 		h("div.track", typeof x === "number" && [
-			box(x < 0 ? "i.minus" : "i", Math.min(0, x), Math.max(0, x)), low < 0 && box("s", 0, 0),
+			box(x < 0 ? "i.minus" : "i", min(0, x), max(0, x)), low < 0 && box("s", 0, 0),
 			error && box("u", x - error, x + error), seen != null && box("b", seen, seen)]),
-		h("data", { value: x }, write(x), seen != null && h("span.said", `, ${pct(seen)} in training`)))),
+		h("data", { value: x }, write(x), seen != null && h("span.said", `, ${pct(seen)} of answers in training`)))),
 	rest > 0 && h("li.soft", `and ${rest} more`));
 }
 
@@ -227,25 +229,25 @@ const told = (got) => views(got).map(({ target, several, label, each, name, shar
 		h("p.big", h("data", { value: keyOf(label) }, bdi(isNumber ? num(label) : keyOf(label))), shares && name && h("small", pct(each[name]))),
 		isNumber ? among(label, predicted?.edges ?? [])
 		: each ? [bars(rows, shares ? pct : num, shares && [0, 1], rest),
-			h("small", !shares ? "Scores, not probabilities." : predicted ? "Line in a bar: training share." : "")]
+			h("small", !shares ? "Scores, not probabilities." : predicted ? "Line in a bar: share of answers in training." : "")]
 		: h("small", score != null ? ["Score ", h("data", { value: score }, num(score)), ": below zero for outliers."]
-			: predicted ? `So are ${pct(shareOf(predicted, keyOf(label)) ?? 0)} in training.` : "This model tells no probabilities."));
+			: predicted ? `So are ${pct(shareOf(predicted, keyOf(label)) ?? 0)} of answers in training.` : ""));
 });
 
 // A number within what is usual of training.
 function among(x, edges) {
-	const first = edges[0], last = edges.at(-1), at = Math.min(100, Math.max(0, 20 + (60 * (x - first)) / (last - first)));
+	const first = edges[0], last = edges.at(-1), at = min(100, max(0, 20 + (60 * (x - first)) / (last - first)));
 	return edges.length > 1 && [h("div.track", h("i", { style: "left:20%;width:60%" }), h("b", { style: `left:${at}%` })),
-		h("small", `Most of training: ${num(first)} to ${num(last)}, median ${num(edges[edges.length >> 1])}.`)];
+		h("small", `Most answers in training: ${num(first)} to ${num(last)}, median ${num(edges[edges.length >> 1])}.`)];
 }
 
 function settled(got) {
 	answer = { got, tokens: fields.map(({ token }) => token) };
 	again = ask;
-	tell();
+	tell(...got.model.version === info.version ? [] : [`Version ${got.model.version} answers now. `, button("Show it", start)]);
 	$("told").className = "";
 	$("ask").hidden = true;
-	$("told").replaceChildren(...told(got));
+	fill("told", ...told(got));
 	$("pin").disabled = false;
 	explain([got.explanation ?? []].flat(), mark(got.warnings ?? [], false));
 	compare();
@@ -254,25 +256,26 @@ function settled(got) {
 // Why
 
 const OUTPUTS = {
-	value: "prediction", "log-odds": "log-odds (of the probability p: ln p − ln(1 − p))",
-	"log-ratio": "log-ratio (of the probability p: ln p less its mean over the classes)",
+	value: "prediction", "log-odds": "log-odds (ln p − ln(1 − p))",
+	"log-ratio": "log-ratio (ln p less its mean over the classes)",
 };
 
 function explain(all, notes) {
 	if (!all.length && explains !== true) notes.push(`Not explained: ${explains}.`);
 	$("why").hidden = !all.length && !notes.length;
-	$("why").replaceChildren(h("h2", "Why"), ...all.flatMap(contributions), ...notes.map((note) => h("p.soft", note)));
+	fill("why", h("h2", "Why"), ...all.flatMap(contributions), ...notes.map((note) => h("p.soft", note)));
 }
 
 function contributions({ target, of, output, base, contributions, exact, standard_error: errors }) {
 	const values = new Map(fields.map(({ name, token }) => [name, plain(token).slice(0, 50)]));
 	const all = Object.entries(contributions).map(([name, x]) => ({ name: `${name} = ${values.get(name)}`, x, error: errors?.[name] }));
-	const rows = all.sort((a, b) => Math.abs(b.x) - Math.abs(a.x)).splice(0, SHOWN), total = sum([...rows, ...all].map(({ x }) => x));
+	const rows = all.sort((a, b) => abs(b.x) - abs(a.x)).splice(0, SHOWN), total = sum([...rows, ...all].map(({ x }) => x));
 	if (all.length) rows.push({ name: `${all.length} more`, x: sum(all.map(({ x }) => x)) });
-	const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(rows[0].x) || 1)));
-	const amount = (x) => (output === "probability" ? `${(100 * x).toFixed(1)} %` : digits > 6 ? x.toExponential(1) : x.toFixed(digits));
-	const signed = (x) => (x < 0 ? "−" : "+") + amount(Math.abs(x));
-	return [bars(rows, signed), h("small", `On average ${amount(base)}; all contributions, ${signed(total)}, make it ${amount(base + total)}: the ${OUTPUTS[output] ?? output}`,
+	const digits = max(0, 2 - Math.floor(Math.log10(abs(rows[0].x) || 1)));
+	const isShare = output === "probability", full = (x) => amount(x) + (isShare ? " %" : "");
+	const amount = (x) => (isShare ? (100 * x).toFixed(1) : digits > 6 ? x.toExponential(1) : x.toFixed(digits));
+	const signed = (x) => (x < 0 ? "−" : "+") + amount(abs(x));
+	return [bars(rows, signed), h("small", `On average ${full(base)}; all contributions, ${signed(total)}${isShare ? " points" : ""}, make it ${full(base + total)}: the ${OUTPUTS[output] ?? output}`,
 		output === "value" || of === "score" ? "" : [" of ", bdi(keyOf(of))], target && [" (", bdi(target), ")"], ".",
 		exact ? "" : " Estimated; thin lines: ± one standard error.")];
 }
@@ -288,7 +291,7 @@ function focus(field) {
 
 function whatIf(...parts) {
 	$("whatif").hidden = false;
-	$("whatif").replaceChildren(h("h2", "What if ", bdi(focused.name), " changes"), h("div", parts));
+	fill("whatif", h("h2", "What if ", bdi(focused.name), " changes"), h("div", parts));
 }
 
 // Asks for the curve over the feature in focus, unless its own value alone has changed.
@@ -312,7 +315,7 @@ async function imagine() {
 	} catch (error) {
 		if (own.signal.aborted) return;
 		imagining = null;
-		whatIf(h("small", `No curve: ${error.message}.`));
+		whatIf(h("small", `No curve: ${error.detail ?? "the service can’t be reached"}.`));
 		if (error.after || error.status === 401) failed(error, ask);
 	}
 }
@@ -321,7 +324,7 @@ function draw() {
 	const { field, predictions } = curve;
 	whatIf(views(answer.got).slice(0, 4).map((view, at) => {
 		const ys = predictions.map((each) => drawn(views(each)[at], view.name)), now = drawn(view, view.name);
-		const of = view.each ? `${view.shares ? "Probability" : "Score"} of ${view.name}` : view.target || "Score";
+		const of = view.each ? `${view.shares ? "Probability" : "Score"} of ${view.name}` : view.target || (view.score == null ? "Answer" : "Score");
 		return (field.isCurve && typeof now === "number" ? line : columns)(field, ys, now, of, view.shares && [0, 1]);
 	}));
 }
@@ -332,20 +335,20 @@ function columns({ spec: { trained }, token, points, isCurve }, ys, now, of, end
 		const seen = counts.find(([name]) => name === plain(point));
 		return { name: (isCurve ? num(+point) : plain(point)) + (seen ? ` · ${pct(seen[1] / rows)}` : ""), x: ys[at], strong: point === token };
 	});
-	return [bars(each, ends ? pct : num, ends, counts.length - POINTS + 1), h("small", `${of}; beside each value its share in training.`)];
+	return [bars(each, ends ? pct : num, ends, counts.length - POINTS + 1), h("small", `${of}${counts.length ? "; beside each value its share in training" : ""}.`)];
 }
 
 function line({ name, spec: { trained, quantiles }, token, points }, ys, now, of, ends) {
 	const { minimum: low, maximum: high } = trained, x = +token, isThere = token !== "null" && x >= low && x <= high;
 	const W = $("told").clientWidth, H = 150, L = 60, R = W - 6, B = H + 40, write = ends ? pct : num;
-	let [least, most] = ends ?? [Math.min(now, ...ys), Math.max(now, ...ys)];
+	let [least, most] = ends ?? [min(now, ...ys), max(now, ...ys)];
 	if (least === most) [least, most] = [least - 1, most + 1];
 	const X = (x) => L + ((R - L) * (x - low)) / (high - low), Y = (y) => 8 + ((H - 12) * (most - y)) / (most - least);
 	const edges = [[0, low], ...Object.entries(quantiles).sort((a, b) => a[0] - b[0]), [1, high]];
 	// As many rows everywhere would be 10 high.
 	const rows = edges.slice(1).map(([share, to], at) => {
-		const [before, from] = edges[at], tall = Math.min(30, 10 * Math.sqrt(((share - before) * (high - low)) / (to - from)));
-		return `M${X(from)} ${B}v${-tall}H${Math.max(X(from) + 1.5, X(to) - 1)}V${B}`;
+		const [before, from] = edges[at], tall = min(30, 10 * Math.sqrt(((share - before) * (high - low)) / (to - from)));
+		return `M${X(from)} ${B}v${-tall}H${max(X(from) + 1.5, X(to) - 1)}V${B}`;
 	});
 	const put = (x, y, text, anchor = "end") => h("text", { x, y, "text-anchor": anchor }, text);
 	return [h("svg", { viewBox: `0 0 ${W} ${B + 16}`, role: "img",
@@ -362,12 +365,11 @@ function line({ name, spec: { trained, quantiles }, token, points }, ys, now, of
 // Compare
 
 function compare() {
-	const then = pinned?.tokens, differ = then ? fields.filter(({ at, token }) => then[at] !== token) : [];
-	for (const { was } of fields) was.textContent = "";
-	for (const { at, was } of differ) was.textContent = `pinned: ${plain(then[at])}`;
+	const then = pinned?.tokens ?? fields.map(({ token }) => token);
+	for (const { at, token, was } of fields) was.textContent = then[at] === token ? "" : `pinned: ${plain(then[at])}`;
 	$("pinned").hidden = !pinned;
-	if (pinned) $("pinned").replaceChildren(h("div.row apart", h("h2", "Pinned"), button("Unpin", () => pin(null))), ...told(pinned.got),
-		...differ.slice(0, SHOWN).map(({ name, token, was }) => h("small", bdi(name), `, ${was.textContent}, now: ${plain(token)}`)));
+	if (pinned) fill("pinned", h("div.row apart", h("h2", "Pinned"), button("Unpin", () => pin(null))), ...told(pinned.got),
+		...fields.filter(({ was }) => was.textContent).slice(0, SHOWN).map(({ name, token, was }) => h("small", bdi(name), `, ${was.textContent}, now: ${plain(token)}`)));
 }
 
 function pin(what) {
@@ -398,7 +400,7 @@ async function ask() {
 	} catch (error) {
 		if (own.signal.aborted) return;
 		if (!/not-explained$/.test(error.type)) return failed(error, ask);
-		explains = error.message;
+		explains = error.detail;
 		ask();
 	}
 }
@@ -409,20 +411,23 @@ function set(data) {
 
 async function choose(name, data) {
 	const model = models.find((each) => each.name === name) ?? models[0], path = model.default ? "model/" : `models/${encodeURIComponent(model.name)}/`;
+	const own = (choosing = {}), told = await call(`${path}info`);
+	if (own !== choosing) return; // another was chosen meanwhile
 	asking?.abort();
-	info = await call(`${path}info`);
+	imagining?.abort();
+	info = told;
 	base = model.default ? "" : path;
-	explains = !info.explained ? "it is not known how" : info.explained.why_not ?? true;
+	explains = info.explained.why_not ?? true;
 	pinned = answer = imagining = focused = null;
 	$("model").value = model.name;
 	$("card").href = `${path}card`;
 	$("name").textContent = document.title = info.name;
-	$("about").textContent = `${info.task} · version ${info.version} · features: ${info.features.length}`;
+	$("about").textContent = `${info.task} · version ${info.version}`;
 	fields = info.features.map(control);
-	$("features").replaceChildren(...fields.map(({ group }) => group));
+	fill("features", ...fields.map(({ group }) => group));
 	$("filter").hidden = fields.length <= FILTER_FROM;
 	$("filter").value = "";
-	$("told").replaceChildren();
+	fill("told");
 	$("whatif").hidden = true;
 	set(data);
 	compare();
@@ -432,20 +437,21 @@ async function choose(name, data) {
 
 async function start() {
 	const linked = new URLSearchParams(location.hash.slice(1)), name = linked.get("model");
-	let data = null;
-	try { data = JSON.parse(linked.get("data")); } catch { /* it was cut off */ }
+	let data, lost = "";
+	try { data = JSON.parse(linked.get("data")); } catch { lost = "The link is cut off. "; }
 	try {
 		({ models } = await call("models"));
 		$("models").hidden = models.length < 2;
-		$("model").replaceChildren(...models.map(({ name }) => h("option", { value: name }, name)));
+		fill("model", ...models.map(({ name }) => h("option", { value: name }, name)));
+		if (name && !models.some((each) => each.name === name)) lost += `There is no model ${name}.`;
 		await choose(name, Object(data));
-		if (name && name !== info.name) tell(`There is no model ${name}.`);
+		$("status").prepend(lost);
 	} catch (error) {
 		failed(error, start);
 	}
 }
 
-$("model").onchange = () => choose($("model").value, {}).catch((error) => failed(error, start));
+$("model").onchange = function change() { choose($("model").value, {}).catch((error) => failed(error, change)); };
 $("filter").oninput = filter;
 $("reset").onclick = () => { set({}); schedule(); };
 $("pin").onclick = () => pin(answer);
@@ -455,6 +461,6 @@ $("ask").onsubmit = (event) => {
 	$("key").value = "";
 	again();
 };
-for (const each of document.querySelectorAll("#use button")) each.onclick = () => copy(each.textContent);
+$("use").onclick = ({ target }) => target.matches("button") && copy(target.textContent);
 addEventListener("hashchange", start);
 start();
