@@ -5,9 +5,11 @@ put together from others show whether that is all. So encoders, imputers and fun
 own are alike, as long as they look at each column by itself.
 """
 
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -27,6 +29,7 @@ from training.explaining.tried import Tried, may_come, values_of
 
 MAX_ROWS = 200  # of the table, and as many that are put together of its values
 MAX_AT_ONCE = 4096  # rows that are prepared together
+MAX_S = 20.0  # of computing, for all that is asked: there may be many columns
 MAX_EXACT = 2.0**53  # up to which doubles have all whole numbers
 
 
@@ -49,9 +52,14 @@ class Image:
     of: Callable[[Sequence[Value]], Array]
     other: Value = None
 
+    @property
+    def places(self) -> list[Value]:
+        """The value at each of its `Places`."""
+        return [*(self.values or ()), self.other, None]
+
     def table(self) -> Array:
-        """Give what is made of the value at each of its `Places`: an array (places, columns)."""
-        return self.of([*(self.values or ()), self.other, None])
+        """Give what is made of these: an array (places, columns)."""
+        return self.of(self.places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +70,15 @@ class Images:
     categories itself: the matrix of HistGradientBoosting begins with its categories' codes, and
     LightGBM's has codes for pandas' categories. ``shown`` are rows for which that was proven: of
     the table, and put together of values of all columns, missing, unseen and far ones among them.
+    ``of_each`` gives what is made of some values of each column, as its image does, but asks for
+    all columns together: where there are many, one by one takes long.
     """
 
     part: Estimator
     width: int
     all: Sequence[Image]
     encoded: Callable[[Sequence[Row]], Array]
+    of_each: Callable[[Sequence[Sequence[Value]]], Sequence[Array]]
     shown: Sequence[Row] = ()
 
 
@@ -101,17 +112,23 @@ def images_of(
     others = hybrids(columns, MAX_ROWS, rng)
     # Not together, as what is made of a row might depend on its company.
     matrix = np.concatenate((steps.encoded(own), steps.encoded(others)))
-    _prove(images, [*own, *others], matrix)
-    return Images(steps.part, owners.shape[1], images, steps.encoded, [*own, *others])
+    shifts = rng.integers(MAX_AT_ONCE, size=len(images))
+    of_each = _AskedTogether(steps, [image.columns for image in images], shifts).of
+    _prove(images, [*own, *others], matrix, of_each)
+    return Images(steps.part, owners.shape[1], images, steps.encoded, of_each, [*own, *others])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Steps:
-    """What makes a matrix of doubles of rows, for the last step of an estimator."""
+    """What makes a matrix of doubles of rows, for the last step of an estimator.
+
+    That is tried until the process has computed for so long that it ``ends_s``.
+    """
 
     model: FittedEstimator
     transforms: Sequence[Estimator]
     part: Estimator
+    ends_s: float
 
     def encoded(self, rows: Sequence[Row]) -> Array:
         """Give the matrix of rows, each as long as the last step takes them."""
@@ -121,8 +138,10 @@ class _Steps:
         """Give the matrix of a table, as the estimator takes it.
 
         Raises:
-            CannotExplainError: it can't be had.
+            CannotExplainError: it can't be had, or not in time.
         """
+        if time.process_time() > self.ends_s:
+            raise CannotExplainError("what is made of its columns takes too long to be found out")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as of categories that an encoder has not seen
             for transform in self.transforms:
@@ -141,6 +160,26 @@ class _Steps:
             raise CannotExplainError("its last step takes other than a matrix")
         return matrix
 
+    @cached_property
+    def _example(self) -> TableLike:
+        return self.model.table([self.model.description.example])
+
+    @cached_property
+    def _typical(self) -> list[Column]:
+        description = self.model.description
+        return by_columns(description.features, [description.example])
+
+    def exchanged(self, at: int, column: Column) -> TableLike:
+        """Give a table of the example's values, and other ones in one column."""
+        example = self._example
+        if isinstance(example, np.ndarray) and example.dtype == np.float64:
+            table = example.repeat(len(column), axis=0)
+            table[:, at] = column.doubles()
+            return table
+        columns = [other.take(np.zeros(len(column), dtype=np.intp)) for other in self._typical]
+        columns[at] = column
+        return self.model.table_of(columns)
+
 
 def _steps_of(model: FittedEstimator, estimator: Estimator) -> _Steps:
     """Take pipelines apart, one in the other too."""
@@ -148,7 +187,7 @@ def _steps_of(model: FittedEstimator, estimator: Estimator) -> _Steps:
     transforms = [step for step in transforms if hasattr(step, "transform")]  # no sampler's
     if getattr(part, "_preprocessor", None) is not None:  # of HistGradientBoosting
         transforms.append(part._preprocessor)
-    return _Steps(model, transforms, part)
+    return _Steps(model, transforms, part, time.process_time() + MAX_S)
 
 
 def _flat(estimator: Estimator) -> list[Estimator]:
@@ -221,39 +260,76 @@ class _Asked:
 
     def of(self, values: Sequence[Value]) -> Array:
         """Give what is made of values: an array (values, columns)."""
-        column = self._column(values)
-        description = self.steps.model.description
-        typical = by_columns(description.features, [description.example])
+        column = _column(self.steps.model.description.features[self.at], values)
         found = []
         for start in range(0, len(column), MAX_AT_ONCE):
-            part = column.part(start, start + MAX_AT_ONCE)
-            columns = [other.take(np.zeros(len(part), dtype=np.intp)) for other in typical]
-            columns[self.at] = part
-            found.append(self.steps.matrix(self.steps.model.table_of(columns))[:, self.owned])
+            table = self.steps.exchanged(self.at, column.part(start, start + MAX_AT_ONCE))
+            found.append(self.steps.matrix(table)[:, self.owned])
         return np.concatenate(found)
 
-    def _column(self, values: Sequence[Value]) -> Column:
-        feature = self.steps.model.description.features[self.at]
-        if not isinstance(feature, Number) or feature.known is not None:
-            accepted = (feature.example if feature.mistake(v) else v for v in values)
-            return by_columns([feature], [(value,) for value in accepted])[0]
-        numbers = np.array(values, dtype=np.float64)  # None becomes NaN
-        missing = np.isnan(numbers)
-        numbers[missing] = feature.example
-        if feature.type == "integer":
-            numbers = np.floor(np.clip(numbers, -MAX_EXACT, MAX_EXACT)).astype(np.int64)
-        return Column(numbers, missing if feature.nullable and missing.any() else None)
+
+@dataclass(frozen=True, slots=True)
+class _AskedTogether:
+    """Asks for what is made of all columns, side by side: the values of each are ``shifted``.
+
+    So what stands beside a value is by chance.
+    """
+
+    steps: _Steps
+    owned: Sequence[Array]
+    shifts: Array
+
+    def of(self, values: Sequence[Sequence[Value]]) -> list[Array]:
+        """Give what is made of some values of each column: arrays (values, columns)."""
+        features = self.steps.model.description.features
+        count = max(1, *map(len, values))
+        columns, places = [], []
+        for feature, own, shift in zip(features, values, self.shifts, strict=True):
+            column = _column(feature, [*own, *[feature.example] * (count - len(own))])
+            columns.append(column.take((np.arange(count) + shift) % count))
+            places.append((np.arange(len(own)) - shift) % count)
+        matrix = np.concatenate(
+            [
+                self.steps.matrix(
+                    self.steps.model.table_of(
+                        [column.part(start, start + MAX_AT_ONCE) for column in columns]
+                    )
+                )
+                for start in range(0, count, MAX_AT_ONCE)
+            ]
+        )
+        return [matrix[np.ix_(at, own)] for at, own in zip(places, self.owned, strict=True)]
 
 
-def _prove(images: Sequence[Image], rows: Sequence[Row], matrix: Array) -> None:
+def _column(feature: Feature, values: Sequence[Value]) -> Column:
+    """Give values as a column, but those that no request may have."""
+    if not isinstance(feature, Number) or feature.known is not None:
+        accepted = (feature.example if feature.mistake(v) else v for v in values)
+        return by_columns([feature], [(value,) for value in accepted])[0]
+    numbers = np.array(values, dtype=np.float64)  # None becomes NaN
+    missing = np.isnan(numbers)
+    numbers[missing] = feature.example
+    if feature.type == "integer":
+        numbers = np.floor(np.clip(numbers, -MAX_EXACT, MAX_EXACT)).astype(np.int64)
+    return Column(numbers, missing if feature.nullable and missing.any() else None)
+
+
+def _prove(
+    images: Sequence[Image],
+    rows: Sequence[Row],
+    matrix: Array,
+    of_each: Callable[[Sequence[Sequence[Value]]], Sequence[Array]],
+) -> None:
     """See that a matrix of rows has nothing but what is made of each column, bit for bit."""
-    for at, image in enumerate(images):
-        values = [row[at] for row in rows]
-        own = image.of(values)
+    values = list(zip(*rows, strict=True))
+    tables = of_each([() if image.values is None else image.places for image in images])
+    for image, given, own, table in zip(images, values, of_each(values), tables, strict=True):
+        wanted = matrix[:, image.columns]
+        is_same = bool(alike(own, wanted).all())
         if image.values is not None:
             places = Places(image.values)
-            own = np.stack((own, image.table()[[places.of(value) for value in values]]))
-        if not alike(own, matrix[:, image.columns]).all():
+            is_same &= bool(alike(table[[places.of(value) for value in given]], wanted).all())
+        if not is_same:
             raise CannotExplainError(
                 f"what is made of {image.feature.name!r} depends on other columns or rows"
             )

@@ -16,7 +16,7 @@ from serving.explaining.numbers import Outputs
 from serving.explaining.places import Places
 from serving.model.description import Description, ExplainedOutput
 from serving.model.estimator import Estimator
-from serving.model.features import Number, Row, Value
+from serving.model.features import Feature, Number, Row, Value
 from serving.model.outputs import Array, dense
 from training.explaining.built import Built, CannotExplainError
 from training.explaining.images import MAX_EXACT, Image, Images
@@ -62,14 +62,16 @@ def build(images: Images, background: Sequence[Row], description: Description) -
     if output in {"log-odds", "log-ratio"}:
         _check_link(images.part, total, shown)
     total = _by_output(total, output, description)
+    tried = zip(*images.shown, *background, strict=True)
+    asked = [_asked_of(*each) for each in zip(images.all, tried, strict=True)]
     lines, tables = [], [np.empty((0, len(total.start)))]
-    for at, image in enumerate(images.all):
-        weights, own = total.weights[image.columns], [row[at] for row in background]
-        if isinstance(image.feature, Number) and image.values is None:
-            tried = [row[at] for row in (*images.shown, *background)]
-            lines.append(_line(image, image.feature, weights, own, tried))
+    for at, made in enumerate(images.of_each(asked)):
+        image, own = images.all[at], [row[at] for row in background]
+        weights = total.weights[image.columns]
+        if _is_line(image):
+            lines.append(_line(image.feature, weights, own, asked[at], made))
         else:
-            tables.append(_table(image, weights, own))
+            tables.append(_table(image, weights, own, made))
     arrays = {
         "base": total.of(images.encoded(background)).mean(axis=0),
         "references": np.array([line.reference for line in lines]),
@@ -155,24 +157,40 @@ def _by_output(total: _Sum, output: ExplainedOutput, description: Description) -
     return total
 
 
-def _line(
-    image: Image, feature: Number, weights: Array, own: Sequence[Value], tried: Sequence[Value]
-) -> _Line:
-    """Find out what numbers add, which has to be a line, and what a missing one adds."""
-    numbers, ends, reference = _doubles(tried), _doubles(feature.bounds.ends), feature.example
+def _is_line(image: Image) -> bool:
+    return isinstance(image.feature, Number) and image.values is None
+
+
+def _asked_of(image: Image, tried: Sequence[Value]) -> list[Any]:
+    """Give of which values it is to be known what is made of them: see `_line` and `_table`."""
+    feature = image.feature
+    if not _is_line(image):
+        return image.places
+    assert isinstance(feature, Number)  # noqa: S101 (or it were no line)
+    numbers, ends = _doubles(tried), _doubles(feature.bounds.ends)
     if feature.type == "integer":
         numbers, ends = (each[np.abs(each) <= MAX_EXACT] for each in (numbers, ends))
     if not len(numbers):
         raise CannotExplainError(f"{feature.name!r} has larger whole numbers than doubles tell")
-    low, high = numbers.min(), numbers.max()
     points = np.unique([*numbers, *ends])
-    first, of_low, of_high, of_missing, *rest = image.of([reference, low, high, None, *points])
+    return [feature.example, numbers.min(), numbers.max(), None, *points]
+
+
+def _line(
+    feature: Feature, weights: Array, own: Sequence[Value], asked: Sequence[Any], images: Array
+) -> _Line:
+    """Find out what numbers add, which has to be a line, and what a missing one adds.
+
+    ``images`` are what is made of the numbers that were ``asked`` for.
+    """
+    reference, low, high, _, *points = asked
+    first, of_low, of_high, of_missing, *rest = images
     slope = (of_high - of_low) @ weights / (high - low or 1.0)
     made = np.array(rest)
     with np.errstate(over="ignore"):  # far out, where all is allowed
         allowed = LINE * np.abs(made - first) + ROUNDING * (np.abs(made) + np.abs(first))
         allowed = allowed @ np.abs(weights)
-    away = np.abs((made - first) @ weights - np.outer(points - reference, slope))
+    away = np.abs((made - first) @ weights - np.outer(np.array(points) - reference, slope))
     if not (away <= allowed).all():
         raise CannotExplainError(f"what is made of {feature.name!r} is no line")
     missing = (of_missing - first) @ weights
@@ -187,9 +205,8 @@ def _doubles(values: Sequence[Value]) -> Array:
     return np.array([value for value in values if value is not None], dtype=np.float64)
 
 
-def _table(image: Image, weights: Array, own: Sequence[Value]) -> Array:
+def _table(image: Image, weights: Array, own: Sequence[Value], table: Array) -> Array:
     """Find out what each value adds (`Places`)."""
-    table = image.table()
     added = (table - table[0]) @ weights
     places = Places(image.values or ())
     return np.asarray(added - added[[places.of(value) for value in own]].mean(axis=0) + 0.0)

@@ -23,7 +23,12 @@ from sklearn.linear_model import (
 )
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, SplineTransformer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 
@@ -204,3 +209,21 @@ def test_a_step_is_no_line_though_the_table_has_but_two_numbers() -> None:
     table = to_table(frame.assign(y=3 * frame["x"] + rng.normal(size=COUNT)), ["y"])
     with pytest.raises(CannotExplainError, match="no weighted sum"):
         Explained(*fitted(DecisionTreeRegressor(max_depth=1), table), table)
+
+
+def test_many_columns_are_asked_for_together() -> None:
+    asked = []
+
+    def seen(matrix: Array) -> Array:
+        asked.append(len(matrix))
+        return matrix
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(10, 40))).add_prefix("c")
+    table = to_table(frame.assign(y=rng.normal(size=10)), ["y"])
+    estimator, description = described(make_pipeline(FunctionTransformer(seen), Ridge()), table)
+    rows = rows_of(table)
+    asked.clear()
+    images = images_of(FittedEstimator(estimator, description), estimator, rows, rng)
+    build(images, rows, description)
+    assert len(asked) < len(images.all)  # as each time all columns are filled
