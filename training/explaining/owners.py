@@ -77,4 +77,4 @@ def _moved_by(
     by_value = found.reshape(-1, len(bases), found.shape[1])
     moves = ~alike(by_value[1:], by_value[:1]).all(axis=1)
     ends = np.cumsum([len(values) for _, values in tried])
-    return [part.any(axis=0) for part in np.split(moves, ends[:-1])]
+    return [np.asarray(part.any(axis=0)) for part in np.split(moves, ends[:-1])]
