@@ -29,7 +29,7 @@ from training.explaining.tried import Tried, may_come, values_of
 
 MAX_ROWS = 200  # of the table, and as many that are put together of its values
 MAX_AT_ONCE = 4096  # rows that are prepared together
-MAX_S = 20.0  # of computing, for all that is asked: there may be many columns
+MAX_S = 30.0  # for all that is asked, as there may be many columns
 MAX_EXACT = 2.0**53  # up to which doubles have all whole numbers
 
 
@@ -122,7 +122,7 @@ def images_of(
 class _Steps:
     """What makes a matrix of doubles of rows, for the last step of an estimator.
 
-    That is tried until the process has computed for so long that it ``ends_s``.
+    That is tried until it ``ends_s``, by the clock.
     """
 
     model: FittedEstimator
@@ -140,7 +140,7 @@ class _Steps:
         Raises:
             CannotExplainError: it can't be had, or not in time.
         """
-        if time.process_time() > self.ends_s:
+        if time.perf_counter() > self.ends_s:
             raise CannotExplainError("what is made of its columns takes too long to be found out")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as of categories that an encoder has not seen
@@ -187,7 +187,7 @@ def _steps_of(model: FittedEstimator, estimator: Estimator) -> _Steps:
     transforms = [step for step in transforms if hasattr(step, "transform")]  # no sampler's
     if getattr(part, "_preprocessor", None) is not None:  # of HistGradientBoosting
         transforms.append(part._preprocessor)
-    return _Steps(model, transforms, part, time.process_time() + MAX_S)
+    return _Steps(model, transforms, part, time.perf_counter() + MAX_S)
 
 
 def _flat(estimator: Estimator) -> list[Estimator]:
