@@ -590,3 +590,30 @@ def test_a_range_too_wide_to_be_divided_has_no_slider_that_writes_nonsense(
         await shows(page, predicted(server, example(server)))
 
     visit(browser, f"{server.url}/try", steps)
+
+
+def test_what_if_of_labels_alone_tells_no_score(server: Server, browser: str) -> None:
+    bare = """const told = await go(), found = await told.json();
+        for (const each of [found, ...found.predictions ?? []]) delete each.probabilities;
+        return Response.json(found);"""
+    whatif = "document.querySelector('#whatif').textContent"
+
+    async def steps(page: Page) -> None:
+        await opened(page)
+        await hooked(page, bare)
+        await write(page, LENGTH, "4.5")
+        await page.until("labels", f"/^(?!.*Prob).*versicolor/.test({whatif})")
+        assert not await page.run(f"/Score|share/.test({whatif})")
+
+    visit(browser, f"{server.url}/try", steps)
+
+
+def test_a_switch_and_bars_are_seen_where_colours_are_forced(server: Server, browser: str) -> None:
+    async def steps(page: Page) -> None:
+        await page.until("an answer", f"{answer()}.length")
+        forced = [{"name": "forced-colors", "value": "active"}]
+        await page.call("Emulation.setEmulatedMedia", features=forced)
+        look = "getComputedStyle(document.querySelector('[role=switch]')).backgroundImage"
+        assert await page.run(look) != "none"
+
+    visit(browser, f"{server.url}/try#model=houses", steps)
