@@ -8,7 +8,7 @@ model, whatever its class says: it leaves here as `EstimatorError`.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 from serving.model.about import About
 from serving.model.features import Row
@@ -22,7 +22,7 @@ from serving.telemetry import Listeners, Predicted, current_record
 
 EXPLAINED = "explained"  # by which the cache keeps these apart
 
-Result = TypeVar("Result")
+Predict: TypeAlias = Callable[[list[Row]], list[Prediction | None]]
 
 
 class EstimatorError(Exception):
@@ -155,13 +155,13 @@ class Predictor:
         self._count_lookup(lookup)
 
 
-def compute(ask: Callable[..., Result], *given: object) -> Result:
-    """Give what a model gives, such as predictions of rows.
+def compute(predict: Predict, rows: list[Row]) -> list[Prediction | None]:
+    """Give a prediction for each row, in order, or None for those that need to be alone.
 
     Raises:
         EstimatorError: the estimator raised, or gave what no estimator may.
     """
     try:
-        return ask(*given)
+        return predict(rows)
     except BaseException as exc:  # a SystemExit in a model is no reason to end the service
         raise EstimatorError from exc
