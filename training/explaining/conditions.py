@@ -13,7 +13,7 @@ from serving.model.features import Number
 from serving.model.outputs import Array
 from training.compiling.tree import CategoricalSplit
 from training.explaining.built import CannotExplainError
-from training.explaining.cuts import Line
+from training.explaining.cuts import Asking, Line
 from training.explaining.images import Image
 
 
@@ -62,8 +62,19 @@ class Ranges:
 
     width = 3
 
-    def __init__(self, image: Image, splits: Splits, seen: Sequence[float]) -> None:
-        """Find the cuts."""
+    def __init__(self, cuts: Array, rises: Array, gaps: Array) -> None:
+        """Take of splits the cuts, on which side what lies up to them is, and what is missing."""
+        self.cuts = np.unique(cuts[np.isfinite(cuts)])
+        self._ranks = np.where(cuts == -np.inf, -1, np.searchsorted(self.cuts, cuts))
+        self._rises, self._gaps = rises, gaps
+
+    @classmethod
+    def asking(cls, image: Image, splits: Splits, seen: Sequence[float]) -> Asking["Ranges"]:
+        """Find the cuts.
+
+        Raises:
+            CannotExplainError: there are none.
+        """
         feature = image.feature
         if not isinstance(feature, Number) or not np.isin(splits.feature, image.columns).all():
             raise CannotExplainError(f"its trees split by categories of {feature.name!r}")
@@ -72,13 +83,11 @@ class Ranges:
             np.column_stack([columns, splits.threshold]), axis=0, return_inverse=True
         )
         places = places.ravel()
-        line = Line(image, feature, seen)
-        cuts, rises = line.cuts(pairs[:, 0].astype(np.intp), pairs[:, 1])
-        self.cuts = np.unique(cuts[np.isfinite(cuts)])
-        ranks = np.where(cuts == -np.inf, -1, np.searchsorted(self.cuts, cuts))
-        self._ranks, self._rises = ranks[places], rises[places]
-        gap = image.of([None])[0][columns]
-        self._gaps = np.where(np.isnan(gap), splits.missing_left, gap <= splits.threshold)
+        gap = (yield [None])[0][columns]
+        gaps = np.where(np.isnan(gap), splits.missing_left, gap <= splits.threshold)
+        line = Line(feature, seen)
+        cuts, rises = yield from line.cuts(pairs[:, 0].astype(np.intp), pairs[:, 1])
+        return cls(cuts[places], rises[places], gaps)
 
     def start(self, count: int) -> Array:
         """Give the state of those that may be anything."""

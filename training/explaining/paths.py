@@ -10,7 +10,7 @@ from serving.model.outputs import Array
 from training.compiling.tree import MAX_LEAVES
 from training.explaining.built import CannotExplainError
 from training.explaining.conditions import Ranges, Restricted, Sets, Splits
-from training.explaining.cuts import rounded
+from training.explaining.cuts import rounded, side_by_side
 from training.explaining.ensembles import Ensemble
 from training.explaining.images import Images
 
@@ -57,7 +57,7 @@ def paths_of(ensemble: Ensemble, images: Images, background: Sequence[Row]) -> P
     """
     nodes = _nodes(ensemble, images)
     features = np.unique(nodes.column[nodes.left >= 0]).tolist()
-    asked = [_restricted(nodes, at, ensemble, images, background) for at in features]
+    asked = _restricted(nodes, features, ensemble, images, background)
     # From here on columns are those that are asked about.
     nodes = nodes._replace(column=np.searchsorted(features, nodes.column))
     ends = list(_ends(nodes, asked))
@@ -108,15 +108,25 @@ def _nodes(ensemble: Ensemble, images: Images) -> _Nodes:
 
 
 def _restricted(
-    nodes: _Nodes, at: int, ensemble: Ensemble, images: Images, background: Sequence[Row]
-) -> Restricted:
-    image = images.all[at]
-    own = (nodes.column == at) & (nodes.left >= 0)
-    splits = Splits(*(array[own] for array in nodes.splits))
-    if image.values is not None:
-        return Sets(image, splits, images.width, ensemble.splits)
-    seen = [value for row in background if isinstance(value := row[at], int | float)]
-    return Ranges(image, splits, seen)
+    nodes: _Nodes,
+    features: Sequence[int],
+    ensemble: Ensemble,
+    images: Images,
+    background: Sequence[Row],
+) -> list[Restricted]:
+    found: dict[int, Restricted] = {}
+    asking = {}
+    for at in features:
+        image = images.all[at]
+        own = (nodes.column == at) & (nodes.left >= 0)
+        splits = Splits(*(array[own] for array in nodes.splits))
+        if image.values is not None:
+            found[at] = Sets(image, splits, images.width, ensemble.splits)
+        else:
+            seen = [value for row in background if isinstance(value := row[at], int | float)]
+            asking[at] = Ranges.asking(image, splits, seen)
+    found |= side_by_side(asking, images.of_each, len(images.all))
+    return [found[at] for at in features]
 
 
 def _ends(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from serving.model.outputs import Array
 from tests.unit.samples import integer, number
 from training.explaining.built import CannotExplainError
-from training.explaining.cuts import Line, rounded
+from training.explaining.cuts import Line, rounded, side_by_side
 from training.explaining.images import Image
 
 FLOATS = st.floats(-1e6, 1e6)
@@ -32,14 +32,19 @@ def image(name: str, whole: bool = False) -> Image:
     return Image(feature, np.array([0]), None, of)
 
 
+def cuts_of(made: Image, seen: list[float], thresholds: Array) -> tuple[Array, Array]:
+    line = Line(made.feature, seen)  # type: ignore[arg-type]
+    asking = line.cuts(np.zeros(len(thresholds), dtype=int), thresholds)
+    return side_by_side({0: asking}, lambda values: [made.of(values[0])], 1)[0]
+
+
 @pytest.mark.parametrize("name", MAKES)
 @given(thresholds=st.lists(FLOATS, min_size=1, max_size=5))
 def test_a_cut_is_the_last_number_on_its_side(name: str, thresholds: list[float]) -> None:
     made = image(name)
     low, high = made.feature.bounds.ends  # type: ignore[union-attr]
     wanted = np.array([*thresholds, *made.of(thresholds).ravel()])  # some of them are met
-    line = Line(made, made.feature, [0.5])  # type: ignore[arg-type]
-    cuts, rises = line.cuts(np.zeros(len(wanted), dtype=int), wanted)
+    cuts, rises = cuts_of(made, [0.5], wanted)
     for cut, is_within, threshold in zip(cuts.tolist(), rises.tolist(), wanted, strict=True):
         ends = np.clip([cut, np.nextafter(cut, np.inf)], low, high)
         is_up_to, is_beyond = (made.of([x])[0, 0] <= threshold for x in ends)
@@ -50,9 +55,8 @@ def test_a_cut_is_the_last_number_on_its_side(name: str, thresholds: list[float]
 @given(threshold=st.integers(-(2**40), 2**40))
 def test_whole_numbers_are_cut_between_them(threshold: int) -> None:
     made = image("itself", whole=True)
-    line = Line(made, made.feature, [])  # type: ignore[arg-type]
     low, high = made.feature.bounds.ends  # type: ignore[union-attr]
-    cuts, _ = line.cuts(np.zeros(2, dtype=int), np.array([threshold, threshold + 0.5]))
+    cuts, _ = cuts_of(made, [], np.array([threshold, threshold + 0.5]))
     inside = low <= threshold < high
     assert cuts.tolist() == [float(threshold)] * 2 if inside else np.isinf(cuts).all()
 
@@ -71,7 +75,6 @@ def test_what_goes_up_and_down_between_is_refused_and_not_looked_for_forever() -
         x = np.array(values, dtype=float)
         return (x + 1e-3 * np.sin(1e12 * x))[:, np.newaxis]
 
-    feature = number("x")
-    made = Image(feature, np.array([0]), None, of)
+    made = Image(number("x"), np.array([0]), None, of)
     with pytest.raises(CannotExplainError, match="neither rises nor falls"):
-        Line(made, feature, []).cuts(np.zeros(50, dtype=int), np.linspace(0.1, 0.1001, 50))
+        cuts_of(made, [], np.linspace(0.1, 0.1001, 50))
