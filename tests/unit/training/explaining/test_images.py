@@ -200,3 +200,9 @@ def test_texts_are_not_told_apart() -> None:
     model = FittedEstimator(Ridge(), regression("y", features=(text("note"),)))
     with pytest.raises(CannotExplainError, match="texts"):
         images_of(model, Ridge(), [("a note",)], np.random.default_rng(0))
+
+
+def test_what_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.explaining.images.MAX_S", -1)
+    with pytest.raises(CannotExplainError, match="takes too long"):
+        found(*described(Ridge(), patients()), patients())

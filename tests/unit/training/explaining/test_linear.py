@@ -42,8 +42,9 @@ from serving.model.outputs import Array
 from tests.shapley import shapley
 from tests.unit.training.compiling.compiled import described, fitted, flowers, mixed
 from training.describing.describe import rows_of
-from training.explaining.built import CannotExplainError
-from training.explaining.images import images_of
+from training.explaining.built import Built, CannotExplainError
+from training.explaining.images import Images, images_of
+from training.explaining.leaves import build as build_leaves
 from training.explaining.linear import build
 from training.table.table import Table, to_table
 
@@ -211,7 +212,14 @@ def test_a_step_is_no_line_though_the_table_has_but_two_numbers() -> None:
         Explained(*fitted(DecisionTreeRegressor(max_depth=1), table), table)
 
 
-def test_many_columns_are_asked_for_together() -> None:
+@pytest.mark.parametrize(
+    ("last", "keep"),
+    [(Ridge(), build), (DecisionTreeRegressor(), build_leaves)],
+    ids=["line", "tree"],
+)
+def test_many_columns_are_asked_for_together(
+    last: Estimator, keep: Callable[[Images, list[Row], Description], Built]
+) -> None:
     asked = []
 
     def seen(matrix: Array) -> Array:
@@ -219,11 +227,11 @@ def test_many_columns_are_asked_for_together() -> None:
         return matrix
 
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame(rng.normal(size=(10, 40))).add_prefix("c")
-    table = to_table(frame.assign(y=rng.normal(size=10)), ["y"])
-    estimator, description = described(make_pipeline(FunctionTransformer(seen), Ridge()), table)
+    frame = pd.DataFrame(rng.normal(size=(80, 30))).add_prefix("c")
+    table = to_table(frame.assign(y=rng.normal(size=80)), ["y"])
+    estimator, description = described(make_pipeline(FunctionTransformer(seen), last), table)
     rows = rows_of(table)
     asked.clear()
     images = images_of(FittedEstimator(estimator, description), estimator, rows, rng)
-    build(images, rows, description)
-    assert len(asked) < len(images.all)  # as each time all columns are filled
+    keep(images, rows, description)
+    assert len(asked) < 2 * len(images.all)  # as each time all columns are filled
