@@ -5,31 +5,25 @@ put together from others show whether that is all. So encoders, imputers and fun
 own are alike, as long as they look at each column by itself.
 """
 
-import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
 from serving.explaining.places import Places
 from serving.model.columns import Column, by_columns
-from serving.model.estimator import Estimator, FittedEstimator, TableLike
+from serving.model.estimator import Estimator, FittedEstimator
 from serving.model.features import Feature, Number, Row, Text, Value
-from serving.model.outputs import Array, dense
-from serving.model.shortcut import PIPELINES
-from serving.model.wrapped import unwrapped
+from serving.model.outputs import Array
 from training.compiling.preparation import MAX_TABLE, vocabulary_of
 from training.describing.asking import some
 from training.explaining.built import CannotExplainError
 from training.explaining.owners import alike, hybrids, moved
+from training.explaining.steps import Steps, steps_of
 from training.explaining.tried import Tried, may_come, values_of
 
 MAX_ROWS = 200  # of the table, and as many that are put together of its values
 MAX_AT_ONCE = 4096  # rows that are prepared together
-MAX_S = 30.0  # for all that is asked, as there may be many columns
 MAX_EXACT = 2.0**53  # up to which doubles have all whole numbers
 
 
@@ -99,7 +93,7 @@ def images_of(
         values_of(description, at, column, vocabulary, rng)
         for at, column in enumerate(zip(*whole, strict=True))
     ]
-    steps = _steps_of(model, estimator)
+    steps = steps_of(model, estimator)
     own = some(whole, MAX_ROWS, rng)
     owners = moved(steps.encoded, columns, own, rng)
     if (owners.sum(axis=0) > 1).any():
@@ -118,100 +112,8 @@ def images_of(
     return Images(steps.part, owners.shape[1], images, steps.encoded, of_each, [*own, *others])
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """What makes a matrix of doubles of rows, for the last step of an estimator.
-
-    That is tried until it ``ends_s``, by the clock.
-    """
-
-    model: FittedEstimator
-    transforms: Sequence[Estimator]
-    part: Estimator
-    ends_s: float
-
-    def encoded(self, rows: Sequence[Row]) -> Array:
-        """Give the matrix of rows, each as long as the last step takes them."""
-        return self.matrix(self.model.table(rows))
-
-    def matrix(self, table: TableLike) -> Array:
-        """Give the matrix of a table, as the estimator takes it.
-
-        Raises:
-            CannotExplainError: it can't be had, or not in time.
-        """
-        if time.perf_counter() > self.ends_s:
-            raise CannotExplainError("what is made of its columns takes too long to be found out")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as of categories that an encoder has not seen
-            for transform in self.transforms:
-                try:
-                    table = transform.transform(table)
-                except Exception as exc:  # estimators raise anything
-                    name = type(transform).__name__
-                    raise CannotExplainError(
-                        f"{name} fails on values that requests may have"
-                    ) from exc
-            try:
-                matrix = _doubles(table, self.part)
-            except (TypeError, ValueError) as exc:
-                raise CannotExplainError("its last step takes other than numbers") from exc
-        if matrix.ndim != 2:
-            raise CannotExplainError("its last step takes other than a matrix")
-        return matrix
-
-    @cached_property
-    def _example(self) -> TableLike:
-        return self.model.table([self.model.description.example])
-
-    @cached_property
-    def _typical(self) -> list[Column]:
-        description = self.model.description
-        return by_columns(description.features, [description.example])
-
-    def exchanged(self, at: int, column: Column) -> TableLike:
-        """Give a table of the example's values, and other ones in one column."""
-        example = self._example
-        if isinstance(example, np.ndarray) and example.dtype == np.float64:
-            table = example.repeat(len(column), axis=0)
-            table[:, at] = column.doubles()
-            return table
-        columns = [other.take(np.zeros(len(column), dtype=np.intp)) for other in self._typical]
-        columns[at] = column
-        return self.model.table_of(columns)
-
-
-def _steps_of(model: FittedEstimator, estimator: Estimator) -> _Steps:
-    """Take pipelines apart, one in the other too."""
-    *transforms, part = _flat(estimator)
-    transforms = [step for step in transforms if hasattr(step, "transform")]  # no sampler's
-    if getattr(part, "_preprocessor", None) is not None:  # of HistGradientBoosting
-        transforms.append(part._preprocessor)
-    return _Steps(model, transforms, part, time.perf_counter() + MAX_S)
-
-
-def _flat(estimator: Estimator) -> list[Estimator]:
-    estimator = unwrapped(estimator)
-    estimator = getattr(estimator, "best_estimator_", estimator)  # of what has searched for it
-    if isinstance(estimator, Pipeline) and type(estimator).__module__ in PIPELINES:
-        return [part for _, step in estimator.steps for part in _flat(step)]
-    return [estimator]
-
-
-def _doubles(table: TableLike, part: Estimator) -> Array:
-    if not hasattr(table, "to_numpy"):
-        return dense(table).astype(np.float64)
-    booster = getattr(part, "booster_", None) or getattr(part, "booster", None)
-    coded = [name for name, dtype in table.dtypes.items() if dtype == "category"]
-    known = getattr(booster, "pandas_categorical", None) or []  # LightGBM's
-    for name, categories in zip(coded, known, strict=False):
-        codes = table[name].cat.set_categories(categories).cat.codes.astype(np.float64)
-        table = table.assign(**{name: codes.where(codes >= 0)})
-    return np.asarray(table.to_numpy(dtype=np.float64, na_value=np.nan))
-
-
 def _mixing(
-    steps: _Steps, columns: Sequence[Tried], rows: Sequence[Row], rng: np.random.Generator
+    steps: Steps, columns: Sequence[Tried], rows: Sequence[Row], rng: np.random.Generator
 ) -> str:
     """Name the first step that mixes columns."""
     for count, transform in enumerate(steps.transforms, start=1):
@@ -230,7 +132,7 @@ def _mixing(
     return "what comes before the last step"
 
 
-def _image(steps: _Steps, at: int, column: Tried, owned: Array) -> Image:
+def _image(steps: Steps, at: int, column: Tried, owned: Array) -> Image:
     feature = column.feature
     of = _Asked(steps, at, owned).of
     if column.known is None:
@@ -254,7 +156,7 @@ def _image(steps: _Steps, at: int, column: Tried, owned: Array) -> Image:
 class _Asked:
     """Asks for what is made of one column: the others have the example's values."""
 
-    steps: _Steps
+    steps: Steps
     at: int
     owned: Array
 
@@ -275,7 +177,7 @@ class _AskedTogether:
     So what stands beside a value is by chance.
     """
 
-    steps: _Steps
+    steps: Steps
     owned: Sequence[Array]
     shifts: Array
 
