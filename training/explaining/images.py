@@ -18,9 +18,8 @@ from serving.model.outputs import Array
 from training.compiling.preparation import MAX_TABLE, vocabulary_of
 from training.describing.asking import some
 from training.explaining.built import CannotExplainError
-from training.explaining.owners import alike, hybrids, moved
+from training.explaining.exchange import Tried, alike, hybrids, may_come, moved, values_of
 from training.explaining.steps import Steps, steps_of
-from training.explaining.tried import Tried, may_come, values_of
 
 MAX_ROWS = 200  # of the table, and as many that are put together of its values
 MAX_AT_ONCE = 4096  # rows that are prepared together

@@ -20,8 +20,8 @@ WINGS = {
     "around",
     "compiling": "company graph rounding tree trees floats preparation lightgbm xgboost boosters "
     "converters conversion hostile proof shortcut",
-    "explaining": "built steps tried owners images ensembles linear cuts conditions paths "
-    "leaves background case proof explain",
+    "explaining": "built steps exchange images ensembles linear cuts conditions paths leaves "
+    "background case proof explain",
     "card": "numbers drawing plots importance contributions findings card",
 }
 TOP = ("options", "expected", "publish", "learn", "sampled", "adopt", "train")
