@@ -200,4 +200,5 @@ def explained_line(explained: Explained | str) -> str:
     return (
         f"{'exactly' if explained.exact else 'nearly'}, {WAYS[explained.method]}, "
         f"against {explained.background_rows} rows {whose[explained.background]}"
+        + (f" ({explained.why_sampled})" if explained.why_sampled else "")
     )

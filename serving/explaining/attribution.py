@@ -56,13 +56,18 @@ def adds_up(attribution: Attribution, output: ExplainedOutput, numbers: Array) -
 
 
 def difference(attribution: Attribution, output: ExplainedOutput, numbers: Array) -> float:
-    """Give by how much an explanation differs from what was answered, relative and absolute."""
+    """Give by how much an explanation differs from what was answered.
+
+    That is told of probabilities, and of other numbers relative to all that is added up.
+    """
     totals = attribution.totals
-    sizes = 1 + np.abs(numbers) + np.abs(attribution.contributions).sum(axis=0)
+    if output in {"value", "score"}:
+        sizes = np.abs(attribution.base) + np.abs(attribution.contributions).sum(axis=0)
+        largest = np.maximum(sizes, np.abs(numbers))
+        return float((np.abs(totals - numbers) / np.where(largest > 0, largest, 1)).max())
     if output == "log-odds":
-        # Of two classes, so that neither side loses digits.
-        totals, sizes = 1 / (1 + np.exp(np.clip(-totals, -700, 700))), np.ones_like(totals)
+        totals = 1 / (1 + np.exp(np.clip(-totals, -700, 700)))  # of two classes: no digit is lost
     elif output == "log-ratio":
         powers = np.exp(totals - totals.max())
-        totals, sizes = powers / powers.sum(), np.ones_like(totals)
-    return float((np.abs(totals - numbers) / sizes).max())
+        totals = powers / powers.sum()
+    return float(np.abs(totals - numbers).max())

@@ -118,10 +118,10 @@ class Explained(Frozen):
 
     ``output`` says what base and contributions add up to: the ``probability``, ``value`` or
     ``score`` that is answered; the ``log-odds`` of an answered probability; or, of more than two
-    classes, its ``log-ratio``, the logarithm less the mean of those of all classes. Those that
-    are not ``exact`` are told with standard errors. ``background`` says of what the
-    ``background_rows`` are made with which a row is compared: rows of training, or what is
-    published of them.
+    classes, its ``log-ratio``, the logarithm less the mean of those of all classes. Those that are
+    not ``exact`` are told with standard errors, and ``why_sampled`` has the reasons. ``background``
+    says of what the ``background_rows`` are made with which a row is compared: rows of training, or
+    what is published of them.
 
     For ``rows`` rows of the table they added up to what the model answers; ``largest_difference``
     is what was seen, relative and absolute. ``sha256`` is the digest of what is kept for them.
@@ -135,6 +135,7 @@ class Explained(Frozen):
     rows: int
     largest_difference: float
     sha256: str
+    why_sampled: str | None = None
 
 
 class Reference(Frozen):

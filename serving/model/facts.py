@@ -111,6 +111,7 @@ def _explained(proof: Explained | str) -> dict[str, Any]:
         "background": proof.background,
         "proven": f"for {proof.rows} rows of the table, base and contributions added up to what "
         f"the model answers, {within}{errors}",
+        **({} if proof.exact else {"why_sampled": proof.why_sampled or ""}),
     }
 
 
@@ -164,7 +165,9 @@ def model_info_schemas() -> dict[str, Schema]:
                         "background_rows": {"type": "integer"},
                         "background": {"enum": ["training", "published"]},
                         "proven": text,
-                    }
+                        "why_sampled": text,
+                    },
+                    ("why_sampled",),
                 ),
                 closed({"why_not": text}),
             ],

@@ -60,25 +60,26 @@ def explain(
         return "nothing is known of what it was fitted on but an example", None
     if why_none := Outputs(description).why_none:
         return why_none, None
+    reasons: list[str] = []
     try:
         with warnings.catch_warnings(), threadpool_limits(limits=1):
             warnings.simplefilter("ignore")  # estimators may warn whenever they are asked
             case = Case(estimator, description, rows, seed, graph, keeps_background)
-            return _explained(case)
+            return _explained(case, reasons)
     except CannotExplainError as exc:
-        return str(exc), None
+        return "; ".join((str(exc), *reasons)), None
     except Exception:  # estimators raise anything
         return FAILS, None
 
 
-def _explained(case: Case) -> tuple[Explained, bytes]:
-    """Take the first way that is proven.
+def _explained(case: Case, reasons: list[str]) -> tuple[Explained, bytes]:
+    """Take the first way that is proven; to ``reasons`` is added why others are none.
 
     Raises:
         CannotExplainError: none is.
     """
     why_not = CannotExplainError(TOO_LONG)
-    for candidate in _candidates(case):
+    for candidate in _candidates(case, reasons):
         try:
             rows, largest = prove(case, candidate)
         except CannotExplainError as exc:
@@ -97,12 +98,13 @@ def _explained(case: Case) -> tuple[Explained, bytes]:
             rows=rows,
             largest_difference=largest,
             sha256=hashlib.sha256(packed).hexdigest(),
+            why_sampled="; ".join(reasons) if candidate.method == "sampled" else None,
         )
         return explained, packed
     raise why_not
 
 
-def _candidates(case: Case) -> Iterator[Candidate]:
+def _candidates(case: Case, reasons: list[str]) -> Iterator[Candidate]:
     """Give the ways in which a model can be explained, the best first.
 
     Raises:
@@ -110,7 +112,7 @@ def _candidates(case: Case) -> Iterator[Candidate]:
     """
     is_small = len(case.description.features) <= MAX_ENUMERATED
     second = []
-    for candidate in _from_inside(case):
+    for candidate in _from_inside(case, reasons):
         if candidate.built.output == "log-ratio" and is_small:
             second.append(candidate)  # probabilities are told rather than what is behind them
         else:
@@ -121,26 +123,37 @@ def _candidates(case: Case) -> Iterator[Candidate]:
     yield _sampled(case)
 
 
-def _from_inside(case: Case) -> Iterator[Candidate]:
+def _from_inside(case: Case, reasons: list[str]) -> Iterator[Candidate]:
     """Give the ways that what is known of the estimator's inside opens."""
     background = case.background(MAX_BACKGROUND)
     try:
         images = images_of(case.fitted, case.estimator, case.rows, case.rng)
-    except Exception:  # estimators raise anything; and where it can't be known, it is asked
+    except Exception as exc:  # estimators raise anything; and where it can't be known, it is asked
+        reasons.append(_reason(exc))
         return
     for method, build in BUILDERS.items():
-        again = partial(_built, build, images, case.description)
+        again = partial(_built, build, images, case.description, reasons)
         if built := again(background):
             yield Candidate(method, built, background, again)
 
 
 def _built(
-    build: Builder, images: Images, description: Description, background: Sequence[Row]
+    build: Builder,
+    images: Images,
+    description: Description,
+    reasons: list[str],
+    background: Sequence[Row],
 ) -> Built | None:
     try:
         return build(images, background, description)
-    except Exception:  # as above
+    except Exception as exc:  # as above
+        reasons.append(_reason(exc))
         return None
+
+
+def _reason(exc: Exception) -> str:
+    """Tell why an estimator's inside does not explain it."""
+    return str(exc) if isinstance(exc, CannotExplainError) else f"{type(exc).__name__} inside it"
 
 
 def _enumeration(case: Case) -> Candidate | None:

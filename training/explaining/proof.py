@@ -149,7 +149,7 @@ def _by_asking(
     values = judge.values(numbers, results)
     found = judge.joined(own, numbers, results)
     bits = 8 * float(values[:, -1].max())
-    within = TOLERANCE * (1 + float(np.abs(values[:, :-1]).max())) + bits
+    within = TOLERANCE * float(np.abs(values[:, :-1]).max()) + bits
     return Attribution(found.base[:-1], found.contributions[:, :-1]), within
 
 

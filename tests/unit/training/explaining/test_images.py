@@ -203,6 +203,6 @@ def test_texts_are_not_told_apart() -> None:
 
 
 def test_what_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.explaining.images.MAX_S", -1)
+    monkeypatch.setattr("training.explaining.steps.MAX_S", -1)
     with pytest.raises(CannotExplainError, match="takes too long"):
         found(*described(Ridge(), patients()), patients())
