@@ -78,15 +78,11 @@ def _explained(case: Case, reasons: list[str]) -> tuple[Explained, bytes]:
     Raises:
         CannotExplainError: none is.
     """
-    why_not = CannotExplainError(TOO_LONG)
     for candidate in _candidates(case, reasons):
         try:
             rows, largest = prove(case, candidate)
-        except CannotExplainError as exc:
-            why_not = exc
-            continue
-        except Exception:  # as above
-            why_not = CannotExplainError(FAILS)
+        except Exception as exc:  # as above
+            reasons.append(str(exc) if isinstance(exc, CannotExplainError) else FAILS)
             continue
         packed = candidate.built.kept.packed()
         explained = Explained(
@@ -101,7 +97,7 @@ def _explained(case: Case, reasons: list[str]) -> tuple[Explained, bytes]:
             why_sampled="; ".join(reasons) if candidate.method == "sampled" else None,
         )
         return explained, packed
-    raise why_not
+    raise CannotExplainError(reasons.pop())
 
 
 def _candidates(case: Case, reasons: list[str]) -> Iterator[Candidate]:

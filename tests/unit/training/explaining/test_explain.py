@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeRegressor
 
@@ -157,6 +159,11 @@ def test_a_model_of_many_columns_is_explained_by_permutations(tmp_path: Path) ->
         told = attribution(explanation, model, row)  # which adds up, or it were refused
         assert told.errors is not None
         assert (told.errors > 0).any()
+
+
+def test_it_is_told_why_a_model_is_sampled() -> None:
+    explained = found(model_of(make_pipeline(PCA(5), Ridge()), wide()))
+    assert (explained.method, explained.why_sampled) == ("sampled", "PCA mixes columns")
 
 
 @pytest.mark.usefixtures("by_asking")
