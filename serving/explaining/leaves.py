@@ -28,7 +28,7 @@ from serving.model.outputs import Array
 
 SIZES = (8, 16, 32, 64)  # conditions that a leaf may have, as there are bits in numbers
 FEW = 16  # columns: each leaf has a place for each of so many, and else for those it asks about
-PART_NS = 1_000_000  # what a part may take, about
+PART_NS = 400_000  # what a part may take, about
 PATTERN_NS, CONDITION_NS = 2.5, 3.0  # measured; so a part has less than 2**16 leaves
 
 
