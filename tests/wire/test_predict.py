@@ -211,6 +211,8 @@ def test_the_model_tells_what_it_is(server: Server) -> None:
         "classes",
         "metrics",
         "training",
+        "predicted",
+        "explained",
         "runtime",
         "versions",
         "requirements",
