@@ -129,7 +129,7 @@ def test_what_a_person_tries_out_on_the_page_reaches_the_service(
 ) -> None:
     with devtools(tmp_path) as browser:
         tried = asyncio.run(run_in(browser, f"{below}/", TRY_IT_OUT))
-    assert tried == [f"{below}/predict", 200]
+    assert tried == [f"{below}/predict?explain=false", 200]  # Swagger UI sends what is usual
 
 
 def test_the_page_to_try_a_model_finds_it_from_the_model_card(below: str, tmp_path: Path) -> None:
