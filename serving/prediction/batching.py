@@ -107,12 +107,7 @@ class Batcher(Generic[Item, Result]):
             Problem: 503, they would wait for too long.
             Exception: what ``run`` raised for them.
         """
-        job = self.ask(items)
-        try:
-            return await job.future
-        except asyncio.CancelledError:
-            self.leave(job)
-            raise
+        return await self._given(self.ask(items))
 
     def ask(self, items: list[Item]) -> Job[Item, Result]:
         """Put items in line, for a caller that waits for the job's future, or says that it leaves.
@@ -152,14 +147,16 @@ class Batcher(Generic[Item, Result]):
         self._parts.add([job])
         if not self._active:
             self._begin()
-        try:
-            ((done,),) = await job.future
-        except asyncio.CancelledError:
-            job.future.cancel()
-            if job.lane is not None:
-                job.lane.leave(job)
-            raise
+        ((done,),) = await self._given(job)
         return done  # type: ignore[no-any-return]
+
+    async def _given(self, job: Job[Any, Done]) -> list[Done]:
+        """Wait for what a job gives; who is cancelled leaves it."""
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            self.leave(job)
+            raise
 
     def _begin(self) -> None:
         """Start one turn later: what the sockets hold by now is read in between, and joins."""
@@ -169,7 +166,7 @@ class Batcher(Generic[Item, Result]):
     def _lane_for(self, job: Job[Item, Result]) -> Lane[Item, Result]:
         return self._few if len(job.items) <= self._max_few else self._many
 
-    def leave(self, job: Job[Item, Result]) -> None:
+    def leave(self, job: Job[Any, Any]) -> None:
         """Take a job out of line that nobody waits for any more."""
         job.future.cancel()
         if job.lane is not None:
@@ -212,11 +209,7 @@ class Batcher(Generic[Item, Result]):
         room = self._max_waiting_items * (MANY_SHARE if lane is self._many else 1)
         hangs = self.running_s > self._patience_s
         if hangs or wait_s > self._patience_s * WAIT_SHARE or (waiting and waiting + count > room):
-            raise Problem(
-                OVERLOADED,
-                f"{waiting} rows wait for the model",
-                headers={"Retry-After": str(max(1, ceil(min(wait_s, self._patience_s))))},
-            )
+            raise overloaded(f"{waiting} rows wait for the model", wait_s, self._patience_s)
 
     def _wait_s(self, lane: Lane[Item, Result]) -> float:
         """How long what waits in a lane is expected to take, while others take their turns."""
@@ -360,6 +353,12 @@ class Batcher(Generic[Item, Result]):
             self._apart.add([job])
         else:
             job.future.set_result(job.results)  # type: ignore[arg-type]
+
+
+def overloaded(detail: str, wait_s: float, patience_s: float) -> Problem:
+    """Give the problem of who would wait for too long, with when to come again."""
+    after_s = max(1, ceil(min(wait_s, patience_s)))
+    return Problem(OVERLOADED, detail, headers={"Retry-After": str(after_s)})
 
 
 def _done(parts: list[Callable[[], Any]]) -> list[tuple[Any]]:

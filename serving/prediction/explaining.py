@@ -21,9 +21,9 @@ from serving.explaining.explanation import Explanation, NotAdditiveError
 from serving.model.features import Row
 from serving.model.outputs import Array, ExplainedPrediction, Prediction
 from serving.model.rows import Explain
-from serving.prediction.batching import WAIT_SHARE
+from serving.prediction.batching import WAIT_SHARE, overloaded
 from serving.prediction.lanes import Pace
-from serving.problems import BATCH_TOO_LARGE, OVERLOADED, Problem
+from serving.problems import BATCH_TOO_LARGE, Problem
 from serving.telemetry import current_record, log, stack_trace
 
 NUMBERS_OF_AN_ENTRY = 50  # which need about as much memory as a prediction with its key
@@ -148,11 +148,7 @@ class Explaining:
         turns = sum(min(asked.rows_left, count) for asked in self._under_way)
         wait_s = (turns + count) * self._pace.batch_s
         if waiting and wait_s > self._patience_s * WAIT_SHARE:
-            raise Problem(
-                OVERLOADED,
-                f"{waiting} rows wait to be explained",
-                headers={"Retry-After": str(max(1, ceil(min(wait_s, self._patience_s))))},
-            )
+            raise overloaded(f"{waiting} rows wait to be explained", wait_s, self._patience_s)
 
     async def _attribution(
         self, row: Row, prediction: Prediction, failures: list[Exception]
