@@ -33,8 +33,6 @@ class Splits(NamedTuple):
 class Restricted(Protocol):
     """What a column may be, where the splits on it have led; a state (n, …) has a row for each."""
 
-    width: int  # of a state
-
     def start(self, count: int) -> Array:
         """Give the state of those that may be anything."""
 
@@ -59,8 +57,6 @@ class Ranges:
 
     A state has the lowest and the highest rank, and whether it may be missing.
     """
-
-    width = 3
 
     def __init__(self, cuts: Array, rises: Array, gaps: Array) -> None:
         """Take of splits the cuts, on which side what lies up to them is, and what is missing."""
@@ -142,10 +138,10 @@ class Sets:
         """Find out what goes left; the matrix has a ``width``."""
         self._values = image.values or ()
         made = image.table()
-        self.width = len(made)
+        self._width = len(made)
         kinds, places = np.unique(np.column_stack(splits), axis=0, return_inverse=True)
         self._kinds = places.ravel()
-        self._left = np.empty((len(kinds), self.width), dtype=bool)
+        self._left = np.empty((len(kinds), self._width), dtype=bool)
         columns = {column: at for at, column in enumerate(image.columns.tolist())}
         for left, (feature, threshold, missing_left) in zip(self._left, kinds, strict=True):
             if feature < width:
@@ -157,7 +153,7 @@ class Sets:
 
     def start(self, count: int) -> Array:
         """Give the state of those that may be anything."""
-        return np.ones((count, self.width), dtype=bool)
+        return np.ones((count, self._width), dtype=bool)
 
     def split(self, state: Array, splits: Array, *, left: bool) -> Array:
         """Take away what goes to the other side of splits."""
@@ -177,6 +173,6 @@ class Sets:
 
     def kept(self, packed: Array) -> tuple[Mapping[str, Any], Mapping[str, Array]]:
         """Give the values of the places, and for each place which conditions fail there."""
-        failed = ~np.unpackbits(packed, axis=1, count=self.width).view(np.bool_)
+        failed = ~np.unpackbits(packed, axis=1, count=self._width).view(np.bool_)
         sets = np.packbits(failed.T, axis=1).ravel()
         return {"values": list(self._values), "cuts": 0}, {"sets": sets}

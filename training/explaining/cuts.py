@@ -14,10 +14,10 @@ import numpy as np
 from serving.model.features import Number, Value
 from serving.model.outputs import Array
 from training.explaining.built import CannotExplainError
+from training.table.columns import MAX_WHOLE
 
 GRID = 256  # numbers in the range of training, and as many up to the bounds
 NEAR = 64  # so few numbers are halved
-MAX_WHOLE = 2**53  # up to which doubles have all whole numbers
 SIGN = np.int64(np.iinfo(np.int64).min)
 
 Found = TypeVar("Found")

@@ -20,10 +20,10 @@ from training.describing.asking import some
 from training.explaining.built import CannotExplainError
 from training.explaining.exchange import Tried, alike, hybrids, may_come, moved, values_of
 from training.explaining.steps import Steps, steps_of
+from training.table.columns import MAX_WHOLE
 
 MAX_ROWS = 200  # of the table, and as many that are put together of its values
 MAX_AT_ONCE = 4096  # rows that are prepared together
-MAX_EXACT = 2.0**53  # up to which doubles have all whole numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ def _column(feature: Feature, values: Sequence[Value]) -> Column:
     missing = np.isnan(numbers)
     numbers[missing] = feature.example
     if feature.type == "integer":
-        numbers = np.floor(np.clip(numbers, -MAX_EXACT, MAX_EXACT)).astype(np.int64)
+        numbers = np.floor(np.clip(numbers, -MAX_WHOLE, MAX_WHOLE)).astype(np.int64)
     return Column(numbers, missing if feature.nullable and missing.any() else None)
 
 

@@ -19,7 +19,8 @@ from serving.model.estimator import Estimator
 from serving.model.features import Feature, Number, Row, Value
 from serving.model.outputs import Array, dense
 from training.explaining.built import Built, CannotExplainError
-from training.explaining.images import MAX_EXACT, Image, Images
+from training.explaining.images import Image, Images
+from training.table.columns import MAX_WHOLE
 
 Ask: TypeAlias = Callable[[Array], Any]  # an estimator's own method
 
@@ -169,7 +170,7 @@ def _asked_of(image: Image, tried: Sequence[Value]) -> list[Any]:
     assert isinstance(feature, Number)  # noqa: S101 (or it were no line)
     numbers, ends = _doubles(tried), _doubles(feature.bounds.ends)
     if feature.type == "integer":
-        numbers, ends = (each[np.abs(each) <= MAX_EXACT] for each in (numbers, ends))
+        numbers, ends = (each[np.abs(each) <= MAX_WHOLE] for each in (numbers, ends))
     if not len(numbers):
         raise CannotExplainError(f"{feature.name!r} has larger whole numbers than doubles tell")
     points = np.unique([*numbers, *ends])

@@ -36,7 +36,7 @@ KNOWN_BY = {
     "compiling": "describing.asking describing.batches describing.boundary describing.comparing "
     "describing.tellers fitting.pipeline",
     "explaining": "compiling.boosters compiling.graph compiling.hostile compiling.lightgbm "
-    "compiling.preparation compiling.tree compiling.trees describing.asking",
+    "compiling.preparation compiling.tree compiling.trees describing.asking table.columns",
     "card": "fitting.evaluation",
 }
 
